@@ -1,0 +1,105 @@
+//! When a batch is sealed.
+
+use std::time::Duration;
+
+use common::caps;
+use common::ids::Fingerprint;
+use common::timers::Now;
+use common::wire::Role;
+use tracing::{debug, info};
+
+use super::batches::Id;
+use super::offers::Offering;
+use super::rate;
+use super::{Core, Due, Output};
+
+/// How often accounts are looked through, and widened windows are looked at anew: they shrink when creations leave
+/// the count, which happens at the turn of a minute.
+const SWEEP: Duration = rate::BUCKET;
+
+impl Core {
+    /// When the time of a batch is over as things stand: its window since the first request, or earlier the idle gap
+    /// since the latest.
+    pub(super) fn seal_at(&self, id: Id) -> Option<Now> {
+        let batch = self.batches.get(id)?;
+        let account = self.accounts.get(batch.key.fingerprint());
+        let widen = |wait| account.map_or(wait, |account| account.widen(wait));
+        Some((batch.first + widen(self.args.window)).min(batch.last + widen(self.args.idle)))
+    }
+
+    /// The one timer of a batch that is filled. Arrivals do not touch it; it finds out here what they changed.
+    pub(super) fn batch_due(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
+        let Some(at) = self.seal_at(id).filter(|_| self.is_filled(id)) else { return };
+        match at <= now {
+            true => self.ready(now, id, out),
+            false => self.timers.set(at.min(now + SWEEP), Due::Batch(id)),
+        }
+    }
+
+    fn is_filled(&self, id: Id) -> bool {
+        let ready = |id| self.batches.get(id).is_some_and(|b| self.accounts.is_ready(b.key.fingerprint(), id));
+        !self.offers.contains_key(&id) && !ready(id)
+    }
+
+    /// Nothing more fits.
+    pub(super) fn batch_full(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
+        if let Some(key) = self.batches.get(id).map(|batch| batch.key.clone()) {
+            self.no_longer_open(&key, id);
+            self.ready(now, id, out);
+        }
+    }
+
+    /// Seals a batch as soon as its credential may create one. Until then it takes arrivals if it has room.
+    fn ready(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(id) else { return };
+        let credential = batch.key.fingerprint();
+        self.accounts.ready(credential, caps::of(batch.key.upstream()), id);
+        if !self.sweeping {
+            self.sweeping = true;
+            self.timers.set(rate::next_minute(now), Due::Sweep);
+        }
+        self.seal_ready(now, credential, out);
+    }
+
+    /// Seals what a credential may create now.
+    fn seal_ready(&mut self, now: Now, credential: Fingerprint, out: &mut Vec<Output>) {
+        for id in self.accounts.take_ready(now, credential) {
+            let Some(batch) = self.batches.get(id) else { continue };
+            let (lines, bytes, key) = (batch.lines, batch.bytes, batch.key.clone());
+            let bid = (self.bids)();
+            debug!(%bid, ?key, lines, bytes, waited = ?now.saturating_sub(batch.first), "sealed");
+            self.no_longer_open(&key, id);
+            self.offers.insert(id, Offering::new(bid));
+            self.offer(now, id, out);
+        }
+    }
+
+    pub(super) fn sweep(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.accounts.share_among(self.members.count(Role::Batcher) + 1);
+        self.accounts.sweep(now);
+        for credential in self.accounts.waiting() {
+            self.seal_ready(now, credential, out);
+        }
+        self.sweeping = !self.accounts.is_empty();
+        if self.sweeping {
+            self.timers.set(rate::next_minute(now), Due::Sweep);
+        }
+    }
+
+    /// Seals everything. What a credential may not create now is let go: its ingresses announce it elsewhere when
+    /// this batcher has said farewell.
+    pub(super) fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.members.drain(now);
+        for id in self.batches.ids().collect::<Vec<_>>() {
+            if !self.offers.contains_key(&id) {
+                self.ready(now, id, out);
+            }
+        }
+        let left: Vec<Id> = self.batches.ids().filter(|id| !self.offers.contains_key(id)).collect();
+        for id in &left {
+            self.discard(*id);
+        }
+        info!(offered = self.offers.len(), let_go = left.len(), "draining");
+        self.beat(now, out);
+    }
+}

@@ -1,0 +1,247 @@
+//! What goes back to a caller: a provider's response verbatim, or a fault of ours.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::wire;
+
+/// The end of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The provider's own answer, successful or not.
+    Response(Response),
+    /// There is no answer of the provider; why, and what to do.
+    Fault(Fault),
+}
+
+/// A provider's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// The provider's status for this request.
+    pub status: StatusCode,
+    /// Headers of the provider that the caller gets, as `x-request-id`.
+    pub headers: HeaderMap,
+    /// The job that answered; empty when none did.
+    pub job: String,
+    /// The body, byte for byte.
+    pub body: Bytes,
+}
+
+/// The one error type that crosses the bus. Its class says who acts and when.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// Which HTTP status and error type it becomes.
+    pub class: FaultClass,
+    /// Machine readable, as the `code` of the provider's error objects.
+    pub code: String,
+    /// For the person who reads the error: what happened and what to do. Never a credential.
+    pub message: String,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// The caller's SDK must not try again by itself.
+    pub no_retry: bool,
+}
+
+/// The classes of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FaultClass {
+    /// The request cannot be served as it is: 400.
+    Invalid,
+    /// No credential, or one that is not accepted: 401.
+    Denied,
+    /// The credential may not do this: 403.
+    Forbidden,
+    /// Over a size limit: 413.
+    TooLarge,
+    /// Over a limit of how much may wait: 429.
+    Busy,
+    /// Not now: 503.
+    Unavailable,
+    /// Not finished in time: 504.
+    Expired,
+    /// The caller left or the job was cancelled: 499.
+    Cancelled,
+    /// A mistake of ours: 500.
+    Internal,
+}
+
+impl FaultClass {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Denied => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Expired => StatusCode::GATEWAY_TIMEOUT,
+            // 499 is nginx's "client closed request"; it has no name in the registry but is a valid status.
+            Self::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn to_wire(self) -> wire::FaultClass {
+        match self {
+            Self::Invalid => wire::FaultClass::Invalid,
+            Self::Denied => wire::FaultClass::Denied,
+            Self::Forbidden => wire::FaultClass::Forbidden,
+            Self::TooLarge => wire::FaultClass::TooLarge,
+            Self::Busy => wire::FaultClass::Busy,
+            Self::Unavailable => wire::FaultClass::Unavailable,
+            Self::Expired => wire::FaultClass::Expired,
+            Self::Cancelled => wire::FaultClass::Cancelled,
+            Self::Internal => wire::FaultClass::Internal,
+        }
+    }
+
+    fn from_wire(class: wire::FaultClass) -> Self {
+        match class {
+            wire::FaultClass::Invalid => Self::Invalid,
+            wire::FaultClass::Denied => Self::Denied,
+            wire::FaultClass::Forbidden => Self::Forbidden,
+            wire::FaultClass::TooLarge => Self::TooLarge,
+            wire::FaultClass::Busy => Self::Busy,
+            wire::FaultClass::Unavailable => Self::Unavailable,
+            wire::FaultClass::Expired => Self::Expired,
+            wire::FaultClass::Cancelled => Self::Cancelled,
+            // A class that a newer version knows is at least an error.
+            wire::FaultClass::Unspecified | wire::FaultClass::Internal => Self::Internal,
+        }
+    }
+}
+
+impl Fault {
+    /// A fault with a message, to be refined with the other methods.
+    pub fn new(class: FaultClass, code: &str, message: impl Into<String>) -> Self {
+        Self { class, code: code.to_owned(), message: message.into(), retry_after: None, no_retry: false }
+    }
+
+    /// Adds when trying again makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Tells SDKs not to try again by themselves.
+    #[must_use]
+    pub fn no_retry(mut self) -> Self {
+        self.no_retry = true;
+        self
+    }
+}
+
+impl Outcome {
+    /// Splits an outcome into what travels in the clear and what is sealed.
+    pub fn into_wire(self) -> (wire::OutcomeHead, Bytes) {
+        use wire::outcome_head::Kind;
+        let (kind, sealed) = match self {
+            Self::Response(response) => {
+                let headers = headers_to_wire(&response.headers);
+                let status = u32::from(response.status.as_u16());
+                (Kind::Response(wire::ResponseHead { status, headers, job: response.job }), response.body)
+            }
+            Self::Fault(fault) => {
+                let head = wire::FaultHead {
+                    class: fault.class.to_wire().into(),
+                    code: fault.code,
+                    // Rounded up: a caller that comes back early only waits again.
+                    retry_after_s: fault.retry_after.map_or(0, |d| d.as_millis().div_ceil(1000).min(u128::from(u32::MAX)) as u32),
+                    no_retry: fault.no_retry,
+                };
+                (Kind::Fault(head), fault.message.into())
+            }
+        };
+        (wire::OutcomeHead { kind: Some(kind) }, sealed)
+    }
+
+    /// The inverse of [`Outcome::into_wire`]; `None` for a head that says nothing or a status that is none.
+    pub fn from_wire(head: wire::OutcomeHead, opened: Bytes) -> Option<Self> {
+        use wire::outcome_head::Kind;
+        Some(match head.kind? {
+            Kind::Response(head) => Self::Response(Response {
+                status: StatusCode::from_u16(u16::try_from(head.status).ok()?).ok()?,
+                headers: headers_from_wire(&head.headers),
+                job: head.job,
+                body: opened,
+            }),
+            Kind::Fault(head) => Self::Fault(Fault {
+                class: FaultClass::from_wire(head.class()),
+                code: head.code,
+                message: String::from_utf8_lossy(&opened).into_owned(),
+                retry_after: (head.retry_after_s > 0).then(|| Duration::from_secs(head.retry_after_s.into())),
+                no_retry: head.no_retry,
+            }),
+        })
+    }
+}
+
+/// Headers as they travel in messages.
+pub fn headers_to_wire(headers: &HeaderMap) -> Vec<wire::Header> {
+    let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| wire::Header {
+        name: name.as_str().to_owned(),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    };
+    headers.iter().map(line).collect()
+}
+
+/// Headers from a message; what is not a header is left out.
+pub fn headers_from_wire(lines: &[wire::Header]) -> HeaderMap {
+    let parse = |line: &wire::Header| {
+        let name = http::HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        Some((name, http::HeaderValue::from_bytes(&line.value).ok()?))
+    };
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for (name, value) in lines.iter().filter_map(parse) {
+        headers.append(name, value);
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_survive_the_wire() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", "req_1".parse().unwrap());
+        let response = Outcome::Response(Response {
+            status: StatusCode::IM_A_TEAPOT,
+            headers,
+            job: "batch_1".into(),
+            body: Bytes::from_static(b"{\"a\": 1e999}"),
+        });
+        let classes = [
+            FaultClass::Invalid,
+            FaultClass::Denied,
+            FaultClass::Forbidden,
+            FaultClass::TooLarge,
+            FaultClass::Busy,
+            FaultClass::Unavailable,
+            FaultClass::Expired,
+            FaultClass::Cancelled,
+            FaultClass::Internal,
+        ];
+        let faults = classes.map(|class| {
+            Outcome::Fault(Fault::new(class, "code", "words").retry_after(Duration::from_secs(7)).no_retry())
+        });
+        for outcome in faults.into_iter().chain([response]) {
+            let (head, body) = outcome.clone().into_wire();
+            assert_eq!(Outcome::from_wire(head, body), Some(outcome));
+        }
+    }
+
+    #[test]
+    fn an_impossible_status_is_refused() {
+        let head = wire::ResponseHead { status: 70_000, ..Default::default() };
+        let head = wire::OutcomeHead { kind: Some(wire::outcome_head::Kind::Response(head)) };
+        assert_eq!(Outcome::from_wire(head, Bytes::new()), None);
+        assert_eq!(Outcome::from_wire(wire::OutcomeHead { kind: None }, Bytes::new()), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! The messages of the bus, generated from `proto/llmp.proto`. `cargo test -p common` fails when they do not match
+//! and writes them anew with `UPDATE_WIRE=1`.
+#![allow(missing_docs, clippy::all, clippy::pedantic, clippy::doc_markdown)]
+
+include!("wire/llmp.v1.rs");

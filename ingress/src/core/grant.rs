@@ -1,0 +1,237 @@
+//! Granting requests to submitters, handing out their bodies, and registering what is about to be created.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use common::ids::{Bid, Fingerprint, ID_LEN, Pid, Rid, unpack_rids};
+use common::key::BatchKey;
+use common::outcome::{Fault, FaultClass, Outcome};
+use common::timers::Now;
+use common::wire::{self, reply};
+use http::HeaderMap;
+
+use super::{Core, JobEvent, Output, Phase, sorted};
+
+/// Bytes of the record stream in one chunk, so that a sealed chunk stays well under the bus's limit of 1 MB.
+pub const CHUNK: u64 = 256 * 1024;
+/// What precedes each body in the record stream: the id of its request and its length (u32, big endian).
+pub const RECORD_HEAD: usize = ID_LEN + 4;
+/// Most input files that may be registered for one batch. Each stands for a creation that came to nothing.
+const MAX_FILES: usize = 64;
+
+/// A grant before its credential is sealed.
+#[derive(Debug)]
+pub struct GrantDraft {
+    /// The batch.
+    pub bid: Bid,
+    /// Counts up with each new holder of the grant.
+    pub epoch: u32,
+    /// What may be submitted, in the order of the record stream.
+    pub rids: Vec<Rid>,
+    /// Length of the record stream.
+    pub body_bytes: u64,
+    /// Input files of earlier epochs.
+    pub fence_files: Vec<String>,
+    /// Who gets the grant, and the key to seal it to.
+    pub submitter: Pid,
+    /// X25519 public key of the submitter.
+    pub public_key: Bytes,
+    /// Whose requests these are.
+    pub fingerprint: Fingerprint,
+    /// What to seal.
+    pub credential: Arc<HeaderMap>,
+}
+
+/// The requests of this ingress in one batch.
+pub(super) struct Batch {
+    pub(super) submitter: Pid,
+    epoch: u32,
+    key: BatchKey,
+    credential: Arc<HeaderMap>,
+    /// Kept whole until all have ended: the batch may have to be uploaded again.
+    bodies: Vec<(Rid, Bytes)>,
+    /// Where each record ends in the stream.
+    ends: Vec<u64>,
+    /// Registered input files: the fence against a late creation.
+    files: Vec<String>,
+    pub(super) job: String,
+    pub(super) waiting: usize,
+    pub(super) answered: bool,
+}
+
+impl Batch {
+    fn body_bytes(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn slices(&self, seq: u64) -> Option<Vec<Bytes>> {
+        let from = seq.checked_mul(CHUNK).filter(|from| *from < self.body_bytes())?;
+        let to = (from + CHUNK).min(self.body_bytes());
+        let first = self.ends.partition_point(|end| *end <= from);
+        let mut slices = Vec::new();
+        let mut at = if first == 0 { 0 } else { self.ends[first - 1] };
+        for (rid, body) in &self.bodies[first..] {
+            if at >= to {
+                break;
+            }
+            let head = record_head(*rid, body);
+            for piece in [head, body.clone()] {
+                let end = at + piece.len() as u64;
+                let (start, stop) = (from.max(at), to.min(end));
+                if start < stop {
+                    slices.push(piece.slice((start - at) as usize..(stop - at) as usize));
+                }
+                at = end;
+            }
+        }
+        Some(slices)
+    }
+}
+
+fn record_head(rid: Rid, body: &Bytes) -> Bytes {
+    let mut head = BytesMut::with_capacity(RECORD_HEAD);
+    head.put_slice(&rid.0);
+    // Admission bounds bodies far below 4 GB.
+    head.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
+    head.freeze()
+}
+
+impl<W> Core<W> {
+    pub(super) fn claim(&mut self, now: Now, claim: &wire::Claim, reply: String, out: &mut Vec<Output<W>>) {
+        let (Ok(bid), Ok(submitter), Ok(rids)) =
+            (Bid::from_slice(&claim.bid), Pid::from_slice(&claim.submitter), unpack_rids(&claim.rids))
+        else {
+            return;
+        };
+        if !self.batches.contains_key(&bid) {
+            self.grant(now, bid, submitter, &rids);
+        }
+        let draft = match self.batches.get(&bid).filter(|batch| batch.submitter == submitter) {
+            Some(batch) => GrantDraft {
+                bid,
+                epoch: batch.epoch,
+                rids: batch.bodies.iter().map(|(rid, _)| *rid).collect(),
+                body_bytes: batch.body_bytes(),
+                fence_files: batch.files.clone(),
+                submitter,
+                public_key: claim.public_key.clone(),
+                fingerprint: batch.key.fingerprint(),
+                credential: batch.credential.clone(),
+            },
+            None => return out.push(Output::Reply(reply, refused(bid))),
+        };
+        out.push(Output::Grant(reply, draft));
+    }
+
+    /// Grants what is still waiting. The requests of a batch share key and credential, since the key names it.
+    fn grant(&mut self, now: Now, bid: Bid, submitter: Pid, rids: &[Rid]) {
+        let mut granted: Option<Batch> = None;
+        for rid in rids {
+            let Some(request) = self.requests.get_mut(rid) else { continue };
+            if matches!(request.phase, Phase::Granted(_)) {
+                continue;
+            }
+            let batch = granted.get_or_insert_with(|| Batch {
+                submitter,
+                epoch: 1,
+                key: request.key.clone(),
+                credential: request.credential.clone(),
+                bodies: Vec::with_capacity(rids.len()),
+                ends: Vec::with_capacity(rids.len()),
+                files: Vec::new(),
+                job: String::new(),
+                waiting: 0,
+                answered: false,
+            });
+            if request.key != batch.key {
+                continue;
+            }
+            request.phase = Phase::Granted(bid);
+            request.queued = Some(now.saturating_sub(request.held_at));
+            let body = std::mem::take(&mut request.body);
+            batch.ends.push(batch.body_bytes() + (RECORD_HEAD + body.len()) as u64);
+            batch.bodies.push((*rid, body));
+            batch.waiting += 1;
+        }
+        self.batches.extend(granted.map(|batch| (bid, batch)));
+    }
+
+    /// Compare and set: a file is registered if the submitter holds the grant and knows every file registered so far.
+    pub(super) fn intent(&mut self, intent: &wire::Intent, reply: String, out: &mut Vec<Output<W>>) {
+        let Ok(bid) = Bid::from_slice(&intent.bid) else { return };
+        let Some(batch) = self.batches.get_mut(&bid) else {
+            let refused = wire::IntentReply { accepted: false, epoch: 0, files: Vec::new() };
+            return out.push(Output::Reply(reply, reply::Body::IntentReply(refused)));
+        };
+        let known = batch.files.iter().all(|file| *file == intent.file || intent.known_files.contains(file));
+        let room = batch.files.len() < MAX_FILES || batch.files.contains(&intent.file);
+        let accepted = intent.epoch == batch.epoch && known && room && !intent.file.is_empty();
+        if accepted && !batch.files.contains(&intent.file) {
+            batch.files.push(intent.file.clone());
+        }
+        let answer = wire::IntentReply { accepted, epoch: batch.epoch, files: batch.files.clone() };
+        out.push(Output::Reply(reply, reply::Body::IntentReply(answer)));
+    }
+
+    pub(super) fn submitted(&mut self, submitted: wire::Submitted, reply: String, out: &mut Vec<Output<W>>) {
+        let Ok(bid) = Bid::from_slice(&submitted.bid) else { return };
+        let batch = self.batches.get_mut(&bid).filter(|batch| batch.epoch == submitted.epoch);
+        let unknown = batch.is_none();
+        if let Some(batch) = batch.filter(|batch| batch.job != submitted.job) {
+            batch.job = submitted.job.clone();
+            out.push(Output::Job(JobEvent::Submitted { bid, job: submitted.job, requests: batch.waiting }));
+        }
+        out.push(Output::Reply(reply, reply::Body::Ack(wire::Ack { unknown })));
+    }
+
+    pub(super) fn job_state(&mut self, state: wire::JobState, out: &mut Vec<Output<W>>) {
+        let Ok(bid) = Bid::from_slice(&state.bid) else { return };
+        if self.batches.contains_key(&bid) {
+            let wire::JobState { job, status, total, completed, failed, .. } = state;
+            out.push(Output::Job(JobEvent::State { bid, job, status, counts: (total, completed, failed) }));
+        }
+    }
+
+    pub(super) fn pull(&mut self, pull: &wire::Pull, reply: String, out: &mut Vec<Output<W>>) {
+        let Ok(bid) = Bid::from_slice(&pull.bid) else { return };
+        let batch = self.batches.get(&bid).filter(|batch| batch.epoch == pull.epoch);
+        let slices = batch.and_then(|batch| batch.slices(pull.seq));
+        let last = batch.is_some_and(|batch| pull.seq.saturating_add(1).saturating_mul(CHUNK) >= batch.body_bytes());
+        out.push(Output::Chunk { reply, bid, epoch: pull.epoch, seq: pull.seq, last, slices });
+    }
+
+    /// One of a batch's requests ended.
+    pub(super) fn batch_answered(&mut self, bid: Bid, by_provider: bool, out: &mut Vec<Output<W>>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        batch.waiting = batch.waiting.saturating_sub(1);
+        batch.answered |= by_provider;
+        if batch.waiting == 0 {
+            out.push(Output::Job(JobEvent::Ended { bid, answered: batch.answered }));
+            self.batches.remove(&bid);
+        }
+    }
+
+    /// The holder of grants is gone. Another submitter would have to find out from the provider what became of its
+    /// jobs; until that is built, the callers get an honest error instead of silence.
+    pub(super) fn submitter_left(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
+        let mut bids: Vec<Bid> =
+            self.batches.iter().filter(|(_, batch)| batch.submitter == gone).map(|(bid, _)| *bid).collect();
+        bids.sort_unstable();
+        for bid in bids {
+            let granted = self.requests.iter().filter(|(_, r)| r.phase == Phase::Granted(bid)).map(|(rid, _)| *rid);
+            for rid in sorted(granted) {
+                self.end(now, rid, Outcome::Fault(submitter_gone()), out);
+                self.batch_answered(bid, false, out);
+            }
+        }
+    }
+}
+
+fn refused(bid: Bid) -> reply::Body {
+    reply::Body::Grant(wire::Grant { bid: bid.to_bytes(), ..Default::default() })
+}
+
+fn submitter_gone() -> Fault {
+    let message = "The service that had sent this request in a batch is gone. The provider may still finish and bill it.";
+    Fault::new(FaultClass::Unavailable, "submitter_gone", message).no_retry()
+}

@@ -1,0 +1,90 @@
+//! Results: parts put together, the first whole outcome wins, everything is acknowledged.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use common::ids::{Bid, Pid, Rid};
+use common::outcome::{Fault, FaultClass, Outcome};
+use common::timers::Now;
+use common::wire;
+
+use super::{Core, Output, Phase};
+
+/// The longest answer that is put together, in bytes. An OpenAI result file holds 200 MB of requests at most, so no
+/// sane answer comes near.
+const MAX_ANSWER: usize = 512 * 1024 * 1024;
+
+/// A part of an outcome whose seal was opened.
+#[derive(Debug)]
+pub struct ResultPart {
+    /// Of this request,
+    pub rid: Rid,
+    /// in this batch,
+    pub bid: Bid,
+    /// from this submitter,
+    pub submitter: Pid,
+    /// to be acknowledged by this number.
+    pub seq: u64,
+    /// Number of the part, from 0.
+    pub part: u32,
+    /// Whether it is the last.
+    pub last: bool,
+    /// Comes with part 0.
+    pub head: Option<wire::OutcomeHead>,
+    /// The body's next piece.
+    pub body: Bytes,
+}
+
+/// An outcome of which some parts have arrived, in any order.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    head: Option<wire::OutcomeHead>,
+    parts: BTreeMap<u32, Bytes>,
+    /// Number of parts, once known.
+    total: Option<usize>,
+    bytes: usize,
+}
+
+impl Partial {
+    /// Takes a part in, and the whole out when it was the last one missing.
+    fn add(&mut self, part: ResultPart) -> Option<Option<Outcome>> {
+        if part.last {
+            self.total = Some(part.part as usize + 1);
+        }
+        self.head = self.head.take().or(part.head);
+        self.bytes += part.body.len();
+        if self.bytes > MAX_ANSWER {
+            return Some(None);
+        }
+        self.parts.insert(part.part, part.body);
+        if self.total != Some(self.parts.len()) {
+            return None;
+        }
+        let mut body = BytesMut::with_capacity(self.bytes);
+        self.parts.values().for_each(|piece| body.extend_from_slice(piece));
+        Some(self.head.take().and_then(|head| Outcome::from_wire(head, body.freeze())))
+    }
+}
+
+impl<W> Core<W> {
+    pub(super) fn result(&mut self, now: Now, part: ResultPart, out: &mut Vec<Output<W>>) {
+        let (rid, bid) = (part.rid, part.bid);
+        self.acks.entry((part.submitter, bid)).or_default().push(part.seq);
+        // Acknowledged all the same when it is not awaited: a repeated part, or a request that has ended.
+        let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else { return };
+        let whole = match (part.part, part.last) {
+            (0, true) => Some(part.head.and_then(|head| Outcome::from_wire(head, part.body))),
+            _ => request.partial.get_or_insert_default().add(part),
+        };
+        if let Some(outcome) = whole {
+            let outcome = outcome.unwrap_or_else(|| Outcome::Fault(unreadable()));
+            let by_provider = matches!(outcome, Outcome::Response(_));
+            self.end(now, rid, outcome, out);
+            self.batch_answered(bid, by_provider, out);
+        }
+    }
+}
+
+fn unreadable() -> Fault {
+    Fault::new(FaultClass::Internal, "unreadable_result", "The answer of the request could not be read.").no_retry()
+}

@@ -1,0 +1,103 @@
+//! Dialects: how each family of APIs names a model, asks for a stream and words an error.
+
+pub mod openai;
+
+use std::time::Duration;
+
+use common::outcome::Fault;
+use http::StatusCode;
+
+/// Why a call of a batchable endpoint cannot wait for a batch and is relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbatchable {
+    /// The caller asked for it with `x-llm-proxy-mode: sync`.
+    Mode,
+    /// The URL has a query string, which a line of a batch cannot carry.
+    Query,
+    /// The body is a form.
+    Multipart,
+    /// The body is compressed.
+    ContentEncoding,
+    /// The body asks for `stream: true`.
+    Stream,
+    /// The body asks for `background: true`.
+    Background,
+    /// The body names a `conversation` kept by the provider.
+    Conversation,
+    /// The body continues a response kept by the provider.
+    PreviousResponse,
+    /// The body asks for a `service_tier` of its own.
+    ServiceTier,
+    /// The body names no model and leaves the choice to the provider; a batch needs one.
+    NoModel,
+    /// The model's name is too long to be one that we know how to group.
+    LongModel,
+    /// The body is nested so deeply that other readers of a batch may not follow.
+    Depth,
+}
+
+impl Unbatchable {
+    /// The value of the response header that says why a call was relayed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mode => "mode",
+            Self::Query => "query",
+            Self::Multipart => "multipart",
+            Self::ContentEncoding => "content-encoding",
+            Self::Stream => "stream",
+            Self::Background => "background",
+            Self::Conversation => "conversation",
+            Self::PreviousResponse => "previous_response_id",
+            Self::ServiceTier => "service_tier",
+            Self::NoModel => "no-model",
+            Self::LongModel => "long-model",
+            Self::Depth => "depth",
+        }
+    }
+}
+
+/// An error answer of ours, before a dialect words it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Machine readable; `None` becomes `null`.
+    pub code: Option<String>,
+    /// For the person who reads it. Never a credential, never a part of a body.
+    pub message: String,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// SDKs must not try again by themselves.
+    pub no_retry: bool,
+}
+
+impl Problem {
+    /// A problem without a code.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, code: None, message: message.into(), retry_after: None, no_retry: false }
+    }
+
+    /// A request that cannot be served as it is: 400.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// Adds a machine readable code.
+    #[must_use]
+    pub fn code(mut self, code: &str) -> Self {
+        self.code = Some(code.to_owned());
+        self
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self {
+            status: fault.class.status(),
+            code: Some(fault.code).filter(|code| !code.is_empty()),
+            message: fault.message,
+            retry_after: fault.retry_after,
+            no_retry: fault.no_retry,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! OpenAI's dialect.
+
+mod error;
+mod peek;
+
+pub use error::render;
+pub use peek::{MAX_DEPTH, MAX_MODEL, Peek, peek};
+
+/// The endpoints that OpenAI's Batch API takes and whose bodies are JSON (API reference, `endpoint` of a batch).
+pub const ENDPOINTS: [&str; 7] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+];
+
+/// Whether the provider chooses a model when the body names none (API reference). A batch has no such default, so
+/// those calls are relayed; elsewhere a missing model is the caller's mistake.
+pub fn model_is_optional(endpoint: &str, peek: &Peek<'_>) -> bool {
+    match endpoint {
+        "/v1/moderations" | "/v1/images/generations" | "/v1/images/edits" => true,
+        // A stored prompt brings its model along.
+        "/v1/responses" => peek.has_prompt,
+        _ => false,
+    }
+}

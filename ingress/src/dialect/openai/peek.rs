@@ -1,0 +1,230 @@
+//! A look into a body that stays raw: its model, and whether it can be batched.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::dialect::{Problem, Unbatchable};
+
+/// How deeply arrays and objects may be nested in a batched body. Common JSON parsers stop at 128 levels, and a line
+/// of a batch wraps the body in some more.
+pub const MAX_DEPTH: usize = 100;
+/// The longest name of a model in bytes that is batched. Names of fine-tuned models stay well below 200.
+pub const MAX_MODEL: usize = 256;
+
+/// What matters in a body. Where a key is repeated the last one counts, as in most JSON parsers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Peek<'a> {
+    /// The model; `None` when there is none, or `null`.
+    pub model: Option<Cow<'a, str>>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether a stored prompt is used, which may bring its own model.
+    pub has_prompt: bool,
+    /// Why the call cannot be batched, if so.
+    pub unbatchable: Option<Unbatchable>,
+    input: Option<&'a str>,
+}
+
+impl Peek<'_> {
+    /// Embedding inputs: the length of an array of strings or of token arrays, else 1. Reads the input once more.
+    pub fn inputs(&self) -> u32 {
+        let Some(rest) = self.input.and_then(|input| input.strip_prefix('[')) else { return 1 };
+        match rest.trim_ascii_start().as_bytes().first() {
+            Some(b'"' | b'[') => serde_json::from_str(self.input.unwrap_or_default()).map_or(1, |Length(n)| n.max(1)),
+            _ => 1,
+        }
+    }
+}
+
+/// Checks that a body is one JSON object in UTF-8 and reads what matters.
+///
+/// # Errors
+/// A [`Problem`] with status 400 in OpenAI's words if it is not, or if the model is empty or no string.
+pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| unparsable("it is not UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        return Err(unparsable("it begins with a byte order mark"));
+    }
+    let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        // The only thing that is checked beyond syntax.
+        serde_json::error::Category::Data => Problem::invalid("The body of your request must be a JSON object."),
+        _ => unparsable(&error.to_string()),
+    })?;
+    let model = match fields.model {
+        None | Some("null") => None,
+        Some(model) => Some(string(model).filter(|model| !model.trim().is_empty()).ok_or_else(no_model)?),
+    };
+    let unbatchable = fields.unbatchable().or_else(|| {
+        let long = model.as_ref().is_some_and(|model| model.len() > MAX_MODEL);
+        long.then_some(Unbatchable::LongModel).or_else(|| (depth(body) > MAX_DEPTH).then_some(Unbatchable::Depth))
+    });
+    let has_prompt = fields.prompt.is_some_and(|prompt| prompt != "null");
+    Ok(Peek { model, stream: fields.stream == Some("true"), has_prompt, unbatchable, input: fields.input })
+}
+
+/// The answer to a body without a model, as OpenAI words it.
+pub(crate) fn no_model() -> Problem {
+    Problem::invalid("you must provide a model parameter")
+}
+
+fn unparsable(why: &str) -> Problem {
+    Problem::invalid(format!("We could not parse the JSON body of your request: {why}."))
+}
+
+/// A JSON string's content; `None` for any other value.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.strip_prefix('"')?.strip_suffix('"')? {
+        plain if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(raw).ok().map(Cow::Owned),
+    }
+}
+
+/// The raw values of the fields that matter; none is decoded in the pass over the body, so that no number is too big.
+#[derive(Default)]
+struct Fields<'a> {
+    model: Option<&'a str>,
+    stream: Option<&'a str>,
+    input: Option<&'a str>,
+    prompt: Option<&'a str>,
+    background: Option<&'a str>,
+    conversation: Option<&'a str>,
+    previous_response_id: Option<&'a str>,
+    service_tier: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Name {
+    Model,
+    Stream,
+    Input,
+    Prompt,
+    Background,
+    Conversation,
+    PreviousResponseId,
+    ServiceTier,
+    #[serde(other)]
+    Other,
+}
+
+impl Fields<'_> {
+    fn unbatchable(&self) -> Option<Unbatchable> {
+        let given = |field: Option<&str>| field.is_some_and(|value| value != "null");
+        let tier = self.service_tier.and_then(string);
+        if self.stream == Some("true") {
+            Some(Unbatchable::Stream)
+        } else if self.background == Some("true") {
+            Some(Unbatchable::Background)
+        } else if given(self.conversation) {
+            Some(Unbatchable::Conversation)
+        } else if given(self.previous_response_id) {
+            Some(Unbatchable::PreviousResponse)
+        } else if tier.is_some_and(|tier| !matches!(&*tier, "auto" | "default")) {
+            Some(Unbatchable::ServiceTier)
+        } else {
+            None
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(name) = map.next_key()? {
+            let field = match name {
+                Name::Model => &mut fields.model,
+                Name::Stream => &mut fields.stream,
+                Name::Input => &mut fields.input,
+                Name::Prompt => &mut fields.prompt,
+                Name::Background => &mut fields.background,
+                Name::Conversation => &mut fields.conversation,
+                Name::PreviousResponseId => &mut fields.previous_response_id,
+                Name::ServiceTier => &mut fields.service_tier,
+                Name::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *field = Some(map.next_value::<&RawValue>()?.get());
+        }
+        Ok(fields)
+    }
+}
+
+/// Counts the elements of an array.
+struct Length(u32);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(LengthVisitor)
+    }
+}
+
+struct LengthVisitor;
+
+impl<'de> Visitor<'de> for LengthVisitor {
+    type Value = Length;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Length, A::Error> {
+        let mut length = 0_u32;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            length = length.saturating_add(1);
+        }
+        Ok(Length(length))
+    }
+}
+
+/// The deepest nesting of a valid JSON text.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut rest = json;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match byte {
+            b'"' => rest = after_string(tail),
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What follows the string whose opening quote was just read.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'"' {
+            return &rest[at + 1..];
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    &[]
+}
+
+#[cfg(test)]
+mod tests;

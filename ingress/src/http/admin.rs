@@ -1,0 +1,59 @@
+//! Routes for operators: counters, liveness, readiness.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::answer::{refusal, whole};
+use super::payload::Payload;
+use super::route::{Route, route};
+use super::server::{Answering, Handler};
+use crate::dialect::Problem;
+use crate::hold::Holder;
+use crate::stats::Stats;
+
+/// Answers `/stats`, `/healthz` and `/readyz`, and nothing else.
+#[derive(Clone)]
+pub struct Admin {
+    holder: Holder,
+    stats: Arc<Stats>,
+}
+
+impl Admin {
+    /// The routes of an ingress.
+    pub fn new(holder: Holder, stats: Arc<Stats>) -> Self {
+        Self { holder, stats }
+    }
+
+    pub(super) fn answer(&self, method: &Method, route: Route) -> Response<Payload> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = refusal(&Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Use GET here."));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let (status, body) = match route {
+            Route::Stats => (StatusCode::OK, self.stats.to_json(self.holder.gauge())),
+            Route::Health => (StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
+            Route::Ready if self.holder.is_ready() => (StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#)),
+            Route::Ready => (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"not ready"}"#)),
+            Route::Batch(_) | Route::Relay => return refusal(&nothing_here()),
+        };
+        let mut headers = HeaderMap::with_capacity(2);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        whole(status, headers, body)
+    }
+}
+
+/// For paths that are ours but not served on this listener: they never go to a provider.
+pub(super) fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path on this address.")
+}
+
+impl Handler for Admin {
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+        Box::pin(std::future::ready(self.answer(request.method(), route(request.method(), request.uri()))))
+    }
+}

@@ -1,0 +1,176 @@
+//! Reading a request's body into memory that fits it exactly.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::dialect::Problem;
+
+/// How long a body may stop in the middle.
+const IDLE: Duration = Duration::from_secs(30);
+/// Memory set aside at once for a body whose length is announced, at most; the rest follows as bytes come.
+const FIRST: usize = 64 * 1024;
+
+/// How much may be received at a time: one body, and all of them together before they are admitted.
+#[derive(Debug)]
+pub struct Intake {
+    max_body: u64,
+    max_total: u64,
+    total: AtomicU64,
+}
+
+/// Bytes of one body that count against the total until this is dropped.
+struct Share<'a> {
+    intake: &'a Intake,
+    bytes: u64,
+}
+
+impl Intake {
+    /// Limits in bytes, for one body and for all that are being received.
+    pub fn new(max_body: u64, max_total: u64) -> Self {
+        Self { max_body, max_total, total: AtomicU64::new(0) }
+    }
+
+    /// Reads a body to its end.
+    ///
+    /// # Errors
+    /// A [`Problem`]: 413 over the limit, before anything is read where the length is announced; 408 when it stops
+    /// coming; 429 when too much is being received; 400 when it ends early.
+    pub async fn read<B: Body<Data = Bytes> + Unpin>(&self, body: &mut B) -> Result<Bytes, Problem> {
+        let announced = body.size_hint().exact();
+        if announced.is_some_and(|length| length > self.max_body) {
+            return Err(self.too_large());
+        }
+        let mut share = Share { intake: self, bytes: 0 };
+        let mut read = Vec::new();
+        while let Some(frame) = tokio::time::timeout(IDLE, body.frame()).await.map_err(|_| stalled())? {
+            // Trailers say nothing that is used here.
+            let Ok(data) = frame.map_err(|_| cut())?.into_data() else { continue };
+            let length = read.len() as u64 + data.len() as u64;
+            if length > self.max_body {
+                return Err(self.too_large());
+            }
+            share.grow(data.len() as u64)?;
+            if announced == Some(data.len() as u64) {
+                // All of it came at once: copied out of the connection's larger buffer, which is then free.
+                return Ok(Bytes::copy_from_slice(&data));
+            }
+            reserve(&mut read, data.len(), announced);
+            read.extend_from_slice(&data);
+        }
+        read.shrink_to_fit();
+        Ok(read.into())
+    }
+
+    fn too_large(&self) -> Problem {
+        let message = format!("The body of your request is larger than {} bytes, which is the limit here (--max-body).", self.max_body);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("request_too_large")
+    }
+}
+
+impl Share<'_> {
+    fn grow(&mut self, bytes: u64) -> Result<(), Problem> {
+        let before = self.intake.total.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before + bytes <= self.intake.max_total {
+            return Ok(());
+        }
+        let mut busy = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many bytes of requests are being received; try again soon.");
+        busy.retry_after = Some(Duration::from_secs(5));
+        Err(busy.code("receiving_too_much"))
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.intake.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Makes room for `more` bytes: doubling, but never beyond the announced length, and little ahead of what has come.
+fn reserve(read: &mut Vec<u8>, more: usize, announced: Option<u64>) {
+    let needed = read.len() + more;
+    if needed <= read.capacity() {
+        return;
+    }
+    let ahead = needed.max(FIRST).max(read.capacity().saturating_mul(2));
+    let announced = announced.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    read.reserve_exact(ahead.min(announced).max(needed) - read.len());
+}
+
+fn stalled() -> Problem {
+    let message = format!("No more of your request's body came for {} seconds.", IDLE.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, message).code("request_timeout")
+}
+
+fn cut() -> Problem {
+    Problem::invalid("The body of your request ended early.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::{Stream, StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    fn chunks(chunks: &[&'static [u8]]) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<> {
+        stream::iter(chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk)))).collect::<Vec<_>>())
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_whole() {
+        let intake = Intake::new(10, 100);
+        assert_eq!(intake.read(&mut Full::new(Bytes::from_static(b"0123456789"))).await.unwrap(), "0123456789");
+        assert_eq!(intake.read(&mut StreamBody::new(chunks(&[b"012", b"3456", b"789"]))).await.unwrap(), "0123456789");
+        assert_eq!(intake.read(&mut StreamBody::new(chunks(&[]))).await.unwrap(), "");
+        assert_eq!(intake.total.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn too_large_with_and_without_an_announced_length() {
+        let intake = Intake::new(9, 100);
+        let announced = intake.read(&mut Full::new(Bytes::from_static(b"0123456789"))).await.unwrap_err();
+        let streamed = intake.read(&mut StreamBody::new(chunks(&[b"01234", b"56789"]))).await.unwrap_err();
+        assert_eq!((announced.status.as_u16(), streamed.status.as_u16()), (413, 413));
+        assert_eq!(intake.total.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn all_bodies_together_are_bounded() {
+        let intake = Intake::new(10, 15);
+        let first = chunks(&[b"0123456789"]).chain(stream::pending());
+        let mut first = StreamBody::new(first);
+        let mut reading = std::pin::pin!(intake.read(&mut first));
+        assert!(futures_util::poll!(reading.as_mut()).is_pending());
+        let busy = intake.read(&mut StreamBody::new(chunks(&[b"0123456789"]))).await.unwrap_err();
+        assert_eq!(busy.status, 429);
+        assert!(busy.retry_after.is_some());
+        assert_eq!(intake.total.load(Ordering::Relaxed), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let intake = Intake::new(10, 100);
+        let mut body = StreamBody::new(chunks(&[b"01"]).chain(stream::pending()));
+        assert_eq!(intake.read(&mut body).await.unwrap_err().status, 408);
+        assert_eq!(intake.total.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn memory_grows_with_what_came() {
+        let mut read = Vec::new();
+        reserve(&mut read, 10, Some(1 << 40));
+        assert_eq!(read.capacity(), FIRST);
+        let mut read = Vec::new();
+        reserve(&mut read, 10, Some(1000));
+        assert_eq!(read.capacity(), 1000);
+    }
+}

@@ -1,0 +1,144 @@
+//! One connection: its protocol, its limits, its end.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::payload::Payload;
+use super::server::{Answering, Handler};
+use super::sniff::{Sniffed, Version, sniff};
+
+/// How long a request's head may take, and how long a connection may idle before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Header lines of a request, at most.
+const MAX_HEADERS: usize = 100;
+/// Bytes of a request's head at most, and the size that a connection's read buffer may grow to; a held call keeps
+/// that buffer. 16 KB is also Node's limit of a head.
+const MAX_BUFFER: usize = 16 * 1024;
+/// Streams of one HTTP/2 connection. Admission limits what is held; a low limit here would let calls queue in their
+/// client instead, unseen, for as long as the others wait for their batches.
+const MAX_STREAMS: u32 = 100_000;
+/// Silence after which the other side is asked for a sign of life, and the pause between questions: a client that
+/// vanished without a word must not be held for.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(20);
+
+/// What all connections of a listener share.
+pub(super) struct Connections<H> {
+    handler: Arc<H>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    closing: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl<H: Handler> Connections<H> {
+    pub(super) fn new(handler: Arc<H>, closing: CancellationToken, abort: CancellationToken) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_BUFFER as u32)
+            .keep_alive_interval(PROBE_AFTER)
+            .keep_alive_timeout(PROBE_EVERY);
+        Self { handler, http1, http2, closing, abort }
+    }
+
+    /// Serves a connection to its end.
+    pub(super) async fn serve(&self, stream: TcpStream) {
+        prepare(&stream);
+        // Boxed, so that the task of a connection has room for its longest phase only.
+        let begun = Box::pin(self.begin(stream)).await;
+        match begun {
+            Some((Version::Http1, io)) => {
+                let connection = self.http1.serve_connection(io, Calls(self.handler.clone())).with_upgrades();
+                self.drive(connection, |connection| connection.graceful_shutdown()).await;
+            }
+            Some((Version::Http2, io)) => {
+                let connection = self.http2.serve_connection(io, Calls(self.handler.clone()));
+                Box::pin(self.drive(connection, |connection| connection.graceful_shutdown())).await;
+            }
+            None => {}
+        }
+    }
+
+    /// Waits for the first bytes; nothing, if none come or the listener closes.
+    async fn begin(&self, stream: TcpStream) -> Option<(Version, Sniffed)> {
+        tokio::select! {
+            sniffed = tokio::time::timeout(HEAD_TIMEOUT, sniff(stream)) => sniffed.ok()?.ok(),
+            () = self.closing.cancelled() => None,
+        }
+    }
+
+    async fn drive<C>(&self, connection: C, graceful: impl FnOnce(Pin<&mut C>))
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = self.closing.cancelled() => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                graceful(connection.as_mut());
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.abort.cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// Answers small writes at once, and notices a client whose machine has gone.
+fn prepare(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let set = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = set {
+        // The connection is probably gone already, which reading it will tell.
+        tracing::debug!(%error, "socket options");
+    }
+}
+
+/// The handler as hyper calls it.
+struct Calls<H>(Arc<H>);
+
+impl<H: Handler> Service<Request<Incoming>> for Calls<H> {
+    type Response = Response<Payload>;
+    type Error = Infallible;
+    type Future = Infallibly;
+
+    fn call(&self, request: Request<Incoming>) -> Infallibly {
+        Infallibly(self.0.clone().handle(request))
+    }
+}
+
+/// An answer that cannot fail, as hyper wants it said.
+struct Infallibly(Answering);
+
+impl Future for Infallibly {
+    type Output = Result<Response<Payload>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_unpin(cx).map(Ok)
+    }
+}

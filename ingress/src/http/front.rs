@@ -1,0 +1,141 @@
+//! The handler of calls.
+
+use std::sync::Arc;
+
+use common::seal::Keyring;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+
+use super::admin::{Admin, nothing_here};
+use super::admit::{Admission, Verdict};
+use super::answer::{batched, refusal};
+use super::body::Intake;
+use super::headers::{RELAY_REASON, ROUTE};
+use super::linger::linger;
+use super::payload::Payload;
+use super::route::{Route, route};
+use super::server::{Answering, Handler};
+use crate::dialect::{Problem, Unbatchable};
+use crate::hold::{Call, Holder};
+use crate::relay::Relay;
+use crate::stats::{Answered, Ongoing, Stats};
+
+/// What the front is made of.
+pub struct FrontConfig {
+    /// Where admitted calls wait.
+    pub holder: Holder,
+    /// Names credentials.
+    pub keyring: Arc<Keyring>,
+    /// Counts.
+    pub stats: Arc<Stats>,
+    /// Takes what is not batched.
+    pub relay: Relay,
+    /// The largest body of a batched call in bytes.
+    pub max_body: u64,
+    /// Bytes of bodies that are being received at a time, all together; `--max-held-bytes` is a sensible value.
+    pub max_receiving: u64,
+    /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
+    pub admin: bool,
+}
+
+/// Answers every request: holds it, relays it, refuses it, or tells how things are.
+pub struct Front {
+    admission: Admission,
+    holder: Holder,
+    stats: Arc<Stats>,
+    relay: Relay,
+    admin: Option<Admin>,
+}
+
+/// How far a request has come once it was received.
+enum Step {
+    Answer(Response<Payload>),
+    Hold(Call, Ongoing),
+}
+
+impl Front {
+    /// Puts the parts together.
+    pub fn new(config: FrontConfig) -> Self {
+        let FrontConfig { holder, keyring, stats, relay, max_body, max_receiving, admin } = config;
+        let admission = Admission::new(keyring, Intake::new(max_body, max_receiving));
+        let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
+        Self { admission, holder, stats, relay, admin }
+    }
+
+    async fn receive(self: Arc<Self>, request: Request<Incoming>) -> Step {
+        let (head, body) = request.into_parts();
+        match route(&head.method, &head.uri) {
+            Route::Batch(endpoint) => self.admit(endpoint, head, body).await,
+            Route::Relay => Step::Answer(self.relay(head, Payload::Streamed(body), None).await),
+            ours => Step::Answer(match &self.admin {
+                Some(admin) => admin.answer(&head.method, ours),
+                None => refusal(&nothing_here()),
+            }),
+        }
+    }
+
+    async fn admit(&self, endpoint: &'static str, head: Parts, mut body: Incoming) -> Step {
+        let ongoing = self.stats.arrived();
+        match self.admission.judge(endpoint, &head, &mut body).await {
+            Ok(Verdict::Hold(call)) => Step::Hold(call, ongoing),
+            Ok(Verdict::Relay(reason, read)) => {
+                ongoing.forget();
+                let body = read.map_or_else(|| Payload::Streamed(body), Payload::from);
+                Step::Answer(self.relay(head, body, Some(reason)).await)
+            }
+            Err(problem) => {
+                // Who waits for a "100 Continue" has sent nothing and will not, once it sees the refusal.
+                if !head.headers.contains_key(header::EXPECT) {
+                    linger(body);
+                }
+                Step::Answer(refuse(problem, ongoing))
+            }
+        }
+    }
+
+    async fn relay(&self, head: Parts, body: Payload, reason: Option<Unbatchable>) -> Response<Payload> {
+        self.stats.relayed();
+        let mut response = self.relay.forward(head, body).await.unwrap_or_else(|problem| refusal(&problem));
+        let headers = response.headers_mut();
+        let route = if reason == Some(Unbatchable::Mode) { "sync" } else { "relay" };
+        headers.insert(ROUTE, HeaderValue::from_static(route));
+        if let Some(reason) = reason {
+            headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));
+        }
+        response
+    }
+
+    async fn hold(&self, call: Call, ongoing: Ongoing) -> Response<Payload> {
+        let held = match self.holder.hold(call) {
+            Ok(held) => held,
+            Err(fault) => return refuse(fault.into(), ongoing),
+        };
+        let (response, how) = batched(held.ended().await);
+        ongoing.answered(how);
+        response
+    }
+}
+
+/// Answers a call that was not held.
+fn refuse(problem: Problem, ongoing: Ongoing) -> Response<Payload> {
+    ongoing.answered(Answered::Synthesized);
+    let mut response = refusal(&problem);
+    response.headers_mut().insert(ROUTE, HeaderValue::from_static("batch"));
+    response
+}
+
+impl Handler for Front {
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+        // In a box of its own, which is gone while the call waits: with it go the head of the request and all that
+        // receiving and relaying need. What waits for hours is small.
+        let received = Box::pin(self.clone().receive(request));
+        Box::pin(async move {
+            let step = received.await;
+            match step {
+                Step::Answer(response) => response,
+                Step::Hold(call, ongoing) => self.hold(call, ongoing).await,
+            }
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! One copy of what many held calls share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use common::ids::{BadId, Fingerprint};
+use common::key::BatchKey;
+use common::wire;
+use http::HeaderMap;
+
+/// Entries of each table at most. Beyond it calls have copies of their own, until some entries are unused.
+const MAX: usize = 4096;
+
+/// Batch keys and credentials of calls, each kept once. A credential is forgotten with the last call that uses it.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    keys: Mutex<HashMap<(Fingerprint, &'static str, String), BatchKey>>,
+    credentials: Mutex<HashMap<Fingerprint, Weak<HeaderMap>>>,
+}
+
+impl Interner {
+    /// The shared copy of a credential. Equal fingerprints mean equal credentials.
+    pub(super) fn credential(&self, fingerprint: Fingerprint, lines: HeaderMap) -> Arc<HeaderMap> {
+        let mut table = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = table.get(&fingerprint).and_then(Weak::upgrade) {
+            return shared;
+        }
+        if table.len() >= MAX {
+            table.retain(|_, lines| lines.strong_count() > 0);
+        }
+        let shared = Arc::new(lines);
+        if table.len() < MAX {
+            table.insert(fingerprint, Arc::downgrade(&shared));
+        }
+        shared
+    }
+
+    /// The shared copy of a key at the upstream `openai`. Keys hold no secrets, so the table is only emptied when
+    /// it is full.
+    pub(super) fn key(&self, fingerprint: Fingerprint, endpoint: &'static str, model: String) -> Result<BatchKey, BadId> {
+        let mut table = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = (fingerprint, endpoint, model);
+        if let Some(key) = table.get(&index) {
+            return Ok(key.clone());
+        }
+        let key = BatchKey::new(wire::BatchKey {
+            upstream: super::admit::UPSTREAM.to_owned(),
+            fingerprint: fingerprint.to_bytes(),
+            endpoint: endpoint.to_owned(),
+            model: index.2.clone(),
+            headers: Vec::new(),
+        })?;
+        if table.len() >= MAX {
+            table.clear();
+        }
+        table.insert(index, key.clone());
+        Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(key: usize) -> HeaderMap {
+        HeaderMap::from_iter([(http::header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap())])
+    }
+
+    #[test]
+    fn equal_things_are_one() {
+        let interner = Interner::default();
+        let (a, b) = (Fingerprint::random(), Fingerprint::random());
+        let one = interner.credential(a, lines(1));
+        assert!(Arc::ptr_eq(&one, &interner.credential(a, lines(1))));
+        assert!(!Arc::ptr_eq(&one, &interner.credential(b, lines(2))));
+        let key = |fingerprint, model: &str| interner.key(fingerprint, "/v1/embeddings", model.into()).unwrap();
+        assert_eq!(key(a, "m"), key(a, "m"));
+        assert!(key(a, "m") != key(a, "n") && key(a, "m") != key(b, "m"));
+        let key = key(a, "m");
+        assert_eq!((key.upstream(), key.endpoint(), key.model(), key.fingerprint()), ("openai", "/v1/embeddings", "m", a));
+    }
+
+    #[test]
+    fn unused_credentials_are_forgotten_and_tables_bounded() {
+        let interner = Interner::default();
+        let kept = interner.credential(Fingerprint::random(), lines(0));
+        for n in 0..2 * MAX {
+            drop(interner.credential(Fingerprint::random(), lines(n)));
+            interner.key(Fingerprint::random(), "/v1/embeddings", "m".into()).unwrap();
+        }
+        assert_eq!(Arc::weak_count(&kept), 1);
+        assert!(interner.credentials.lock().unwrap().len() <= MAX && interner.keys.lock().unwrap().len() <= MAX);
+    }
+}

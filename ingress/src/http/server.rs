@@ -1,0 +1,85 @@
+//! Accepting connections, and ending them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::conn::Connections;
+use super::payload::Payload;
+
+/// The pause after an accept that failed, as it does when no more files can be opened.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// An answer in the making. Dropped when the client leaves.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Payload>> + Send>>;
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Begins to answer one request.
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering;
+}
+
+/// Bounds of a listener.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeLimits {
+    /// Connections at a time; further ones wait in the system's queue. Keep it below the limit of open files, with
+    /// room for what is relayed: each relayed request opens one more.
+    pub max_connections: usize,
+}
+
+/// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 without TLS on a listener.
+///
+/// When `drain` is cancelled, no connection is accepted any more, idle ones are closed, and the rest end with the
+/// answers they wait for. When `abort` is cancelled, all are closed at once. Returns when none is left.
+pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, limits: ServeLimits, drain: CancellationToken, abort: CancellationToken) {
+    let closing = CancellationToken::new();
+    let connections = Arc::new(Connections::new(handler, closing.clone(), abort.clone()));
+    let tasks = TaskTracker::new();
+    let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let accepting = async {
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let stream = accept(&listener).await;
+            tasks.spawn(run(connections.clone(), stream, permit));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = drain.cancelled() => {}
+        () = abort.cancelled() => {}
+    }
+    drop(listener);
+    closing.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// The next connection, however long it takes.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        let error = match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => error,
+        };
+        // A connection that was gone before it was accepted says nothing about the next one.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) {
+            continue;
+        }
+        tracing::warn!(%error, "cannot accept a connection; is the limit of open files too low?");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn run<H: Handler>(connections: Arc<Connections<H>>, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    connections.serve(stream).await;
+    drop(permit);
+}

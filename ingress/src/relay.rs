@@ -1,0 +1,126 @@
+//! Everything that is not batched goes to the provider as it is and comes back as it is.
+
+mod connect;
+mod lines;
+mod target;
+mod tunnel;
+
+use std::io;
+
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::dialect::Problem;
+use crate::http::Payload;
+use connect::Clients;
+pub(crate) use lines::is_hop_by_hop;
+use target::Target;
+use tunnel::Tunnels;
+
+/// Relays requests to one provider.
+pub struct Relay {
+    target: Target,
+    clients: Clients,
+    tunnels: Tunnels,
+}
+
+impl Relay {
+    /// A relay to a base URL, as `https://api.openai.com/v1`. Upgraded connections end when `abort` is cancelled; all
+    /// others end with the connections of their clients.
+    ///
+    /// # Errors
+    /// If the URL is none, or if it needs TLS and the system's certificate authorities cannot be had.
+    pub fn new(base_url: &str, abort: CancellationToken) -> io::Result<Self> {
+        let target = Target::new(base_url)?;
+        let clients = Clients::new(target.is_tls())?;
+        Ok(Self { target, clients, tunnels: Tunnels::new(abort) })
+    }
+
+    /// Sends a request on and gives its answer, whose body streams. Dropping either ends the provider's side.
+    ///
+    /// # Errors
+    /// A [`Problem`]: 502 when the provider cannot be reached or breaks off, 405 for `CONNECT`, 400 for a URL without
+    /// a path.
+    pub async fn forward(&self, head: Parts, body: Payload) -> Result<Response<Payload>, Problem> {
+        if head.method == Method::CONNECT {
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This is not a forward proxy: CONNECT is not served."));
+        }
+        let uri = self.target.uri(&head.uri)?;
+        match lines::upgrade(&head) {
+            Some(protocol) => self.upgrade(head, uri, body, protocol).await,
+            None => {
+                let headers = lines::to_provider(&head, &body);
+                let request = assemble(head.method, uri, headers, body);
+                let response = self.clients.any.request(request).await.map_err(|error| unreachable(&error))?;
+                Ok(answer(response))
+            }
+        }
+    }
+
+    /// Asks the provider for another protocol too, and joins the connections if it agrees.
+    async fn upgrade(&self, mut head: Parts, uri: http::Uri, body: Payload, protocol: http::HeaderValue) -> Result<Response<Payload>, Problem> {
+        let place = self.tunnels.place()?;
+        let client = head.extensions.remove::<OnUpgrade>();
+        let mut headers = lines::to_provider(&head, &body);
+        lines::ask_upgrade(&mut headers, protocol);
+        let request = assemble(head.method, uri, headers, body);
+        let mut response = self.clients.http1.request(request).await.map_err(|error| unreachable(&error))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answer(response));
+        }
+        let Some(client) = client else { return Err(bad_gateway("The provider switched protocols on a connection that cannot.")) };
+        let provider = hyper::upgrade::on(&mut response);
+        self.tunnels.join(client, provider, place);
+        let protocol = response.headers().get(http::header::UPGRADE).cloned();
+        let mut answer = answer(response).map(|_| Payload::from(bytes::Bytes::new()));
+        if let Some(protocol) = protocol {
+            lines::ask_upgrade(answer.headers_mut(), protocol);
+        }
+        Ok(answer)
+    }
+}
+
+fn assemble(method: Method, uri: http::Uri, headers: http::HeaderMap, body: Payload) -> Request<Payload> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}
+
+fn answer(response: Response<Incoming>) -> Response<Payload> {
+    let (head, body) = response.into_parts();
+    let mut answer = Response::new(Payload::Streamed(body));
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = lines::from_provider(&head.headers);
+    if let Some(phrase) = head.extensions.get::<hyper::ext::ReasonPhrase>() {
+        answer.extensions_mut().insert(phrase.clone());
+    }
+    answer
+}
+
+fn unreachable(error: &Error) -> Problem {
+    let why = innermost(error);
+    tracing::warn!(error = %why, connecting = error.is_connect(), "relaying failed");
+    match error.is_connect() {
+        true => bad_gateway(&format!("The provider cannot be reached: {why}.")),
+        false => bad_gateway(&format!("The provider broke off before it answered: {why}.")),
+    }
+}
+
+fn bad_gateway(message: &str) -> Problem {
+    Problem::new(StatusCode::BAD_GATEWAY, message).code("provider_unreachable")
+}
+
+/// The cause at the bottom, which says what happened rather than where.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

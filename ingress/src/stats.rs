@@ -1,0 +1,196 @@
+//! Counters and timings for `/stats`, in bounded memory.
+
+mod jobs;
+mod series;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::time::Instant;
+
+pub use jobs::JobReport;
+use jobs::{JobView, Jobs};
+use series::{Series, Summary};
+
+/// What this process has done since its start, and which jobs it waits for.
+#[derive(Debug, Default)]
+pub struct Stats {
+    requests: Mutex<Series>,
+    synthesized: AtomicU64,
+    relayed: AtomicU64,
+    jobs: Mutex<Jobs>,
+}
+
+/// What a caller got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// A provider's answer with a status below 400.
+    Success,
+    /// A provider's answer with any other status.
+    Failure,
+    /// An error of ours; the provider said nothing.
+    Synthesized,
+}
+
+/// A request that is being answered. Dropped unanswered, it counts as failed, without a time.
+#[derive(Debug)]
+pub struct Ongoing {
+    stats: Arc<Stats>,
+    since: Instant,
+    answered: bool,
+}
+
+impl Stats {
+    /// A batchable request has arrived.
+    pub fn arrived(self: &Arc<Self>) -> Ongoing {
+        Ongoing { stats: self.clone(), since: Instant::now(), answered: false }
+    }
+
+    /// A request was handed on to the provider as it is.
+    pub fn relayed(&self) {
+        self.relayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A job has reached a state. A job is timed from its first report to the first that is final, and counted then.
+    pub fn job(&self, report: JobReport<'_>) {
+        lock(&self.jobs).report(report);
+    }
+
+    /// The whole as JSON; `held` is the number of requests that wait now and of the bytes in their bodies.
+    pub fn to_json(&self, held: (usize, u64)) -> Bytes {
+        let requests = Requests {
+            series: lock(&self.requests).summary(),
+            synthesized_error_responses: self.synthesized.load(Ordering::Relaxed),
+        };
+        let jobs = lock(&self.jobs);
+        let page = Page {
+            requests,
+            batches: jobs.summary(),
+            held: Held { requests: held.0, bytes: held.1 },
+            relayed: self.relayed.load(Ordering::Relaxed),
+            jobs: jobs.in_flight().collect(),
+        };
+        // Numbers and strings always serialise.
+        serde_json::to_vec(&page).unwrap_or_default().into()
+    }
+}
+
+impl Ongoing {
+    /// The caller has its answer.
+    pub fn answered(mut self, how: Answered) {
+        self.answered = true;
+        if how == Answered::Synthesized {
+            self.stats.synthesized.fetch_add(1, Ordering::Relaxed);
+        }
+        lock(&self.stats.requests).record(self.since.elapsed(), how == Answered::Success);
+    }
+
+    /// It turned out to be no request to batch, and counts as none.
+    pub fn forget(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        if !self.answered {
+            lock(&self.stats.requests).abandoned();
+        }
+    }
+}
+
+/// Field order is what people see.
+#[derive(Serialize)]
+struct Page<'a> {
+    requests: Requests,
+    batches: Summary,
+    held: Held,
+    relayed: u64,
+    jobs: Vec<JobView<'a>>,
+}
+
+#[derive(Serialize)]
+struct Requests {
+    #[serde(flatten)]
+    series: Summary,
+    synthesized_error_responses: u64,
+}
+
+#[derive(Serialize)]
+struct Held {
+    requests: usize,
+    bytes: u64,
+}
+
+/// Counters stay usable whatever happened to a thread that held the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn page(stats: &Stats) -> Value {
+        serde_json::from_slice(&stats.to_json((3, 400))).unwrap()
+    }
+
+    #[test]
+    fn nothing_yet() {
+        let none = json!({"total": 0, "successful": 0, "failed": 0, "avg": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0});
+        let mut requests = none.clone();
+        requests["synthesized_error_responses"] = 0.into();
+        let expected = json!({"requests": requests, "batches": none, "held": {"requests": 3, "bytes": 400}, "relayed": 0, "jobs": []});
+        assert_eq!(page(&Stats::default()), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_counted_and_timed() {
+        let stats = Arc::new(Stats::default());
+        for (seconds, how) in [(1, Answered::Success), (2, Answered::Failure), (6, Answered::Synthesized)] {
+            let ongoing = stats.arrived();
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            ongoing.answered(how);
+        }
+        drop(stats.arrived());
+        stats.arrived().forget();
+        stats.relayed();
+        let page = page(&stats);
+        let requests = &page["requests"];
+        assert_eq!((&requests["total"], &requests["successful"], &requests["failed"]), (&json!(4), &json!(1), &json!(3)));
+        assert_eq!(requests["synthesized_error_responses"], 1);
+        assert_eq!(requests["avg"], 3000.0);
+        assert!((1990.0..=2010.0).contains(&requests["p50"].as_f64().unwrap()));
+        assert!((5990.0..=6010.0).contains(&requests["p99"].as_f64().unwrap()));
+        assert_eq!(page["relayed"], 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jobs_are_shown_while_in_flight_and_counted_once() {
+        let stats = Stats::default();
+        let report = |id, status, completed| stats.job(JobReport { id, status, total: 10, completed, failed: 0 });
+        report("batch_a", "validating", 0);
+        report("batch_b", "in_progress", 0);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        report("batch_a", "in_progress", 3);
+        let shown = page(&stats)["jobs"].clone();
+        assert_eq!(shown[0]["id"], "batch_a");
+        assert_eq!((&shown[0]["status"], &shown[0]["completed"], &shown[0]["age_ms"]), (&json!("in_progress"), &json!(3), &json!(4000)));
+        for _ in 0..2 {
+            report("batch_a", "completed", 10);
+            report("batch_b", "expired", 2);
+        }
+        report("batch_a", "in_progress", 9);
+        let page = page(&stats);
+        assert_eq!(page["jobs"], json!([]));
+        let batches = &page["batches"];
+        assert_eq!((&batches["total"], &batches["successful"], &batches["failed"]), (&json!(2), &json!(1), &json!(1)));
+        assert_eq!(batches["avg"], 4000.0);
+    }
+}

@@ -1,0 +1,124 @@
+//! The prose of `--help`.
+
+pub(super) const ABOUT: &str = "\
+Answers ordinary LLM API calls through the provider's Batch API, at half the price.
+
+Point any OpenAI SDK at llm-proxy and change nothing else: its calls wait while llm-proxy groups them into batches, \
+submits them and waits for the results. Each caller gets the provider's own answer, byte for byte. What cannot be \
+batched is relayed as it is.
+
+Keys, prompts and answers live in memory only: nothing is written to disk.";
+
+pub(super) const AFTER_HELP: &str = "\
+Without a command, llm-proxy serves: the flags above are those of `llm-proxy serve`. \
+More with --help, and with --help behind a command.";
+
+pub(super) const AFTER_LONG_HELP: &str = "\
+EXAMPLES
+  See it work, without a key and without a network:
+      llm-proxy demo
+
+  Serve on http://127.0.0.1:3030 and call OpenAI through it:
+      llm-proxy
+      OPENAI_BASE_URL=http://127.0.0.1:3030/v1 python my_program.py
+
+  Fewer, larger batches, for programs that are in no hurry:
+      llm-proxy --window 1m --idle 10s --max-requests 50000
+
+  Split over machines, any number of each role:
+      export LLM_PROXY_CLUSTER_SECRET=$(openssl rand -hex 32)   # the same everywhere
+      export LLM_PROXY_NATS=nats://nats.internal:4222
+      llm-proxy ingress --listen 0.0.0.0:3030
+      llm-proxy batcher
+      llm-proxy submitter
+
+  Is everything in place?
+      llm-proxy check --nats nats://nats.internal:4222
+
+ENVIRONMENT
+  Every flag has a variable: LLM_PROXY_ and the flag's name in capitals with _ for -, as the help of each flag says. \
+A flag goes before its variable. A command ignores the variables of flags that it does not have. Besides these:
+
+  LLM_PROXY_CLUSTER_SECRET  What all ingresses and submitters on one NATS share: any string of at least 32 bytes. \
+There is no flag for it, because other users of a machine can read the flags of a process.
+  OPENAI_API_KEY            Used by `llm-proxy check` only; llm-proxy itself uses the keys of its callers.
+  HTTPS_PROXY, NO_PROXY     How to reach the providers where there is no direct way.
+  NO_COLOR                  No colours in logs.
+
+SIGNALS
+  SIGTERM or Ctrl-C: takes no new calls, and finishes or cancels what is under way within --drain-timeout. A second \
+one ends the process at once.
+
+EXIT CODES
+  0  ended as asked
+  1  failed, for example because a port is taken
+  2  a flag, a variable or a file cannot be used; the message says which and why
+  130, 143  ended by a second Ctrl-C or SIGTERM";
+
+pub(super) const SERVE: &str = "\
+All services in one process: takes calls on --listen, groups them, takes the batches through the providers and \
+answers.
+
+The services talk to each other inside the process. With --nats they talk over NATS instead, together with other \
+processes there; then the cluster secret is needed.
+
+Examples:
+  llm-proxy serve
+  llm-proxy serve --listen 0.0.0.0:8080 --window 30s
+  LLM_PROXY_CLUSTER_SECRET=... llm-proxy serve --nats nats://nats.internal:4222";
+
+pub(super) const INGRESS: &str = "\
+HTTP in: takes calls, holds them while they wait, and answers them; relays what cannot be batched.
+
+Any number of ingresses can stand behind a load balancer. Needs NATS and the cluster secret.
+
+Example:
+  LLM_PROXY_CLUSTER_SECRET=... llm-proxy ingress --nats nats://nats.internal:4222 --listen 0.0.0.0:3030";
+
+pub(super) const BATCHER: &str = "\
+Groups the calls that wait at the ingresses into batches, and offers the batches to the submitters.
+
+A batcher sees ids and sizes, never a key, a prompt or an answer: it needs NATS and no cluster secret. It opens no \
+port unless --admin-listen is given.
+
+Example:
+  llm-proxy batcher --nats nats://nats.internal:4222 --window 10s";
+
+pub(super) const SUBMITTER: &str = "\
+Takes batches through the providers' Batch APIs: uploads, creates, polls, downloads, delivers every answer to its \
+ingress, and deletes the files.
+
+Needs NATS, the cluster secret and a way to the providers. It opens no port unless --admin-listen is given.
+
+Example:
+  LLM_PROXY_CLUSTER_SECRET=... llm-proxy submitter --nats nats://nats.internal:4222 --poll-max 30s";
+
+pub(super) const DEMO: &str = "\
+Starts a simulated provider and the proxy on this machine, sends a burst of sample calls through it as any program \
+would, and shows the answers and the bill. No key and no network are needed, and nothing is paid.
+
+The proxy is left running until Ctrl-C, to be tried with curl or an SDK; --once ends after the receipt.
+
+Examples:
+  llm-proxy demo
+  llm-proxy demo --requests 1000 --once";
+
+pub(super) const SIMULATOR: &str = "\
+A simulated provider: files, batches and synchronous calls of the OpenAI API, with the rules of the real one, and a \
+ledger of what was billed. http://HOST:PORT/_sim/state shows its state.
+
+Example:
+  llm-proxy simulator --listen 127.0.0.1:4010 --batch-time 5s
+  llm-proxy serve --openai-url http://127.0.0.1:4010/v1";
+
+pub(super) const CHECK: &str = "\
+Checks without changing anything: is the configuration valid, is NATS reachable and which roles are there, is the \
+upstream reachable, and may the key in OPENAI_API_KEY use the Batch API.
+
+Takes the flags and variables of `llm-proxy serve`. Prints a line for each check, and ends with 0 if all are ok, \
+else with 1.
+
+Examples:
+  llm-proxy check
+  OPENAI_API_KEY=... llm-proxy check
+  LLM_PROXY_CLUSTER_SECRET=... llm-proxy check --nats nats://nats.internal:4222";

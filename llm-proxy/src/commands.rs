@@ -1,0 +1,27 @@
+//! The commands, one file each.
+
+pub mod batcher;
+pub mod check;
+pub mod demo;
+pub mod ingress;
+pub mod serve;
+pub mod simulator;
+pub mod submitter;
+
+use crate::cli::Command;
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Why it failed; a [`common::service::ConfigError`] in the chain means a mistake in the configuration.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Ingress(args) => ingress::run(*args),
+        Command::Batcher(args) => batcher::run(*args),
+        Command::Submitter(args) => submitter::run(*args),
+        Command::Demo(args) => demo::run(args),
+        Command::Simulator(args) => simulator::run(*args),
+        Command::Check(args) => check::run(*args),
+    }
+}

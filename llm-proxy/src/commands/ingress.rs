@@ -1,0 +1,53 @@
+//! `llm-proxy ingress`: one service on NATS.
+
+use clap::Args;
+use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs, UpstreamArgs};
+use tracing::info;
+
+use crate::startup;
+use crate::supervise::Roles;
+
+/// Flags of an ingress.
+#[derive(Debug, Clone, Args)]
+pub struct IngressArgs {
+    #[command(flatten)]
+    ingress: ::ingress::Args,
+    #[command(flatten)]
+    upstreams: UpstreamArgs,
+    #[command(flatten)]
+    bus: BusArgs,
+    #[command(flatten)]
+    secret: SecretArgs,
+    #[command(flatten)]
+    drain: DrainArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// The configuration cannot be used, a port is taken, or the service failed.
+pub fn run(args: IngressArgs) -> anyhow::Result<()> {
+    startup::run(&args.log, |shutdown| async {
+        startup::require_nats(&args.bus)?;
+        startup::room_for_calls(args.ingress.max_held);
+        let keyring = startup::keyring(&args.bus, &args.secret)?;
+        let bus = startup::bus(&args.bus, "ingress").await?;
+        let world = startup::world(&args.bus, bus, keyring, &args.drain);
+        let bound = ::ingress::bind(&args.ingress).await?;
+        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(bound.stats())).await?;
+        announce(&bound, &args.upstreams);
+        let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
+        roles.start("ingress", bound.run(args.upstreams.clone(), world, shutdown));
+        roles.wait().await
+    })
+}
+
+/// Logs where calls are taken and where they go.
+pub fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
+    info!("listening on http://{}", bound.local_addr());
+    info!("OpenAI is at {}", upstreams.openai_url);
+}

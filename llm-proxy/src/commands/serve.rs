@@ -1,0 +1,59 @@
+//! `llm-proxy serve`: all services in one process.
+
+use clap::Args;
+use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs, UpstreamArgs};
+use common::world::World;
+use tokio_util::sync::CancellationToken;
+
+use super::ingress::announce;
+use crate::startup;
+use crate::supervise::Roles;
+
+/// Flags of all services.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub ingress: ::ingress::Args,
+    #[command(flatten)]
+    pub upstreams: UpstreamArgs,
+    #[command(flatten)]
+    pub batcher: ::batcher::Args,
+    #[command(flatten)]
+    pub submitter: ::submitter::Args,
+    #[command(flatten)]
+    pub bus: BusArgs,
+    #[command(flatten)]
+    pub secret: SecretArgs,
+    #[command(flatten)]
+    pub drain: DrainArgs,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// The configuration cannot be used, a port is taken, or a service failed.
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    startup::run(&args.log.clone(), |shutdown| async move {
+        startup::room_for_calls(args.ingress.max_held);
+        let keyring = startup::keyring(&args.bus, &args.secret)?;
+        let bus = startup::bus(&args.bus, "serve").await?;
+        let world = startup::world(&args.bus, bus, keyring, &args.drain);
+        let bound = ::ingress::bind(&args.ingress).await?;
+        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(bound.stats())).await?;
+        announce(&bound, &args.upstreams);
+        start(args, bound, world, shutdown).wait().await
+    })
+}
+
+/// Starts all services on a listener that is bound already.
+pub fn start(args: ServeArgs, bound: ::ingress::Bound, world: World, shutdown: CancellationToken) -> Roles {
+    let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
+    roles.start("ingress", bound.run(args.upstreams.clone(), world.clone(), shutdown.clone()));
+    roles.start("batcher", ::batcher::run(args.batcher, world.clone(), shutdown.clone()));
+    roles.start("submitter", ::submitter::run(args.submitter, args.upstreams, world, shutdown));
+    roles
+}

@@ -1,0 +1,25 @@
+//! HTTP around the models: what every provider's routes need, the admin routes and the echo.
+
+mod admin;
+mod echo;
+mod reply;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+
+pub(crate) use reply::{cut, perform, read_body};
+
+use crate::openai;
+use crate::shared::Shared;
+
+/// All routes.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    openai::routes()
+        .merge(echo::routes())
+        .merge(admin::routes())
+        // Every handler bounds its body by itself: 200 MB must get in, and too large a file has an answer of its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(shared)
+}

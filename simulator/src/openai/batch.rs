@@ -1,0 +1,258 @@
+//! One batch: what the caller sees of it, and how far it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::endpoint::Endpoint;
+use super::examine::{BatchError, Place, Plan};
+use crate::core::{Core, Millis};
+use crate::credential::Credential;
+use crate::faults::BatchFaults;
+
+/// A batch's `status` (`OpenAI` API specification).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The input file waits for its validation or is in it.
+    Validating,
+    /// The input file was refused; nothing was executed.
+    Failed,
+    /// Lines are being executed.
+    InProgress,
+    /// The result files are being made.
+    Finalizing,
+    /// All is done.
+    Completed,
+    /// The completion window ended first; what was done is in the output file.
+    Expired,
+    /// The caller cancelled it; what was done will be in the output file.
+    Cancelling,
+    /// Cancelled; what was done is in the output file.
+    Cancelled,
+}
+
+impl Status {
+    /// The status as the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Validating => "validating",
+            Status::Failed => "failed",
+            Status::InProgress => "in_progress",
+            Status::Finalizing => "finalizing",
+            Status::Completed => "completed",
+            Status::Expired => "expired",
+            Status::Cancelling => "cancelling",
+            Status::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing will change any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Status::Failed | Status::Completed | Status::Expired | Status::Cancelled)
+    }
+}
+
+/// What a batch waits for.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Its validation begins then.
+    Waiting(Millis),
+    /// Its file is being examined.
+    Examining,
+    /// Its lines are being done.
+    Running(Run),
+    /// Its files are made then, and it ends in that status.
+    Closing(Millis, Status, Option<Run>),
+    /// Its files are being made.
+    Assembling,
+    /// Nothing.
+    Over,
+}
+
+/// The lines of a batch in progress.
+#[derive(Debug)]
+pub struct Run {
+    /// When it went in progress.
+    pub started: Millis,
+    /// All lines, in the order in which they get done.
+    pub plan: Plan,
+    /// How many are done.
+    pub done: usize,
+}
+
+/// How many lines there are and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// All lines; 0 before validation.
+    pub total: usize,
+    /// Lines answered with a 2xx status.
+    pub completed: usize,
+    /// Lines answered with another status, or not executed.
+    pub failed: usize,
+}
+
+/// When a batch got where, in milliseconds since the epoch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    pub(super) in_progress: Option<Millis>,
+    pub(super) finalizing: Option<Millis>,
+    pub(super) cancelling: Option<Millis>,
+    /// When it reached its terminal status.
+    pub(super) ended: Option<Millis>,
+}
+
+/// A batch with everything that is known of it.
+#[derive(Debug)]
+pub struct Batch {
+    /// `batch_...`
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub owner: Credential,
+    /// Its endpoint.
+    pub endpoint: Endpoint,
+    /// Its input file, which may be deleted since.
+    pub input_file: String,
+    /// The caller's own pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// How long its result files live, in seconds.
+    pub output_lifetime: Option<u64>,
+    /// Its status.
+    pub status: Status,
+    /// When it was created.
+    pub created: Millis,
+    /// When its completion window ends.
+    pub expires: Millis,
+    /// The time from which lists show it.
+    pub listed_from: Millis,
+    /// Its model, once it is validated.
+    pub model: Option<Arc<str>>,
+    /// Why it failed.
+    pub errors: Vec<BatchError>,
+    /// The output file, if there is one.
+    pub output_file: Option<String>,
+    /// The error file, if there is one.
+    pub error_file: Option<String>,
+    /// Its counts.
+    pub counts: Counts,
+    /// Prompt and completion tokens of the billed lines.
+    pub usage: (u64, u64),
+    /// Prompt tokens that it keeps enqueued.
+    pub enqueued: u64,
+    /// What is broken about it.
+    pub faults: BatchFaults,
+    pub(super) times: Times,
+    pub(super) phase: Phase,
+}
+
+impl Run {
+    /// How many lines are done by `now`, if nothing holds them up.
+    pub fn due(&self, now: Millis) -> usize {
+        let elapsed = now.saturating_sub(self.started);
+        self.plan.lines.partition_point(|line| line.at <= elapsed)
+    }
+
+    /// When the last of the first `lines` lines is done.
+    pub fn time_of(&self, lines: usize) -> Millis {
+        let last = lines.checked_sub(1).and_then(|index| self.plan.lines.get(index));
+        last.map_or(self.started, |line| self.started.saturating_add(line.at))
+    }
+}
+
+impl Batch {
+    /// How many lines can be done before a fault stops it.
+    pub fn ceiling(&self, run: &Run) -> usize {
+        let stops = [self.faults.stall_after, self.faults.expire_after];
+        stops.into_iter().flatten().fold(run.plan.lines.len(), usize::min)
+    }
+
+    /// Executes all lines that are due: writes them into the ledger and counts them.
+    pub fn execute(&mut self, core: &mut Core, now: Millis) {
+        let Phase::Running(run) = &self.phase else { return };
+        let until = run.due(now).min(self.ceiling(run));
+        let (vanish, counted) = self.faults.vanish.unwrap_or_default();
+        let Phase::Running(run) = &mut self.phase else { return };
+        for index in run.done..until {
+            let line = &mut run.plan.lines[index];
+            let mut entry = line.entry.take();
+            if index < vanish {
+                line.place = Place::Nowhere;
+                entry = entry.filter(|_| counted);
+            }
+            match &entry {
+                Some(entry) if entry.billed => {
+                    self.counts.completed += 1;
+                    self.usage.0 += entry.input_tokens;
+                    self.usage.1 += entry.output_tokens;
+                }
+                Some(_) => self.counts.failed += 1,
+                None if line.place == Place::Expired => self.counts.failed += 1,
+                None => {}
+            }
+            if let Some(entry) = entry {
+                core.ledger.record(entry);
+            }
+        }
+        run.done = run.done.max(until);
+    }
+
+    /// When the batch next needs attention; None when nothing will happen by itself.
+    pub fn next_due(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::Waiting(at) | Phase::Closing(at, ..) => Some(*at),
+            Phase::Running(run) => {
+                let stop = self.ceiling(run);
+                let stalls = self.faults.stall_after.is_some_and(|after| after == stop);
+                Some(if stalls { self.expires } else { run.time_of(stop).min(self.expires) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The batch object.
+    pub fn view(&self) -> Value {
+        let seconds = |time: Option<Millis>| time.map(|time| time / 1000);
+        let at_end = |status| seconds(self.times.ended.filter(|_| self.status == status));
+        let no_file = if self.faults.empty_string_file_ids && self.status.is_terminal() {
+            json!("")
+        } else {
+            Value::Null
+        };
+        let file = |id: &Option<String>| id.as_ref().map_or(no_file.clone(), |id| json!(id));
+        let errors = self.errors.iter().map(|error| {
+            json!({"code": error.code, "line": error.line, "message": error.message, "param": error.param})
+        });
+        let errors: Vec<Value> = errors.collect();
+        json!({
+            "id": &*self.id,
+            "object": "batch",
+            "endpoint": self.endpoint.path(),
+            "model": self.model.as_deref(),
+            "errors": if errors.is_empty() { Value::Null } else { json!({"object": "list", "data": errors}) },
+            "input_file_id": self.input_file,
+            "completion_window": "24h",
+            "status": self.status.as_str(),
+            "output_file_id": file(&self.output_file),
+            "error_file_id": file(&self.error_file),
+            "created_at": self.created / 1000,
+            "in_progress_at": seconds(self.times.in_progress),
+            "expires_at": self.expires / 1000,
+            "finalizing_at": seconds(self.times.finalizing),
+            "completed_at": at_end(Status::Completed),
+            "failed_at": at_end(Status::Failed),
+            "expired_at": at_end(Status::Expired),
+            "cancelling_at": seconds(self.times.cancelling),
+            "cancelled_at": at_end(Status::Cancelled),
+            "request_counts": self.counts,
+            "usage": {
+                "input_tokens": self.usage.0,
+                "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": self.usage.1,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": self.usage.0 + self.usage.1,
+            },
+            "metadata": self.metadata,
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! `OpenAI`: the Files and Batch API, and the plain endpoints.
+//!
+//! [`Model`] is the state; everything under `routes` is HTTP around it.
+
+mod answer;
+mod assemble;
+mod batch;
+mod batches;
+mod endpoint;
+mod error;
+mod examine;
+mod files;
+mod json;
+mod magic;
+mod model;
+mod request;
+mod routes;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::embedding;
+pub use batch::{Batch, Counts, Status};
+pub use files::File;
+pub use model::{Done, Model, Work};
+pub(crate) use routes::routes;

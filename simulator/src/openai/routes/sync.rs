@@ -1,0 +1,171 @@
+//! The plain endpoints: one call, one answer, at full price.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::header::CONTENT_TYPE;
+
+use super::{Shell, credential, refusal, refuse, respond};
+use crate::credential::{Credential, sha256};
+use crate::faults::{Decision, Instead, Op};
+use crate::http::{cut, perform, read_body};
+use crate::ledger::{Entry, Mode};
+use crate::net::Control;
+use crate::openai::answer::{self, Style};
+use crate::openai::endpoint::{Endpoint, model_exists};
+use crate::openai::error::ApiError;
+use crate::openai::json::Fields;
+use crate::openai::request::{Request, model_of};
+use crate::openai::stream::events;
+use crate::rng::Rng;
+use crate::shared::{Shared, World};
+
+/// Bytes of a body; larger ones get 413.
+const MAX_BODY: usize = 100_000_000;
+
+/// What stands for a multipart body, which is not looked into.
+const MULTIPART: &str = r#"{"prompt":"multipart"}"#;
+
+/// `POST` to any endpoint that answers directly.
+pub(super) async fn call(
+    State(shared): Shell,
+    Extension(control): Extension<Control>,
+    uri: Uri,
+    request: HttpRequest,
+) -> Response {
+    let owner = match credential(request.headers()) {
+        Ok(owner) => owner,
+        Err(error) => return refuse(&shared, &error),
+    };
+    let decision = shared.with(|world, _| world.core.begin(Op::Sync, None));
+    let multipart =
+        request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
+    let Some(body) = read_body(request.into_body(), MAX_BODY).await else {
+        return refuse(&shared, &ApiError::new(413, "The request body is too large."));
+    };
+    let text = if multipart { MULTIPART.into() } else { std::str::from_utf8(&body).unwrap_or_default() };
+    let Some(endpoint) = Endpoint::of(uri.path()) else {
+        return refuse(&shared, &ApiError::new(404, format!("Invalid URL (POST {})", uri.path())));
+    };
+    let outcome = read(endpoint, text).map(|request| Outcome::of(&shared, &owner, &body, &request));
+    match outcome {
+        Ok(outcome) => deliver(&shared, &control, &decision, outcome).await,
+        Err(error) => refuse(&shared, &error),
+    }
+}
+
+fn read(endpoint: Endpoint, text: &str) -> Result<Request<'_>, ApiError> {
+    let fields = Fields::parse(text).ok_or_else(|| {
+        let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
+                       HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
+        ApiError::invalid(message, "", "")
+    })?;
+    let model = model_of(endpoint, &fields)?;
+    if !model_exists(&model) {
+        return Err(ApiError::no_model(&model));
+    }
+    Request::check(endpoint, model, fields, text.len())
+}
+
+/// A call's answer, made before anything is entered or sent.
+struct Outcome {
+    entry: Entry,
+    slow: Duration,
+    result: Result<Parts, ApiError>,
+}
+
+/// A body in one piece, or as events.
+enum Parts {
+    Whole(Bytes),
+    Events(Vec<Bytes>),
+}
+
+impl Outcome {
+    fn of(shared: &Shared, owner: &Credential, body: &Bytes, request: &Request<'_>) -> Self {
+        let flex = request.service_tier().is_some_and(|tier| tier == "flex");
+        let style = Style {
+            id: Rng::labelled(shared.config.seed, &format!("sync {}", shared.next_request())).next_u64(),
+            created: shared.now() / 1000,
+            awkward: shared.config.awkward_answers,
+            dimensions: shared.config.embedding_dimensions,
+            tier: if flex { "flex" } else { "default" },
+        };
+        let mut output_tokens = 0;
+        let result = match answer::failure(request) {
+            Some(error) => Err(error),
+            None => {
+                let mut whole = Vec::new();
+                output_tokens = answer::write(request, &style, &mut whole);
+                let events = if request.stream() { events(request, &style) } else { None };
+                Ok(events.map_or_else(|| Parts::Whole(whole.into()), Parts::Events))
+            }
+        };
+        let entry = Entry {
+            credential: owner.clone(),
+            batch: None,
+            custom_id: None,
+            model: request.model.as_ref().into(),
+            endpoint: request.endpoint.path(),
+            body_hash: sha256(body),
+            body: (shared.config.keep_bodies > 0).then(|| body.clone()),
+            marker: request.magic.echo.as_deref().map(Into::into),
+            input_tokens: request.input_tokens,
+            output_tokens,
+            mode: if flex { Mode::Flex } else { Mode::Sync },
+            status: result.as_ref().err().map_or(200, |error| error.status),
+            billed: result.is_ok(),
+        };
+        Self { entry, slow: Duration::from_millis(request.magic.slow) + shared.config.sync_time, result }
+    }
+}
+
+/// Bills at once, since a caller that leaves pays all the same, then answers in its time.
+async fn deliver(shared: &Arc<Shared>, control: &Control, decision: &Decision, outcome: Outcome) -> Response {
+    let Outcome { entry, slow, result } = outcome;
+    let refused = |instead: &Instead| Err(refusal(Op::Sync, "", instead));
+    let work = move |World { core, .. }: &mut World, _| {
+        core.ledger.record(entry);
+        result
+    };
+    let result = perform(shared, control, decision, refused, work).await;
+    match result {
+        Err(error) => {
+            tokio::time::sleep(slow).await;
+            refuse(shared, &error)
+        }
+        Ok(Parts::Whole(body)) => {
+            tokio::time::sleep(slow).await;
+            cut(headed(respond(shared, 200, "application/json", Body::empty())), body, decision)
+        }
+        Ok(Parts::Events(events)) => {
+            let pause = slow / events.len().max(1) as u32;
+            let body = stream::iter(events).then(move |event| async move {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                Ok::<_, std::convert::Infallible>(event)
+            });
+            headed(respond(shared, 200, "text/event-stream; charset=utf-8", Body::from_stream(body)))
+        }
+    }
+}
+
+/// With the headers that tell of the caller's limits.
+fn headed(mut response: Response) -> Response {
+    for (name, value) in [
+        ("x-ratelimit-limit-requests", "10000"),
+        ("x-ratelimit-remaining-requests", "9999"),
+        ("x-ratelimit-reset-requests", "6ms"),
+        ("openai-organization", "org-simulator"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,1 @@
+//! End to end tests over real processes, a real nats-server, real SDKs and the simulator.
