@@ -1,12 +1,20 @@
 //! The door between the HTTP side and the state machine: a call goes in, its outcome comes out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::ids::Rid;
 use common::key::BatchKey;
-use common::outcome::{Fault, Outcome};
+use common::outcome::{Fault, FaultClass, Outcome};
 use http::HeaderMap;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::Input;
+
+/// When a caller that found the house full should come back.
+const COME_BACK: Duration = Duration::from_secs(5);
 
 /// An admitted call, complete.
 #[derive(Debug, Clone)]
@@ -28,4 +36,157 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Time from admission to the grant of its batch; to the end if there was none.
     pub queued: Duration,
+}
+
+/// What waits for the end of a request inside the state machine, and its share of the limits.
+#[derive(Debug)]
+pub struct Waiter {
+    caller: oneshot::Sender<Ended>,
+    _share: Share,
+}
+
+impl Waiter {
+    /// Tells the caller, if it is still there.
+    pub(crate) fn end(self, ended: Ended) {
+        // A caller that went away after the grant is not told.
+        let _ = self.caller.send(ended);
+    }
+}
+
+/// Admits calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Holder(Arc<Inner>);
+
+struct Inner {
+    inputs: mpsc::Sender<Input<Waiter>>,
+    limits: Limits,
+    held: Arc<Gauge>,
+    ready: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// How much may be held.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests.
+    pub requests: usize,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Gauge {
+    requests: AtomicUsize,
+    bytes: AtomicU64,
+}
+
+/// What one request takes of the limits, given back when dropped.
+#[derive(Debug)]
+struct Share {
+    held: Arc<Gauge>,
+    bytes: u64,
+}
+
+impl Share {
+    fn take(held: &Arc<Gauge>, bytes: u64, limits: Limits) -> Option<Self> {
+        let requests = held.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let share = Self { held: held.clone(), bytes };
+        (requests <= limits.requests && total <= limits.bytes).then_some(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.held.requests.fetch_sub(1, Ordering::Relaxed);
+        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A call on its way. Dropping it says that its caller is gone.
+pub struct Held {
+    rid: Rid,
+    inputs: mpsc::Sender<Input<Waiter>>,
+    ended: oneshot::Receiver<Ended>,
+    over: bool,
+}
+
+impl Holder {
+    /// A holder that feeds a state machine.
+    pub(crate) fn new(inputs: mpsc::Sender<Input<Waiter>>, limits: Limits) -> Self {
+        let (ready, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { inputs, limits, held: Arc::default(), ready, draining }))
+    }
+
+    /// Puts a request among the held ones.
+    ///
+    /// # Errors
+    /// Busy over one of the limits, Unavailable while the process is draining.
+    pub async fn hold(&self, call: Call) -> Result<Held, Fault> {
+        if self.0.draining.load(Ordering::Relaxed) {
+            let message = "llm-proxy is shutting down and takes no new requests; send it again.";
+            return Err(Fault::new(FaultClass::Unavailable, "shutting_down", message).retry_after(Duration::from_secs(1)));
+        }
+        let share = Share::take(&self.0.held, call.body.len() as u64, self.0.limits).ok_or_else(|| self.full())?;
+        let (caller, ended) = oneshot::channel();
+        let rid = Rid::random();
+        let held = Held { rid, inputs: self.0.inputs.clone(), ended, over: false };
+        // The state machine outlives the HTTP side; when it is gone, the missing answer says so.
+        let _ = self.0.inputs.send(Input::Hold(rid, call, Waiter { caller, _share: share })).await;
+        Ok(held)
+    }
+
+    fn full(&self) -> Fault {
+        let Limits { requests, bytes } = self.0.limits;
+        let message =
+            format!("llm-proxy holds as much as it may: {requests} requests or {bytes} bytes. Send it again later.");
+        Fault::new(FaultClass::Busy, "too_many_held_requests", message).retry_after(COME_BACK)
+    }
+
+    /// Held requests and the bytes of their bodies.
+    pub fn gauge(&self) -> (usize, u64) {
+        (self.0.held.requests.load(Ordering::Relaxed), self.0.held.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether the bus is up and this process's subscriptions are in force.
+    pub fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Relaxed) && !self.0.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Waits for the end.
+    pub async fn ended(mut self) -> Ended {
+        let ended = (&mut self.ended).await;
+        self.over = true;
+        ended.unwrap_or_else(|_| {
+            let message = "llm-proxy stopped before the request was answered.";
+            let fault = Fault::new(FaultClass::Unavailable, "stopped", message);
+            Ended { outcome: Outcome::Fault(fault), queued: Duration::ZERO }
+        })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let gone = Input::Gone(self.rid);
+        if let Err(mpsc::error::TrySendError::Full(gone)) = self.inputs.try_send(gone) {
+            // Rare, and it must not be lost: a withdrawn request would be paid for.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                let inputs = self.inputs.clone();
+                runtime.spawn(async move { inputs.send(gone).await });
+            }
+        }
+    }
 }

@@ -21,4 +21,7 @@ pub use headers::{JOB, MODE, QUEUED_MS, RELAY_REASON, ROUTE, is_ours};
 pub use payload::Payload;
 pub(crate) use route::below_v1;
 pub use route::{Route, route};
-pub use server::{Handler, ServeLimits, serve};
+pub use server::{Answering, Handler, ServeLimits, serve};
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// All services in one process (the default: `llm-proxy --listen ...` is `llm-proxy serve --listen ...`)
     #[command(long_about = manual::SERVE)]
     Serve(Box<serve::ServeArgs>),
@@ -50,7 +50,7 @@ const SINGLE_ROLES: [&str; 3] = ["ingress", "batcher", "submitter"];
 ///
 /// # Errors
 /// What to print and with which code to end; help and version come this way too.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     match args.get(1).map(|first| first.to_string_lossy()) {
         Some(first) if matches!(&*first, "-h" | "--help" | "help") && args.len() == 2 => {
@@ -77,7 +77,12 @@ fn command() -> clap::Command {
     for role in SINGLE_ROLES {
         command = command.mut_subcommand(role, |role| role.mut_arg("nats", |nats| nats.required(true)));
     }
-    command.mut_subcommand("demo", |demo| demo.mut_arg("log", |log| log.default_value("warn")))
+    // What these two have to say goes to standard output.
+    for talker in ["demo", "check"] {
+        command =
+            command.mut_subcommand(talker, |talker| talker.mut_arg("log", |log| log.default_value("warn")));
+    }
+    command
 }
 
 /// For the manual: the flags of the default command where people look first. Not for parsing, where `serve` would

@@ -1,12 +1,12 @@
 //! The commands, one file each.
 
-pub mod batcher;
-pub mod check;
-pub mod demo;
-pub mod ingress;
-pub mod serve;
-pub mod simulator;
-pub mod submitter;
+pub(crate) mod batcher;
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod ingress;
+pub(crate) mod serve;
+pub(crate) mod simulator;
+pub(crate) mod submitter;
 
 use crate::cli::Command;
 
@@ -14,7 +14,7 @@ use crate::cli::Command;
 ///
 /// # Errors
 /// Why it failed; a [`common::service::ConfigError`] in the chain means a mistake in the configuration.
-pub fn run(command: Command) -> anyhow::Result<()> {
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve::run(*args),
         Command::Ingress(args) => ingress::run(*args),

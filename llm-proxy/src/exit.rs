@@ -9,7 +9,7 @@ use common::service::ConfigError;
 const USAGE: u8 = 2;
 
 /// Prints why a command failed. 0 for success, 2 for a mistake in the configuration, 1 for everything else.
-pub fn code(result: &anyhow::Result<()>) -> ExitCode {
+pub(crate) fn code(result: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     // Standard error may be closed: then there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod screen;
 mod startup;
 mod supervise;
 

@@ -1,7 +1,6 @@
 //! What every command does before its own work: logs, limits, signals, the bus and the keys.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,17 +24,18 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A bad `--log`, or whatever the work fails with.
-pub fn run<F>(log: &LogArgs, work: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
-where
-    F: Future<Output = anyhow::Result<()>>,
-{
+pub(crate) fn run(
+    log: &LogArgs,
+    work: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     logging::init(log)?;
     if let Err(error) = hardening::forbid_dumps() {
         warn!(%error, "a crash may leave a core dump with keys and prompts in it");
     }
     // One library for all of TLS. It fails only if a choice was made before, and this is the first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(async {
         let shutdown = shutdown::on_signals().context("cannot listen for signals")?;
         work(shutdown).await
@@ -46,7 +46,7 @@ where
 
 /// Raises the limit of open files for a role that holds calls, and says so if it is too low for them. Returns the
 /// limit, or none where the system does not tell.
-pub fn room_for_calls(max_held: usize) -> Option<u64> {
+pub(crate) fn room_for_calls(max_held: usize) -> Option<u64> {
     let limit = hardening::raise_open_files()
         .inspect_err(|error| warn!(%error, "the limit of open files stays as it is"))
         .ok()?;
@@ -62,7 +62,7 @@ pub fn room_for_calls(max_held: usize) -> Option<u64> {
 }
 
 /// The URL of the NATS servers. An empty variable is as good as none.
-pub fn nats_url(bus: &BusArgs) -> Option<&str> {
+pub(crate) fn nats_url(bus: &BusArgs) -> Option<&str> {
     bus.nats.as_deref().map(str::trim).filter(|url| !url.is_empty())
 }
 
@@ -70,7 +70,7 @@ pub fn nats_url(bus: &BusArgs) -> Option<&str> {
 ///
 /// # Errors
 /// [`ConfigError`] if there is none.
-pub fn require_nats(bus: &BusArgs) -> Result<(), ConfigError> {
+pub(crate) fn require_nats(bus: &BusArgs) -> Result<(), ConfigError> {
     let missing = || ConfigError::new("--nats (LLM_PROXY_NATS) is empty; write it as nats://host:4222");
     nats_url(bus).map(drop).ok_or_else(missing)
 }
@@ -80,7 +80,7 @@ pub fn require_nats(bus: &BusArgs) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError`] for what no retry mends: a bad URL, files that cannot be used.
-pub async fn bus(args: &BusArgs, name: &str) -> Result<Arc<dyn Bus>, ConfigError> {
+pub(crate) async fn bus(args: &BusArgs, name: &str) -> Result<Arc<dyn Bus>, ConfigError> {
     let Some(url) = nats_url(args) else { return Ok(MemoryBus::new()) };
     let tls = NatsTls {
         ca_file: args.nats_ca.clone(),
@@ -104,27 +104,29 @@ pub async fn bus(args: &BusArgs, name: &str) -> Result<Arc<dyn Bus>, ConfigError
 ///
 /// # Errors
 /// [`ConfigError`] if the cluster secret is needed and missing, unreadable or too short.
-pub fn keyring(bus: &BusArgs, secret: &SecretArgs) -> Result<Keyring, ConfigError> {
+pub(crate) fn keyring(bus: &BusArgs, secret: &SecretArgs) -> Result<Keyring, ConfigError> {
     match nats_url(bus) {
-        Some(_) => secret::keyring(std::env::var_os(secret::SECRET_VARIABLE), secret.cluster_secret_file.as_deref()),
+        Some(_) => {
+            secret::keyring(std::env::var_os(secret::SECRET_VARIABLE), secret.cluster_secret_file.as_deref())
+        }
         None => Ok(Keyring::for_one_process()),
     }
 }
 
 /// The surroundings of a role.
-pub fn world(args: &BusArgs, bus: Arc<dyn Bus>, keyring: Keyring, drain: &DrainArgs) -> World {
+pub(crate) fn world(args: &BusArgs, bus: Arc<dyn Bus>, keyring: Keyring, drain: &DrainArgs) -> World {
     let subjects = Subjects::new(&args.subject_prefix);
     World { bus, subjects, keyring: Arc::new(keyring), drain_timeout: drain.drain_timeout }
 }
 
 /// What gives the JSON of `/stats`.
-pub type StatsJson = Box<dyn Fn() -> Bytes + Send + Sync>;
+pub(crate) type StatsJson = Box<dyn Fn() -> Bytes + Send + Sync>;
 
 /// Serves the routes for operators, if they are wanted, until what it returns is dropped.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn admin(
+pub(crate) async fn admin(
     args: &AdminArgs,
     world: &World,
     shutdown: &CancellationToken,
@@ -147,7 +149,7 @@ fn readiness(world: &World, shutdown: &CancellationToken) -> Box<dyn Fn() -> boo
 }
 
 /// URLs as they may be shown: without users, passwords and tokens.
-pub fn without_login(urls: &str) -> String {
+pub(crate) fn without_login(urls: &str) -> String {
     let one = |url: &str| {
         let (scheme, rest) = url.trim().split_once("://").unwrap_or(("nats", url.trim()));
         // The last @ ends the login: a password that was not encoded may hold others.
@@ -163,7 +165,10 @@ mod tests {
 
     #[test]
     fn logins_are_not_shown() {
-        assert_eq!(without_login("nats://me:hu@sh@a:4222, tls://token@b,c"), "nats://a:4222,tls://b,nats://c");
+        assert_eq!(
+            without_login("nats://me:hu@sh@a:4222, tls://token@b,c"),
+            "nats://a:4222,tls://b,nats://c"
+        );
         assert_eq!(without_login("me:hush@a"), "nats://a");
     }
 }

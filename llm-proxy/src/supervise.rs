@@ -12,7 +12,7 @@ use tracing::{error, info};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Roles that run at the same time.
-pub struct Roles {
+pub(crate) struct Roles {
     shutdown: CancellationToken,
     drain_timeout: Duration,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -21,12 +21,16 @@ pub struct Roles {
 
 impl Roles {
     /// None yet. `shutdown` is what the roles were given; they have `drain_timeout` once it is cancelled.
-    pub fn new(shutdown: CancellationToken, drain_timeout: Duration) -> Self {
+    pub(crate) fn new(shutdown: CancellationToken, drain_timeout: Duration) -> Self {
         Self { shutdown, drain_timeout, tasks: JoinSet::new(), names: Vec::new() }
     }
 
     /// Starts a role.
-    pub fn start(&mut self, name: &'static str, role: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+    pub(crate) fn start(
+        &mut self,
+        name: &'static str,
+        role: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
         let task = self.tasks.spawn(role);
         self.names.push((task.id(), name));
     }
@@ -35,7 +39,7 @@ impl Roles {
     ///
     /// # Errors
     /// Why the first role failed, or that roles did not stop in time.
-    pub async fn wait(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn wait(mut self) -> anyhow::Result<()> {
         let mut result = Ok(());
         let too_late = stuck(self.shutdown.clone(), self.drain_timeout + GRACE);
         tokio::pin!(too_late);

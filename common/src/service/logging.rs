@@ -33,7 +33,11 @@ pub fn init(args: &LogArgs) -> Result<(), ConfigError> {
     subscriber.try_init().map_err(|error| ConfigError::new(format_args!("--log: {error}")))
 }
 
-fn subscriber<W>(args: &LogArgs, colours: bool, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, ConfigError>
+fn subscriber<W>(
+    args: &LogArgs,
+    colours: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ConfigError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -114,7 +118,9 @@ mod tests {
 
     #[test]
     fn no_filter_makes_the_pinned_libraries_talk() {
-        for filter in ["trace", "async_nats=trace,hyper=trace", "async_nats::connection=trace,hyper_util::client=trace"] {
+        for filter in
+            ["trace", "async_nats=trace,hyper=trace", "async_nats::connection=trace,hyper_util::client=trace"]
+        {
             let text = logged(filter, LogFormat::Text, || {
                 tracing::trace!(target: "async_nats::connection", "hush-1");
                 tracing::debug!(target: "async_nats", "hush-2");

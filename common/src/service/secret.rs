@@ -30,13 +30,15 @@ pub fn keyring(variable: Option<OsString>, file: Option<&Path>) -> Result<Keyrin
             )));
         }
     };
-    Keyring::new(&SecretSlice::from(secret)).map_err(|error| ConfigError::new(format_args!("{from}: {error}")))
+    Keyring::new(&SecretSlice::from(secret))
+        .map_err(|error| ConfigError::new(format_args!("{from}: {error}")))
 }
 
 /// The content of the file without the line end that editors and shells put behind it, so that a file and a variable
 /// filled by the same command agree.
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let failed = |why: String| ConfigError::new(format_args!("--cluster-secret-file {}: {why}", path.display()));
+    let failed =
+        |why: String| ConfigError::new(format_args!("--cluster-secret-file {}: {why}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if length > MAX_FILE {
         return Err(failed(format!("it has {length} bytes, that is no secret")));
@@ -77,7 +79,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_without_the_secret() {
         let short = keyring(Some("hush".into()), None).unwrap_err().to_string();
-        assert!(short.contains(SECRET_VARIABLE) && short.contains("4 bytes") && short.contains("32"), "{short}");
+        assert!(
+            short.contains(SECRET_VARIABLE) && short.contains("4 bytes") && short.contains("32"),
+            "{short}"
+        );
         let short = keyring(None, Some(file("hush\n").path())).unwrap_err().to_string();
         assert!(short.contains("4 bytes") && !short.contains("hush"), "{short}");
         let none = keyring(None, None).unwrap_err().to_string();

@@ -17,7 +17,7 @@ const FIRST: usize = 64 * 1024;
 
 /// How much may be received at a time: one body, and all of them together before they are admitted.
 #[derive(Debug)]
-pub struct Intake {
+pub(super) struct Intake {
     max_body: u64,
     max_total: u64,
     total: AtomicU64,
@@ -31,7 +31,7 @@ struct Share<'a> {
 
 impl Intake {
     /// Limits in bytes, for one body and for all that are being received.
-    pub fn new(max_body: u64, max_total: u64) -> Self {
+    pub(super) fn new(max_body: u64, max_total: u64) -> Self {
         Self { max_body, max_total, total: AtomicU64::new(0) }
     }
 
@@ -40,7 +40,7 @@ impl Intake {
     /// # Errors
     /// A [`Problem`]: 413 over the limit, before anything is read where the length is announced; 408 when it stops
     /// coming; 429 when too much is being received; 400 when it ends early.
-    pub async fn read<B: Body<Data = Bytes> + Unpin>(&self, body: &mut B) -> Result<Bytes, Problem> {
+    pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(&self, body: &mut B) -> Result<Bytes, Problem> {
         let announced = body.size_hint().exact();
         if announced.is_some_and(|length| length > self.max_body) {
             return Err(self.too_large());
@@ -115,7 +115,7 @@ fn cut() -> Problem {
 mod tests {
     use std::convert::Infallible;
 
-    use futures_util::{Stream, StreamExt, stream};
+    use futures_util::{FutureExt, Stream, StreamExt, stream};
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 
@@ -149,7 +149,7 @@ mod tests {
         let first = chunks(&[b"0123456789"]).chain(stream::pending());
         let mut first = StreamBody::new(first);
         let mut reading = std::pin::pin!(intake.read(&mut first));
-        assert!(futures_util::poll!(reading.as_mut()).is_pending());
+        assert!(reading.as_mut().now_or_never().is_none());
         let busy = intake.read(&mut StreamBody::new(chunks(&[b"0123456789"]))).await.unwrap_err();
         assert_eq!(busy.status, 429);
         assert!(busy.retry_after.is_some());

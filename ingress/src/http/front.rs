@@ -1,10 +1,11 @@
 //! The handler of calls.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use common::seal::Keyring;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 
 use super::admin::{Admin, nothing_here};
@@ -41,16 +42,23 @@ pub struct FrontConfig {
 
 /// Answers every request: holds it, relays it, refuses it, or tells how things are.
 pub struct Front {
-    admission: Admission,
+    reception: Arc<Reception>,
     holder: Holder,
-    stats: Arc<Stats>,
-    relay: Relay,
     admin: Option<Admin>,
 }
 
+/// All that happens to a request before it waits.
+pub(super) struct Reception {
+    pub(super) admission: Admission,
+    pub(super) stats: Arc<Stats>,
+    pub(super) relay: Relay,
+}
+
 /// How far a request has come once it was received.
-enum Step {
+pub(super) enum Step {
+    /// Its answer is there.
     Answer(Response<Payload>),
+    /// It has to wait for its batch.
     Hold(Call, Ongoing),
 }
 
@@ -60,18 +68,55 @@ impl Front {
         let FrontConfig { holder, keyring, stats, relay, max_body, max_receiving, admin } = config;
         let admission = Admission::new(keyring, Intake::new(max_body, max_receiving));
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
-        Self { admission, holder, stats, relay, admin }
+        Self { reception: Arc::new(Reception { admission, stats, relay }), holder, admin }
     }
 
-    async fn receive(self: Arc<Self>, request: Request<Incoming>) -> Step {
+    fn ours(&self, method: &Method, route: Route) -> Response<Payload> {
+        match &self.admin {
+            Some(admin) => admin.answer(method, route),
+            None => refusal(&nothing_here()),
+        }
+    }
+
+    async fn hold(&self, call: Call, ongoing: Ongoing) -> Response<Payload> {
+        let held = match self.holder.hold(call) {
+            Ok(held) => held,
+            Err(fault) => return refuse(fault.into(), ongoing),
+        };
+        let (response, how) = batched(held.ended().await);
+        ongoing.answered(how);
+        response
+    }
+}
+
+impl Handler for Front {
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+        let route = route(request.method(), request.uri());
+        let endpoint = match route {
+            Route::Batch(endpoint) => Some(endpoint),
+            Route::Relay => None,
+            Route::Stats | Route::Health | Route::Ready => return Box::pin(ready(self.ours(request.method(), route))),
+        };
+        // In a box of its own, which is gone while the call waits: with it go the head of the request and all that
+        // receiving and relaying need. What waits for hours is small.
+        let received = Box::pin(self.reception.clone().receive(endpoint, request));
+        Box::pin(async move {
+            let step = received.await;
+            match step {
+                Step::Answer(response) => response,
+                Step::Hold(call, ongoing) => self.hold(call, ongoing).await,
+            }
+        })
+    }
+}
+
+impl Reception {
+    /// Receives a call of an endpoint, or a request to relay if there is none.
+    pub(super) async fn receive(self: Arc<Self>, endpoint: Option<&'static str>, request: Request<Incoming>) -> Step {
         let (head, body) = request.into_parts();
-        match route(&head.method, &head.uri) {
-            Route::Batch(endpoint) => self.admit(endpoint, head, body).await,
-            Route::Relay => Step::Answer(self.relay(head, Payload::Streamed(body), None).await),
-            ours => Step::Answer(match &self.admin {
-                Some(admin) => admin.answer(&head.method, ours),
-                None => refusal(&nothing_here()),
-            }),
+        match endpoint {
+            Some(endpoint) => self.admit(endpoint, head, body).await,
+            None => Step::Answer(self.relay(head, Payload::Streamed(body), None).await),
         }
     }
 
@@ -105,16 +150,6 @@ impl Front {
         }
         response
     }
-
-    async fn hold(&self, call: Call, ongoing: Ongoing) -> Response<Payload> {
-        let held = match self.holder.hold(call) {
-            Ok(held) => held,
-            Err(fault) => return refuse(fault.into(), ongoing),
-        };
-        let (response, how) = batched(held.ended().await);
-        ongoing.answered(how);
-        response
-    }
 }
 
 /// Answers a call that was not held.
@@ -123,19 +158,4 @@ fn refuse(problem: Problem, ongoing: Ongoing) -> Response<Payload> {
     let mut response = refusal(&problem);
     response.headers_mut().insert(ROUTE, HeaderValue::from_static("batch"));
     response
-}
-
-impl Handler for Front {
-    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
-        // In a box of its own, which is gone while the call waits: with it go the head of the request and all that
-        // receiving and relaying need. What waits for hours is small.
-        let received = Box::pin(self.clone().receive(request));
-        Box::pin(async move {
-            let step = received.await;
-            match step {
-                Step::Answer(response) => response,
-                Step::Hold(call, ongoing) => self.hold(call, ongoing).await,
-            }
-        })
-    }
 }

@@ -9,7 +9,7 @@ use crate::supervise::Roles;
 
 /// Flags of a batcher.
 #[derive(Debug, Clone, Args)]
-pub struct BatcherArgs {
+pub(crate) struct BatcherArgs {
     #[command(flatten)]
     batcher: ::batcher::Args,
     #[command(flatten)]
@@ -26,8 +26,8 @@ pub struct BatcherArgs {
 ///
 /// # Errors
 /// The configuration cannot be used, or the service failed.
-pub fn run(args: BatcherArgs) -> anyhow::Result<()> {
-    startup::run(&args.log, |shutdown| async {
+pub(crate) fn run(args: BatcherArgs) -> anyhow::Result<()> {
+    startup::run(&args.log, async |shutdown| {
         startup::require_nats(&args.bus)?;
         let bus = startup::bus(&args.bus, "batcher").await?;
         // Keys that nobody else has: a batcher opens nothing and proves nothing.

@@ -9,7 +9,7 @@ use crate::supervise::Roles;
 
 /// Flags of an ingress.
 #[derive(Debug, Clone, Args)]
-pub struct IngressArgs {
+pub(crate) struct IngressArgs {
     #[command(flatten)]
     ingress: ::ingress::Args,
     #[command(flatten)]
@@ -30,8 +30,8 @@ pub struct IngressArgs {
 ///
 /// # Errors
 /// The configuration cannot be used, a port is taken, or the service failed.
-pub fn run(args: IngressArgs) -> anyhow::Result<()> {
-    startup::run(&args.log, |shutdown| async {
+pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
+    startup::run(&args.log, async |shutdown| {
         startup::require_nats(&args.bus)?;
         startup::room_for_calls(args.ingress.max_held);
         let keyring = startup::keyring(&args.bus, &args.secret)?;
@@ -47,7 +47,7 @@ pub fn run(args: IngressArgs) -> anyhow::Result<()> {
 }
 
 /// Logs where calls are taken and where they go.
-pub fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
+pub(crate) fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
     info!("listening on http://{}", bound.local_addr());
     info!("OpenAI is at {}", upstreams.openai_url);
 }

@@ -11,33 +11,33 @@ use crate::supervise::Roles;
 
 /// Flags of all services.
 #[derive(Debug, Clone, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
-    pub ingress: ::ingress::Args,
+    pub(crate) ingress: ::ingress::Args,
     #[command(flatten)]
-    pub upstreams: UpstreamArgs,
+    pub(crate) upstreams: UpstreamArgs,
     #[command(flatten)]
-    pub batcher: ::batcher::Args,
+    pub(crate) batcher: ::batcher::Args,
     #[command(flatten)]
-    pub submitter: ::submitter::Args,
+    pub(crate) submitter: ::submitter::Args,
     #[command(flatten)]
-    pub bus: BusArgs,
+    pub(crate) bus: BusArgs,
     #[command(flatten)]
-    pub secret: SecretArgs,
+    pub(crate) secret: SecretArgs,
     #[command(flatten)]
-    pub drain: DrainArgs,
+    pub(crate) drain: DrainArgs,
     #[command(flatten)]
-    pub admin: AdminArgs,
+    pub(crate) admin: AdminArgs,
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(crate) log: LogArgs,
 }
 
 /// Serves until a signal ends it.
 ///
 /// # Errors
 /// The configuration cannot be used, a port is taken, or a service failed.
-pub fn run(args: ServeArgs) -> anyhow::Result<()> {
-    startup::run(&args.log.clone(), |shutdown| async move {
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
+    startup::run(&args.log.clone(), async |shutdown| {
         startup::room_for_calls(args.ingress.max_held);
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "serve").await?;
@@ -50,7 +50,12 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Starts all services on a listener that is bound already.
-pub fn start(args: ServeArgs, bound: ::ingress::Bound, world: World, shutdown: CancellationToken) -> Roles {
+pub(crate) fn start(
+    args: ServeArgs,
+    bound: ::ingress::Bound,
+    world: World,
+    shutdown: CancellationToken,
+) -> Roles {
     let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
     roles.start("ingress", bound.run(args.upstreams.clone(), world.clone(), shutdown.clone()));
     roles.start("batcher", ::batcher::run(args.batcher, world.clone(), shutdown.clone()));

@@ -7,7 +7,7 @@ use crate::startup;
 
 /// Flags of the simulator.
 #[derive(Debug, Clone, Args)]
-pub struct SimulatorArgs {
+pub(crate) struct SimulatorArgs {
     #[command(flatten)]
     simulator: ::simulator::Args,
     #[command(flatten)]
@@ -18,9 +18,9 @@ pub struct SimulatorArgs {
 ///
 /// # Errors
 /// The configuration cannot be used, or the port is taken.
-pub fn run(args: SimulatorArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: SimulatorArgs) -> anyhow::Result<()> {
     // Its callers are the proxy's connections and their own synchronous calls; how many is not known.
-    startup::run(&args.log, |shutdown| async {
+    startup::run(&args.log, async |shutdown| {
         startup::room_for_calls(0);
         ::simulator::run(args.simulator.clone(), shutdown).await
     })

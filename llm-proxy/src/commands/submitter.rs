@@ -9,7 +9,7 @@ use crate::supervise::Roles;
 
 /// Flags of a submitter.
 #[derive(Debug, Clone, Args)]
-pub struct SubmitterArgs {
+pub(crate) struct SubmitterArgs {
     #[command(flatten)]
     submitter: ::submitter::Args,
     #[command(flatten)]
@@ -30,8 +30,8 @@ pub struct SubmitterArgs {
 ///
 /// # Errors
 /// The configuration cannot be used, or the service failed.
-pub fn run(args: SubmitterArgs) -> anyhow::Result<()> {
-    startup::run(&args.log, |shutdown| async {
+pub(crate) fn run(args: SubmitterArgs) -> anyhow::Result<()> {
+    startup::run(&args.log, async |shutdown| {
         startup::require_nats(&args.bus)?;
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "submitter").await?;

@@ -34,11 +34,12 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/v1/batches/{id}/cancel", post(batches::cancel))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model).delete(delete_model))
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed);
+        .fallback(unknown);
     super::endpoint::Endpoint::ALL
         .into_iter()
         .fold(router, |router, endpoint| router.route(endpoint.path(), post(sync::call)))
+        // Covers only the routes added before it.
+        .method_not_allowed_fallback(not_allowed)
 }
 
 /// Who calls, if the key looks like one (401 otherwise).

@@ -50,7 +50,7 @@ pub(super) async fn call(
     let Some(body) = read_body(request.into_body(), MAX_BODY).await else {
         return refuse(&shared, &ApiError::new(413, "The request body is too large."));
     };
-    let text = if multipart { MULTIPART.into() } else { std::str::from_utf8(&body).unwrap_or_default() };
+    let text = if multipart { MULTIPART } else { std::str::from_utf8(&body).unwrap_or_default() };
     let Some(endpoint) = Endpoint::of(uri.path()) else {
         return refuse(&shared, &ApiError::new(404, format!("Invalid URL (POST {})", uri.path())));
     };

@@ -1,0 +1,202 @@
+//! Runs the state machine on the bus: parses and opens what arrives, seals and publishes what it wants sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::bus::Message;
+use common::drive::{Clock, drive};
+use common::ids::{Bid, Pid, Rid};
+use common::link::Link;
+use common::members::{Identity, Members};
+use common::seal::{GrantKey, Keyring, chunk_aad, grant_aad, result_aad, seal_box};
+use common::wire::{self, Role, reply, to_ingress};
+use common::world::World;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::core::{Core, GrantDraft, Input, JobEvent, Output, ResultPart};
+use crate::hold::{Holder, Limits, Waiter};
+
+/// Inputs that wait for the state machine. Whoever feeds it waits when it is full.
+const INPUTS: usize = 8_192;
+/// Chunks that wait to be sealed; more are dropped and pulled again.
+const CHUNKS: usize = 1_024;
+
+/// A running state machine.
+pub(crate) struct Running {
+    /// The way in for calls.
+    pub(crate) holder: Holder,
+    /// Its queue.
+    pub(crate) inputs: mpsc::Sender<Input<Waiter>>,
+    /// Ends when the machine has finished.
+    pub(crate) machine: tokio::task::JoinHandle<()>,
+}
+
+/// Starts the state machine without waiting for the bus. `on_job` is told of jobs.
+pub(crate) fn start(world: &World, limits: Limits, on_job: impl Fn(JobEvent) + Send + 'static) -> Running {
+    let (inputs, queue) = mpsc::channel(INPUTS);
+    let holder = Holder::new(inputs.clone(), limits);
+    let machine = tokio::spawn(run(world.clone(), holder.clone(), inputs.clone(), queue, on_job));
+    Running { holder, inputs, machine }
+}
+
+async fn run(
+    world: World,
+    holder: Holder,
+    inputs: mpsc::Sender<Input<Waiter>>,
+    queue: mpsc::Receiver<Input<Waiter>>,
+    on_job: impl Fn(JobEvent) + Send + 'static,
+) {
+    let pid = Pid::random();
+    let answer = |(token, body)| Input::Answer(token, body);
+    let link = Link::join(world.bus.clone(), world.subjects.clone(), pid, inputs.clone(), answer).await;
+    subscribe(&link, &world.keyring, &inputs).await;
+    let ready = holder.clone();
+    link.watch_status(inputs.clone(), move |up| {
+        ready.set_ready(up);
+        Input::Bus(up)
+    });
+    let auth = world.keyring.membership(Role::Ingress, pid, &[]);
+    let members = Members::new(Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth });
+    let core = Core::new(members, world.subjects.results_prefix(pid));
+    let performer = Performer { link: link.clone(), keyring: world.keyring.clone(), chunks: seal_chunks(&link, &world.keyring), on_job };
+    drop(inputs);
+    let core = drive(core, Clock::start(), queue, move |output| performer.perform(output)).await;
+    link.beat(&core.farewell());
+}
+
+async fn subscribe(link: &Link, keyring: &Arc<Keyring>, inputs: &mpsc::Sender<Input<Waiter>>) {
+    let (subjects, pid) = (link.subjects(), link.pid());
+    let members = keyring.clone();
+    let parse = move |message: Message| addressed(&members, message);
+    link.feed(&subjects.inbox(Role::Ingress, pid), inputs.clone(), parse).await;
+    let parse = |message: Message| {
+        let pull = wire::Pull::decode(message.payload).ok()?;
+        Some(Input::Pull(pull, message.reply?))
+    };
+    link.feed(&subjects.body(pid), inputs.clone(), parse).await;
+    let mut opener = Opener { keyring: keyring.clone(), last: None };
+    link.feed(&subjects.results(pid), inputs.clone(), move |message| opener.open(&message.payload).map(Input::Result)).await;
+    link.feed_heartbeats(&[Role::Batcher, Role::Submitter], inputs, Input::Heartbeat).await;
+}
+
+/// What a submitter sends. A claim is taken only with the proof that its sender belongs to the deployment.
+fn addressed(keyring: &Keyring, message: Message) -> Option<Input<Waiter>> {
+    let body = wire::ToIngress::decode(message.payload).ok()?.body?;
+    let reply = message.reply;
+    Some(match body {
+        to_ingress::Body::Claim(claim) => {
+            let submitter = Pid::from_slice(&claim.submitter).ok()?;
+            if !keyring.is_member(Role::Submitter, submitter, &claim.public_key, &claim.auth) {
+                warn!(%submitter, "a claim without a valid proof of membership: do all share one cluster secret?");
+                return None;
+            }
+            Input::Claim(claim, reply?)
+        }
+        to_ingress::Body::Intent(intent) => Input::Intent(intent, reply?),
+        to_ingress::Body::Submitted(submitted) => Input::Submitted(submitted, reply?),
+        to_ingress::Body::JobState(state) => Input::JobState(state),
+    })
+}
+
+/// Opens results. Those of one batch come together, so the last key is kept.
+struct Opener {
+    keyring: Arc<Keyring>,
+    last: Option<(Bid, u32, GrantKey)>,
+}
+
+impl Opener {
+    fn open(&mut self, payload: &[u8]) -> Option<ResultPart> {
+        let result = wire::Result::decode(payload).ok()?;
+        let (rid, bid) = (Rid::from_slice(&result.rid).ok()?, Bid::from_slice(&result.bid).ok()?);
+        let head = result.head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+        let aad = result_aad(rid, bid, result.epoch, result.part, result.last, &head);
+        let Ok(body) = self.key(bid, result.epoch).open(&aad, &result.sealed_body) else {
+            warn!(%rid, "a result that does not open under its grant's key");
+            return None;
+        };
+        let submitter = Pid::from_slice(&result.submitter).ok()?;
+        let wire::Result { seq, part, last, head, .. } = result;
+        Some(ResultPart { rid, bid, submitter, seq, part, last, head, body })
+    }
+
+    fn key(&mut self, bid: Bid, epoch: u32) -> &GrantKey {
+        let keyring = &self.keyring;
+        match self.last.take_if(|(b, e, _)| (*b, *e) != (bid, epoch)) {
+            Some(_) | None => {}
+        }
+        &self.last.get_or_insert_with(|| (bid, epoch, keyring.grant_key(bid, epoch))).2
+    }
+}
+
+struct ToSeal {
+    reply: String,
+    bid: Bid,
+    epoch: u32,
+    seq: u64,
+    last: bool,
+    slices: Option<Vec<Bytes>>,
+}
+
+/// Seals chunks on a task of its own, so that large bodies do not hold up decisions.
+fn seal_chunks(link: &Link, keyring: &Arc<Keyring>) -> mpsc::Sender<ToSeal> {
+    let (sender, mut queue) = mpsc::channel::<ToSeal>(CHUNKS);
+    let (link, keyring) = (link.clone(), keyring.clone());
+    tokio::spawn(async move {
+        while let Some(ToSeal { reply, bid, epoch, seq, last, slices }) = queue.recv().await {
+            let parts: Option<Vec<&[u8]>> = slices.as_ref().map(|slices| slices.iter().map(|s| &s[..]).collect());
+            let aad = chunk_aad(bid, epoch, seq, last);
+            let sealed = parts.and_then(|parts| keyring.grant_key(bid, epoch).seal(&aad, &parts).ok());
+            let unknown = sealed.is_none();
+            let chunk = wire::Chunk { seq, last, sealed: sealed.unwrap_or_default(), unknown };
+            link.send(reply, None, chunk.encode_to_vec().into());
+        }
+    });
+    sender
+}
+
+struct Performer<J> {
+    link: Link,
+    keyring: Arc<Keyring>,
+    chunks: mpsc::Sender<ToSeal>,
+    on_job: J,
+}
+
+impl<J: Fn(JobEvent)> Performer<J> {
+    fn perform(&self, output: Output<Waiter>) {
+        match output {
+            Output::Beat(beat) => self.link.beat(&beat),
+            Output::ToBatcher(pid, token, body) => {
+                self.link.send_to(Role::Batcher, pid, token, &wire::ToBatcher { body: Some(body) });
+            }
+            Output::Grant(reply, draft) => match self.grant(draft) {
+                Some(grant) => self.link.reply(reply, reply::Body::Grant(grant)),
+                None => warn!("a grant could not be sealed to its submitter"),
+            },
+            Output::Reply(reply, body) => self.link.reply(reply, body),
+            Output::Chunk { reply, bid, epoch, seq, last, slices } => {
+                if self.chunks.try_send(ToSeal { reply, bid, epoch, seq, last, slices }).is_err() {
+                    debug!("a chunk is dropped and will be pulled again");
+                }
+            }
+            Output::ResultAck(pid, ack) => {
+                let body = wire::to_submitter::Body::ResultAck(ack);
+                self.link.send_to(Role::Submitter, pid, None, &wire::ToSubmitter { body: Some(body) });
+            }
+            Output::End(waiter, ended) => waiter.end(ended),
+            Output::Job(event) => (self.on_job)(event),
+        }
+    }
+
+    fn grant(&self, draft: GrantDraft) -> Option<wire::Grant> {
+        let GrantDraft { bid, epoch, rids, body_bytes, fence_files, submitter, public_key, fingerprint, credential } = draft;
+        let key = self.keyring.grant_key(bid, epoch);
+        let credential = common::outcome::headers_to_wire(&credential);
+        let secret = wire::GrantSecret { credential, key: Bytes::copy_from_slice(key.bytes()) };
+        let plain = zeroize::Zeroizing::new(secret.encode_to_vec());
+        let sealed_credential = seal_box(&public_key, &grant_aad(bid, epoch, fingerprint, submitter), &plain).ok()?;
+        let granted = common::ids::pack_rids(&rids);
+        Some(wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes })
+    }
+}
