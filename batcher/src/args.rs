@@ -54,7 +54,9 @@ fn parse_lines(text: &str) -> Result<usize, String> {
     let (least, most) = LINES.into_inner();
     match LINES.contains(&lines) {
         true => Ok(lines),
-        false => Err(format!("it must be from {least} to {most}, the most lines that a provider takes in one batch")),
+        false => Err(format!(
+            "it must be from {least} to {most}, the most lines that a provider takes in one batch"
+        )),
     }
 }
 
@@ -101,7 +103,7 @@ mod tests {
     fn bad_values_say_why() {
         let bad = [
             ("--window=0s", "longer than nothing"),
-            ("--window=2d", "at most 24h"),
+            ("--window=25h", "at most 24h"),
             ("--idle=soon", "not a duration"),
             ("--max-requests=0", "from 1 to 50000"),
             ("--max-requests=50001", "from 1 to 50000"),

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::drive;
-use common::ids::{Bid, Pid};
+use common::ids::{Bid, Fingerprint, Pid};
 use common::key::BatchKey;
 use common::link::Answer;
 use common::members::{Change, Identity, Members};
@@ -69,6 +69,8 @@ enum Due {
     Batch(Id),
     /// An offer was not answered, or its pause is over; out of date unless the step is the offer's.
     Offer(Id, u32),
+    /// A credential may create another batch.
+    Credential(Fingerprint),
     /// Time to look through the accounts: some credentials may create batches again.
     Sweep,
 }
@@ -129,7 +131,9 @@ impl Core {
     }
 
     fn ingress_left(&mut self, beat: &wire::Heartbeat) {
-        let Ok(ingress) = Pid::from_slice(&beat.pid) else { return self.malformed("a heartbeat without a pid") };
+        let Ok(ingress) = Pid::from_slice(&beat.pid) else {
+            return self.malformed("a heartbeat without a pid");
+        };
         for id in self.batches.remove_ingress(ingress) {
             self.discard_if_empty(id);
         }
@@ -138,7 +142,11 @@ impl Core {
     fn changed(&mut self, now: Now, change: Option<Change>, out: &mut Vec<Output>) {
         match change {
             Some(Change::Left(pid, Role::Submitter)) => self.submitter_left(now, pid, out),
-            Some(Change::Joined(_, Role::Batcher) | Change::Draining(_, Role::Batcher) | Change::Left(_, Role::Batcher)) => {
+            Some(
+                Change::Joined(_, Role::Batcher)
+                | Change::Draining(_, Role::Batcher)
+                | Change::Left(_, Role::Batcher),
+            ) => {
                 self.accounts.share_among(self.members.count(Role::Batcher) + 1);
             }
             _ => {}
@@ -214,6 +222,7 @@ impl drive::Core for Core {
             match due {
                 Due::Batch(id) => self.batch_due(now, id, out),
                 Due::Offer(id, step) => self.offer_due(now, id, step, out),
+                Due::Credential(credential) => self.seal_ready(now, credential, out),
                 Due::Sweep => self.sweep(now, out),
             }
         }

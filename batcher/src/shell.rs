@@ -29,8 +29,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// # Errors
 /// None so far; what goes wrong on the bus is tried again.
 pub async fn run(args: Args, world: World, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let identity =
-        Identity { pid: Pid::random(), role: Role::Batcher, public_key: Default::default(), auth: Default::default() };
+    let identity = Identity {
+        pid: Pid::random(),
+        role: Role::Batcher,
+        public_key: Default::default(),
+        auth: Default::default(),
+    };
     let (inputs, queue) = mpsc::channel(INPUTS);
     let Some(link) = shutdown.run_until_cancelled(join(&world, identity.pid, &inputs)).await else {
         return Ok(());
@@ -90,3 +94,6 @@ async fn farewell(link: &Link, world: &World, identity: Identity) {
     // Lost or late, it is not needed: silence says the same after a while.
     let _ = tokio::time::timeout(FAREWELL, world.bus.publish(&subject, None, beat.into())).await;
 }
+
+#[cfg(test)]
+mod tests;

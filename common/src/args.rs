@@ -11,6 +11,9 @@ use clap::Args;
 #[command(next_help_heading = "Bus")]
 pub struct BusArgs {
     /// NATS servers, separated by commas, as nats://host:4222 or tls://host:4222
+    ///
+    /// The services find and reach each other through them. They may be away at the start or later: llm-proxy
+    /// connects again, and calls wait.
     #[arg(long, env = "LLM_PROXY_NATS", value_name = "URL", hide_env_values = true)]
     pub nats: Option<String>,
 
@@ -44,8 +47,10 @@ pub struct BusArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Bus")]
 pub struct SecretArgs {
-    /// File with the secret that all ingresses and submitters share (at least 32 bytes); the variable
-    /// LLM_PROXY_CLUSTER_SECRET goes before it
+    /// File with the secret that all ingresses and submitters on one NATS share, at least 32 bytes
+    ///
+    /// A line end after the secret does not count. The variable LLM_PROXY_CLUSTER_SECRET goes before the file. Needed
+    /// on NATS only; `openssl rand -hex 32` makes a good one.
     #[arg(long, env = "LLM_PROXY_CLUSTER_SECRET_FILE", value_name = "FILE")]
     pub cluster_secret_file: Option<PathBuf>,
 }
@@ -54,7 +59,9 @@ pub struct SecretArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Upstreams")]
 pub struct UpstreamArgs {
-    /// Base URL of the OpenAI API
+    /// Base URL of the OpenAI API, or of one that speaks like it
+    ///
+    /// With its version, without a slash at its end; for example https://eu.api.openai.com/v1.
     #[arg(long, env = "LLM_PROXY_OPENAI_URL", value_name = "URL", default_value = "https://api.openai.com/v1", value_parser = parse_base_url)]
     pub openai_url: String,
 }
@@ -63,7 +70,7 @@ pub struct UpstreamArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Shutdown")]
 pub struct DrainArgs {
-    /// How long a role that was told to stop may go on to finish what it holds
+    /// How long to go on after SIGTERM or Ctrl-C to finish what is under way
     #[arg(long, env = "LLM_PROXY_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
 }
@@ -72,7 +79,9 @@ pub struct DrainArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Observability")]
 pub struct AdminArgs {
-    /// Serve /healthz, /readyz and /stats on an address of their own
+    /// Serve /healthz, /readyz and, where calls are taken, /stats on an address of their own
+    ///
+    /// Without it a batcher and a submitter open no port, and an ingress has these routes on --listen only.
     #[arg(long, env = "LLM_PROXY_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 }
@@ -82,6 +91,9 @@ pub struct AdminArgs {
 #[command(next_help_heading = "Observability")]
 pub struct LogArgs {
     /// What to log: tracing's filter directives, as info, trace or llm_proxy=debug
+    ///
+    /// llm_proxy stands for all of llm-proxy's own parts. Libraries that would print headers or bodies say no more than
+    /// info, whatever is asked for.
     #[arg(long, env = "LLM_PROXY_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 
@@ -115,7 +127,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// What is wrong with the text and how it should look.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let size: Result<bytesize::ByteSize, _> = text.parse();
-    size.map(|size| size.as_u64()).map_err(|why| format!("not a size ({why}); write it as 500KB, 25MB or 4GB"))
+    size.map(|size| size.as_u64())
+        .map_err(|why| format!("not a size ({why}); write it as 500KB, 25MB or 4GB"))
 }
 
 /// Parses the base URL of a provider; a slash at its end is dropped.
@@ -139,7 +152,9 @@ pub fn parse_base_url(text: &str) -> Result<String, String> {
 }
 
 fn parse_subject_prefix(text: &str) -> Result<String, String> {
-    let token = |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let token = |token: &str| {
+        !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
     match text.split('.').all(token) {
         true => Ok(text.to_owned()),
         false => Err("use letters, digits, - and _, with dots between tokens".into()),
@@ -171,7 +186,15 @@ mod tests {
     #[test]
     fn base_urls() {
         assert_eq!(parse_base_url("http://127.0.0.1:4010/v1/"), Ok("http://127.0.0.1:4010/v1".into()));
-        for bad in ["", "host/v1", "ftp://host", "https://", "https://user:pw@host/v1", "https://host/v1?key=1", "https://host/#x"] {
+        for bad in [
+            "",
+            "host/v1",
+            "ftp://host",
+            "https://",
+            "https://user:pw@host/v1",
+            "https://host/v1?key=1",
+            "https://host/#x",
+        ] {
             assert!(parse_base_url(bad).unwrap_err().contains("https://host/v1"), "{bad:?}");
         }
     }

@@ -131,7 +131,15 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "a", "é", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAA=="] {
+        for text in [
+            "",
+            "a",
+            "é",
+            "AAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAA==",
+        ] {
             assert_eq!(text.parse::<Rid>(), Err(BadId), "{text:?}");
         }
     }

@@ -63,7 +63,13 @@ pub type Answer = (Token, Option<wire::reply::Body>);
 impl Link {
     /// Joins the bus as `pid`: from here on answers arrive. Waits for as long as the bus is away.
     /// `answers` receives what is addressed to the state machine's tokens.
-    pub async fn join<I, F>(bus: Arc<dyn Bus>, subjects: Subjects, pid: Pid, inputs: mpsc::Sender<I>, answer: F) -> Self
+    pub async fn join<I, F>(
+        bus: Arc<dyn Bus>,
+        subjects: Subjects,
+        pid: Pid,
+        inputs: mpsc::Sender<I>,
+        answer: F,
+    ) -> Self
     where
         I: Send + 'static,
         F: Fn(Answer) -> I + Send + 'static,
@@ -145,7 +151,11 @@ impl Link {
     }
 
     /// Feeds each change of the bus's state into a state machine.
-    pub fn watch_status<I: Send + 'static>(&self, inputs: mpsc::Sender<I>, input: impl Fn(bool) -> I + Send + 'static) {
+    pub fn watch_status<I: Send + 'static>(
+        &self,
+        inputs: mpsc::Sender<I>,
+        input: impl Fn(bool) -> I + Send + 'static,
+    ) {
         let mut status = self.0.bus.status();
         tokio::spawn(async move {
             loop {
@@ -171,7 +181,10 @@ impl Link {
             while let Some(message) = messages.next().await {
                 if messages.dropped() > dropped {
                     dropped = messages.dropped();
-                    warn!(subject, dropped, "messages came faster than they were taken; they will be sent again");
+                    warn!(
+                        subject,
+                        dropped, "messages came faster than they were taken; they will be sent again"
+                    );
                 }
                 let Some(input) = parse(message) else {
                     debug!(subject, "a message was not understood");

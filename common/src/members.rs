@@ -284,7 +284,10 @@ mod tests {
         assert_eq!(ours.hear(seconds(1), &beat), Some(Change::Draining(theirs.pid(), Role::Submitter)));
         assert_eq!(ours.choose(Role::Submitter, b"x", 0), None);
         assert!(ours.contains(theirs.pid()));
-        assert_eq!(ours.hear(seconds(1), &theirs.farewell()), Some(Change::Left(theirs.pid(), Role::Submitter)));
+        assert_eq!(
+            ours.hear(seconds(1), &theirs.farewell()),
+            Some(Change::Left(theirs.pid(), Role::Submitter))
+        );
     }
 
     #[test]

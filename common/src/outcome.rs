@@ -151,7 +151,9 @@ impl Outcome {
                     class: fault.class.to_wire().into(),
                     code: fault.code,
                     // Rounded up: a caller that comes back early only waits again.
-                    retry_after_s: fault.retry_after.map_or(0, |d| d.as_millis().div_ceil(1000).min(u128::from(u32::MAX)) as u32),
+                    retry_after_s: fault
+                        .retry_after
+                        .map_or(0, |d| d.as_millis().div_ceil(1000).min(u128::from(u32::MAX)) as u32),
                     no_retry: fault.no_retry,
                 };
                 (Kind::Fault(head), fault.message.into())

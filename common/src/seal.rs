@@ -294,8 +294,11 @@ mod tests {
     #[test]
     fn membership_needs_the_same_secret_and_the_same_words() {
         let secret = |byte: u8| SecretSlice::from(vec![byte; 32]);
-        let (a, b, c) =
-            (Keyring::new(&secret(1)).unwrap(), Keyring::new(&secret(1)).unwrap(), Keyring::new(&secret(2)).unwrap());
+        let (a, b, c) = (
+            Keyring::new(&secret(1)).unwrap(),
+            Keyring::new(&secret(1)).unwrap(),
+            Keyring::new(&secret(2)).unwrap(),
+        );
         let pid = Pid::random();
         let proof = a.membership(Role::Submitter, pid, b"key");
         assert!(b.is_member(Role::Submitter, pid, b"key", &proof));

@@ -85,7 +85,10 @@ mod tests {
             for attempt in 0..40 {
                 let delay = backoff(base, cap, attempt, salt);
                 let middle = Duration::from_secs(1 << attempt.min(20)).min(cap);
-                assert!(delay >= middle.mul_f64(0.75) && delay <= middle.mul_f64(1.25), "{attempt} {salt} {delay:?}");
+                assert!(
+                    delay >= middle.mul_f64(0.75) && delay <= middle.mul_f64(1.25),
+                    "{attempt} {salt} {delay:?}"
+                );
             }
         }
     }

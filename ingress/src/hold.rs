@@ -74,10 +74,18 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+/// How much is held.
 #[derive(Debug, Default)]
-struct Gauge {
+pub(crate) struct Gauge {
     requests: AtomicUsize,
     bytes: AtomicU64,
+}
+
+impl Gauge {
+    /// Requests, and bytes of their bodies.
+    pub(crate) fn read(&self) -> (usize, u64) {
+        (self.requests.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// What one request takes of the limits, given back when dropped.
@@ -113,9 +121,9 @@ pub struct Held {
 
 impl Holder {
     /// A holder that feeds a state machine.
-    pub(crate) fn new(inputs: mpsc::Sender<Input<Waiter>>, limits: Limits) -> Self {
+    pub(crate) fn new(inputs: mpsc::Sender<Input<Waiter>>, limits: Limits, held: Arc<Gauge>) -> Self {
         let (ready, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { inputs, limits, held: Arc::default(), ready, draining }))
+        Self(Arc::new(Inner { inputs, limits, held, ready, draining }))
     }
 
     /// Puts a request among the held ones.
@@ -125,9 +133,11 @@ impl Holder {
     pub async fn hold(&self, call: Call) -> Result<Held, Fault> {
         if self.0.draining.load(Ordering::Relaxed) {
             let message = "llm-proxy is shutting down and takes no new requests; send it again.";
-            return Err(Fault::new(FaultClass::Unavailable, "shutting_down", message).retry_after(Duration::from_secs(1)));
+            return Err(Fault::new(FaultClass::Unavailable, "shutting_down", message)
+                .retry_after(Duration::from_secs(1)));
         }
-        let share = Share::take(&self.0.held, call.body.len() as u64, self.0.limits).ok_or_else(|| self.full())?;
+        let share =
+            Share::take(&self.0.held, call.body.len() as u64, self.0.limits).ok_or_else(|| self.full())?;
         let (caller, ended) = oneshot::channel();
         let rid = Rid::random();
         let held = Held { rid, inputs: self.0.inputs.clone(), ended, over: false };
@@ -138,14 +148,15 @@ impl Holder {
 
     fn full(&self) -> Fault {
         let Limits { requests, bytes } = self.0.limits;
-        let message =
-            format!("llm-proxy holds as much as it may: {requests} requests or {bytes} bytes. Send it again later.");
+        let message = format!(
+            "llm-proxy holds as much as it may: {requests} requests or {bytes} bytes. Send it again later."
+        );
         Fault::new(FaultClass::Busy, "too_many_held_requests", message).retry_after(COME_BACK)
     }
 
     /// Held requests and the bytes of their bodies.
     pub fn gauge(&self) -> (usize, u64) {
-        (self.0.held.requests.load(Ordering::Relaxed), self.0.held.bytes.load(Ordering::Relaxed))
+        self.0.held.read()
     }
 
     /// Whether the bus is up and this process's subscriptions are in force.

@@ -15,13 +15,11 @@ mod route;
 mod server;
 mod sniff;
 
-pub use admin::Admin;
 pub use front::{Front, FrontConfig};
-pub use headers::{JOB, MODE, QUEUED_MS, RELAY_REASON, ROUTE, is_ours};
+pub(crate) use headers::is_ours;
 pub use payload::Payload;
 pub(crate) use route::below_v1;
-pub use route::{Route, route};
-pub use server::{Answering, Handler, ServeLimits, serve};
+pub use server::{ServeLimits, serve};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,14 @@
 //! HTTP in: admits calls, holds them, relays what cannot be batched, and answers.
 
-pub mod args;
+mod args;
 pub mod core;
+pub mod dialect;
 pub mod hold;
+pub mod http;
+pub mod relay;
+mod run;
 mod shell;
+pub mod stats;
+
+pub use args::Args;
+pub use run::{Bound, bind};

@@ -47,7 +47,10 @@ impl Relay {
     /// a path.
     pub async fn forward(&self, head: Parts, body: Payload) -> Result<Response<Payload>, Problem> {
         if head.method == Method::CONNECT {
-            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This is not a forward proxy: CONNECT is not served."));
+            return Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This is not a forward proxy: CONNECT is not served.",
+            ));
         }
         let uri = self.target.uri(&head.uri)?;
         match lines::upgrade(&head) {
@@ -55,14 +58,21 @@ impl Relay {
             None => {
                 let headers = lines::to_provider(&head, &body);
                 let request = assemble(head.method, uri, headers, body);
-                let response = self.clients.any.request(request).await.map_err(|error| unreachable(&error))?;
+                let response =
+                    self.clients.any.request(request).await.map_err(|error| unreachable(&error))?;
                 Ok(answer(response))
             }
         }
     }
 
     /// Asks the provider for another protocol too, and joins the connections if it agrees.
-    async fn upgrade(&self, mut head: Parts, uri: http::Uri, body: Payload, protocol: http::HeaderValue) -> Result<Response<Payload>, Problem> {
+    async fn upgrade(
+        &self,
+        mut head: Parts,
+        uri: http::Uri,
+        body: Payload,
+        protocol: http::HeaderValue,
+    ) -> Result<Response<Payload>, Problem> {
         let place = self.tunnels.place()?;
         let client = head.extensions.remove::<OnUpgrade>();
         let mut headers = lines::to_provider(&head, &body);
@@ -72,7 +82,9 @@ impl Relay {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(answer(response));
         }
-        let Some(client) = client else { return Err(bad_gateway("The provider switched protocols on a connection that cannot.")) };
+        let Some(client) = client else {
+            return Err(bad_gateway("The provider switched protocols on a connection that cannot."));
+        };
         let provider = hyper::upgrade::on(&mut response);
         self.tunnels.join(client, provider, place);
         let protocol = response.headers().get(http::header::UPGRADE).cloned();

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::core::{Core, GrantDraft, Input, JobEvent, Output, ResultPart};
-use crate::hold::{Holder, Limits, Waiter};
+use crate::hold::{Gauge, Holder, Limits, Waiter};
 
 /// Inputs that wait for the state machine. Whoever feeds it waits when it is full.
 const INPUTS: usize = 8_192;
@@ -34,9 +34,14 @@ pub(crate) struct Running {
 }
 
 /// Starts the state machine without waiting for the bus. `on_job` is told of jobs.
-pub(crate) fn start(world: &World, limits: Limits, on_job: impl Fn(JobEvent) + Send + 'static) -> Running {
+pub(crate) fn start(
+    world: &World,
+    limits: Limits,
+    held: Arc<Gauge>,
+    on_job: impl Fn(JobEvent) + Send + 'static,
+) -> Running {
     let (inputs, queue) = mpsc::channel(INPUTS);
-    let holder = Holder::new(inputs.clone(), limits);
+    let holder = Holder::new(inputs.clone(), limits, held);
     let machine = tokio::spawn(run(world.clone(), holder.clone(), inputs.clone(), queue, on_job));
     Running { holder, inputs, machine }
 }
@@ -60,7 +65,12 @@ async fn run(
     let auth = world.keyring.membership(Role::Ingress, pid, &[]);
     let members = Members::new(Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth });
     let core = Core::new(members, world.subjects.results_prefix(pid));
-    let performer = Performer { link: link.clone(), keyring: world.keyring.clone(), chunks: seal_chunks(&link, &world.keyring), on_job };
+    let performer = Performer {
+        link: link.clone(),
+        keyring: world.keyring.clone(),
+        chunks: seal_chunks(&link, &world.keyring),
+        on_job,
+    };
     drop(inputs);
     let core = drive(core, Clock::start(), queue, move |output| performer.perform(output)).await;
     link.beat(&core.farewell());
@@ -77,7 +87,10 @@ async fn subscribe(link: &Link, keyring: &Arc<Keyring>, inputs: &mpsc::Sender<In
     };
     link.feed(&subjects.body(pid), inputs.clone(), parse).await;
     let mut opener = Opener { keyring: keyring.clone(), last: None };
-    link.feed(&subjects.results(pid), inputs.clone(), move |message| opener.open(&message.payload).map(Input::Result)).await;
+    link.feed(&subjects.results(pid), inputs.clone(), move |message| {
+        opener.open(&message.payload).map(Input::Result)
+    })
+    .await;
     link.feed_heartbeats(&[Role::Batcher, Role::Submitter], inputs, Input::Heartbeat).await;
 }
 
@@ -145,7 +158,8 @@ fn seal_chunks(link: &Link, keyring: &Arc<Keyring>) -> mpsc::Sender<ToSeal> {
     let (link, keyring) = (link.clone(), keyring.clone());
     tokio::spawn(async move {
         while let Some(ToSeal { reply, bid, epoch, seq, last, slices }) = queue.recv().await {
-            let parts: Option<Vec<&[u8]>> = slices.as_ref().map(|slices| slices.iter().map(|s| &s[..]).collect());
+            let parts: Option<Vec<&[u8]>> =
+                slices.as_ref().map(|slices| slices.iter().map(|s| &s[..]).collect());
             let aad = chunk_aad(bid, epoch, seq, last);
             let sealed = parts.and_then(|parts| keyring.grant_key(bid, epoch).seal(&aad, &parts).ok());
             let unknown = sealed.is_none();
@@ -190,12 +204,23 @@ impl<J: Fn(JobEvent)> Performer<J> {
     }
 
     fn grant(&self, draft: GrantDraft) -> Option<wire::Grant> {
-        let GrantDraft { bid, epoch, rids, body_bytes, fence_files, submitter, public_key, fingerprint, credential } = draft;
+        let GrantDraft {
+            bid,
+            epoch,
+            rids,
+            body_bytes,
+            fence_files,
+            submitter,
+            public_key,
+            fingerprint,
+            credential,
+        } = draft;
         let key = self.keyring.grant_key(bid, epoch);
         let credential = common::outcome::headers_to_wire(&credential);
         let secret = wire::GrantSecret { credential, key: Bytes::copy_from_slice(key.bytes()) };
         let plain = zeroize::Zeroizing::new(secret.encode_to_vec());
-        let sealed_credential = seal_box(&public_key, &grant_aad(bid, epoch, fingerprint, submitter), &plain).ok()?;
+        let sealed_credential =
+            seal_box(&public_key, &grant_aad(bid, epoch, fingerprint, submitter), &plain).ok()?;
         let granted = common::ids::pack_rids(&rids);
         Some(wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes })
     }

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn nothing_yet() {
-        let none = json!({"total": 0, "successful": 0, "failed": 0, "avg": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0});
+        let none =
+            json!({"total": 0, "successful": 0, "failed": 0, "avg": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0});
         let mut requests = none.clone();
         requests["synthesized_error_responses"] = 0.into();
         let expected = json!({"requests": requests, "batches": none, "held": {"requests": 3, "bytes": 400}, "relayed": 0, "jobs": []});
@@ -163,7 +164,10 @@ mod tests {
         stats.relayed();
         let page = page(&stats);
         let requests = &page["requests"];
-        assert_eq!((&requests["total"], &requests["successful"], &requests["failed"]), (&json!(4), &json!(1), &json!(3)));
+        assert_eq!(
+            (&requests["total"], &requests["successful"], &requests["failed"]),
+            (&json!(4), &json!(1), &json!(3))
+        );
         assert_eq!(requests["synthesized_error_responses"], 1);
         assert_eq!(requests["avg"], 3000.0);
         assert!((1990.0..=2010.0).contains(&requests["p50"].as_f64().unwrap()));
@@ -174,14 +178,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn jobs_are_shown_while_in_flight_and_counted_once() {
         let stats = Stats::default();
-        let report = |id, status, completed| stats.job(JobReport { id, status, total: 10, completed, failed: 0 });
+        let report =
+            |id, status, completed| stats.job(JobReport { id, status, total: 10, completed, failed: 0 });
         report("batch_a", "validating", 0);
         report("batch_b", "in_progress", 0);
         tokio::time::advance(Duration::from_secs(4)).await;
         report("batch_a", "in_progress", 3);
         let shown = page(&stats)["jobs"].clone();
         assert_eq!(shown[0]["id"], "batch_a");
-        assert_eq!((&shown[0]["status"], &shown[0]["completed"], &shown[0]["age_ms"]), (&json!("in_progress"), &json!(3), &json!(4000)));
+        assert_eq!(
+            (&shown[0]["status"], &shown[0]["completed"], &shown[0]["age_ms"]),
+            (&json!("in_progress"), &json!(3), &json!(4000))
+        );
         for _ in 0..2 {
             report("batch_a", "completed", 10);
             report("batch_b", "expired", 2);
@@ -190,7 +198,10 @@ mod tests {
         let page = page(&stats);
         assert_eq!(page["jobs"], json!([]));
         let batches = &page["batches"];
-        assert_eq!((&batches["total"], &batches["successful"], &batches["failed"]), (&json!(2), &json!(1), &json!(1)));
+        assert_eq!(
+            (&batches["total"], &batches["successful"], &batches["failed"]),
+            (&json!(2), &json!(1), &json!(1))
+        );
         assert_eq!(batches["avg"], 4000.0);
     }
 }

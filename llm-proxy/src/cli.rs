@@ -1,12 +1,15 @@
 //! The command line. `--help` is the manual.
 
 mod manual;
+mod ungrouped;
 
 use std::ffi::OsString;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{batcher, check, demo, ingress, serve, simulator, submitter};
+
+pub(crate) use self::ungrouped::Ungrouped;
 
 /// Answers ordinary LLM API calls through the provider's Batch API, at half the price
 #[derive(Debug, Parser)]
@@ -26,7 +29,7 @@ pub(crate) enum Command {
     /// HTTP in: takes calls, holds them and answers them; needs NATS
     #[command(long_about = manual::INGRESS)]
     Ingress(Box<ingress::IngressArgs>),
-    /// Groups waiting calls into batches; needs NATS, neither sees a key nor a prompt
+    /// Groups waiting calls into batches; needs NATS, sees neither keys nor prompts
     #[command(long_about = manual::BATCHER)]
     Batcher(Box<batcher::BatcherArgs>),
     /// Takes batches through the providers' Batch APIs; needs NATS
@@ -88,7 +91,11 @@ fn command() -> clap::Command {
 /// For the manual: the flags of the default command where people look first. Not for parsing, where `serve` would
 /// demand sense of variables that other commands do not use.
 fn with_serve_flags(command: clap::Command) -> clap::Command {
-    serve::ServeArgs::augment_args(command).subcommand_required(false)
+    let about = command.get_about().cloned();
+    // Adding the flags of `serve` would make the program's description that of `serve`.
+    let command =
+        serve::ServeArgs::augment_args(command).long_about(manual::ABOUT).subcommand_required(false);
+    command.about(about.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! The executable from outside: exit codes and what it says.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Output};

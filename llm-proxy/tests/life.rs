@@ -1,4 +1,5 @@
 //! Processes from start to end: listeners, readiness, signals.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(unix)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,5 +1,7 @@
 //! The simulator over HTTP, as a client sees it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::time::{Duration, Instant};
 
 use reqwest::multipart::{Form, Part};
@@ -365,4 +367,22 @@ async fn an_upgraded_connection_echoes() {
     assert_eq!(&back, b"ping");
     let plain = lab.call(Method::GET, "/upgrade").send().await.unwrap();
     assert_eq!(plain.status(), StatusCode::UPGRADE_REQUIRED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_batch() {
+    let lab = Lab::new(Config { batch_time: Duration::ZERO, keep_bodies: 0, ..Config::default() }).await;
+    let pad = "x".repeat(800);
+    let content: String = (0..50_000).map(|i| line(&format!("r{i}"), &format!("echo:m{i} {pad}"))).collect();
+    let begun = Instant::now();
+    let file = lab.upload(content).await.1;
+    println!("uploaded {} bytes after {:?}", file["bytes"], begun.elapsed());
+    let batch = lab.create(&file["id"]).await.1["id"].clone();
+    let batch = lab.ended(batch.as_str().unwrap()).await;
+    println!("ended after {:?}", begun.elapsed());
+    assert_eq!(batch["request_counts"], json!({"total": 50_000, "completed": 50_000, "failed": 0}));
+    let output = lab.content(&batch["output_file_id"]).await.unwrap();
+    println!("downloaded {} bytes after {:?}", output.len(), begun.elapsed());
+    assert_eq!(output.lines().count(), 50_000);
+    assert_eq!((lab.provider.billed_count(), lab.provider.billed_twice()), (50_000, vec![]));
 }

@@ -21,7 +21,13 @@ const MAX_REPLY: usize = 512;
 impl Core {
     /// Takes all of a message or nothing. What is malformed is not acknowledged: an acknowledgement is the word that
     /// every request of the message is held.
-    pub(super) fn announce(&mut self, now: Now, announce: wire::Announce, reply: Option<String>, out: &mut Vec<Output>) {
+    pub(super) fn announce(
+        &mut self,
+        now: Now,
+        announce: wire::Announce,
+        reply: Option<String>,
+        out: &mut Vec<Output>,
+    ) {
         let wire::Announce { ingress, reply: prefix, groups } = announce;
         let (Ok(ingress), Ok(groups)) = (Pid::from_slice(&ingress), self.read(&prefix, groups)) else {
             return self.malformed("an announcement");
@@ -54,7 +60,14 @@ impl Core {
         if sound { Ok((key, group.items)) } else { Err(BadId) }
     }
 
-    fn take(&mut self, now: Now, from: Origin<'_>, key: &BatchKey, items: &[wire::AnnounceItem], out: &mut Vec<Output>) {
+    fn take(
+        &mut self,
+        now: Now,
+        from: Origin<'_>,
+        key: &BatchKey,
+        items: &[wire::AnnounceItem],
+        out: &mut Vec<Output>,
+    ) {
         let limits = Limits::new(&self.args, caps::of(key.upstream()), self.max_payload);
         let mut open = self.open.get(key).copied();
         for line in items.iter().filter_map(line_of) {

@@ -103,7 +103,8 @@ impl Batches {
     pub(super) fn open(&mut self, now: Now, key: BatchKey) -> Id {
         self.last += 1;
         let encoded = limits::offer_len(&key);
-        let batch = Batch { key, first: now, last: now, lines: 0, bytes: 0, inputs: 0, encoded, parts: Vec::new() };
+        let batch =
+            Batch { key, first: now, last: now, lines: 0, bytes: 0, inputs: 0, encoded, parts: Vec::new() };
         self.all.insert(self.last, batch);
         self.last
     }
@@ -168,7 +169,9 @@ impl Batches {
         let mut touched = Vec::new();
         for (id, batch) in &self.all {
             let of_ingress = batch.parts.iter().enumerate().filter(|(_, part)| part.ingress == ingress);
-            touched.extend(of_ingress.map(|(index, part)| (*id, part.live_rids(*id, index as u32, &self.places))));
+            touched.extend(
+                of_ingress.map(|(index, part)| (*id, part.live_rids(*id, index as u32, &self.places))),
+            );
         }
         for rid in touched.iter().flat_map(|(_, rids)| rids_of(rids)) {
             self.remove(&rid);
@@ -222,7 +225,12 @@ impl Batch {
 
     fn add_part(&mut self, from: Origin<'_>) -> usize {
         self.encoded += limits::part_len(from.reply);
-        self.parts.push(Part { ingress: from.ingress, reply: from.reply.to_owned(), rids: Vec::new(), live: 0 });
+        self.parts.push(Part {
+            ingress: from.ingress,
+            reply: from.reply.to_owned(),
+            rids: Vec::new(),
+            live: 0,
+        });
         self.parts.len() - 1
     }
 }

@@ -105,7 +105,13 @@ impl Core {
         }
     }
 
-    pub(super) fn answered(&mut self, now: Now, token: Token, body: Option<reply::Body>, out: &mut Vec<Output>) {
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        token: Token,
+        body: Option<reply::Body>,
+        out: &mut Vec<Output>,
+    ) {
         let id = token >> STEP_BITS;
         let Some(offering) = self.offers.get_mut(&id) else { return };
         let current = offering.token(id) == token;
@@ -135,7 +141,9 @@ impl Core {
 
     /// The time for an answer, or for a pause, is over.
     pub(super) fn offer_due(&mut self, now: Now, id: Id, step: u32, out: &mut Vec<Output>) {
-        let Some(offering) = self.offers.get_mut(&id).filter(|offering| offering.step == step) else { return };
+        let Some(offering) = self.offers.get_mut(&id).filter(|offering| offering.step == step) else {
+            return;
+        };
         if offering.to.is_some() {
             offering.silent();
         }

@@ -12,10 +12,10 @@ use tracing::{info, warn};
 use super::batches::Id;
 
 /// Creations are counted by the minute, so that an account takes the same room however busy it is.
-pub(super) const BUCKET: Duration = Duration::from_secs(60);
+const BUCKET: Duration = Duration::from_secs(60);
 /// A job is created some time after its batch was sealed; a creation counts for so much longer.
 const SETTLE: Duration = Duration::from_secs(60);
-/// However scarce creations are, a batch is not filled for longer than this while there are some.
+/// However scarce creations are, a batch that is not full is held back for no longer than this while there are some.
 const LONGEST: Duration = Duration::from_secs(600);
 /// With more accounts than this, those that are far from their limit are forgotten.
 const MAX_ACCOUNTS: usize = 131_072;
@@ -23,6 +23,15 @@ const MAX_ACCOUNTS: usize = 131_072;
 /// When the minute turns.
 pub(super) fn next_minute(now: Now) -> Now {
     BUCKET * u32::try_from(now.as_secs() / BUCKET.as_secs() + 1).unwrap_or(u32::MAX)
+}
+
+/// Why a batch is to be sealed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ready {
+    /// Nothing more fits, or nothing more will come.
+    Full,
+    /// Its window or idle gap is over.
+    Due { first: Now },
 }
 
 /// The batches that one credential created lately, and those that it waits for.
@@ -34,9 +43,14 @@ pub(super) struct Account {
     /// Minutes with creations, and how many there were.
     buckets: VecDeque<(u64, usize)>,
     used: usize,
-    /// Batches that are to be sealed as soon as there is a creation for them. The oldest comes first, so that busy
-    /// keys do not starve others of the same credential.
-    ready: BTreeSet<Id>,
+    /// Batches that are full, waiting for a creation.
+    full: BTreeSet<Id>,
+    /// Batches whose time is over, and when their first requests came. They still take arrivals.
+    due: BTreeMap<Id, Now>,
+    /// When one of the latter was sealed.
+    paced: Option<Now>,
+    /// When [`Accounts::take_ready`] will be called next.
+    planned: Option<Now>,
     widened: bool,
     exhausted: bool,
 }
@@ -48,7 +62,10 @@ impl Account {
             share: caps.max_creations,
             buckets: VecDeque::new(),
             used: 0,
-            ready: BTreeSet::new(),
+            full: BTreeSet::new(),
+            due: BTreeMap::new(),
+            paced: None,
+            planned: None,
             widened: false,
             exhausted: false,
         }
@@ -59,14 +76,36 @@ impl Account {
         self.share.saturating_sub(self.used)
     }
 
-    /// `wait` while half of the creations are unused. From there on it grows as the rest shrinks: the fewer are left,
-    /// the longer batches are filled, so that a steady flow settles below the limit.
-    pub(super) fn widen(&self, wait: Duration) -> Duration {
+    /// When a batch that is not full may be sealed: at once while half of the creations are unused, and from there on
+    /// spaced out, which widens windows and idle gaps. At first batches leave as far apart as the limit allows on
+    /// average, then ever farther, so that what is left never quite runs out before the oldest creations leave the
+    /// count; one that has waited for long enough goes anyway.
+    fn due_at(&self, first: Now) -> Now {
         let half = self.share / 2;
-        match self.used > half {
-            true => wait.mul_f64(half.max(1) as f64 / self.budget().max(1) as f64).min(wait.max(LONGEST)),
-            false => wait,
+        let Some(paced) = self.paced.filter(|_| self.used > half) else { return Now::ZERO };
+        let average = self.caps.creations_window.as_secs_f64() / self.share as f64;
+        let space = average * half.max(1) as f64 / self.budget().max(1) as f64;
+        (paced + Duration::from_secs_f64(space)).min(first + LONGEST)
+    }
+
+    /// Takes out the oldest batch that may be sealed now: by age, so that busy keys do not starve others.
+    fn next(&mut self, now: Now) -> Option<Id> {
+        if self.budget() == 0 {
+            return None;
         }
+        let due =
+            self.due.first_key_value().filter(|(_, first)| self.due_at(**first) <= now).map(|(id, _)| *id);
+        let full = self.full.first().copied();
+        let id = full.into_iter().chain(due).min()?;
+        if !self.full.remove(&id) {
+            self.due.remove(&id);
+            self.paced = Some(now);
+        }
+        Some(id)
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.full.is_empty() || !self.due.is_empty()
     }
 
     /// Counts a creation.
@@ -97,7 +136,7 @@ impl Account {
     }
 
     fn is_idle(&self) -> bool {
-        self.buckets.is_empty() && self.ready.is_empty()
+        self.buckets.is_empty() && !self.is_waiting()
     }
 
     /// Says what changed, once, and not again at each small step around the limits.
@@ -110,7 +149,7 @@ impl Account {
             self.widened = false;
             info!(%credential, used, share, "sealing as often as configured again");
         }
-        let exhausted = self.budget() == 0 && !self.ready.is_empty();
+        let exhausted = self.budget() == 0 && self.is_waiting();
         if exhausted && !self.exhausted {
             warn!(%credential, used, share, "no more batches may be created within the hour: requests wait");
         }
@@ -136,50 +175,58 @@ impl Accounts {
         self.all.is_empty()
     }
 
-    pub(super) fn get(&self, credential: Fingerprint) -> Option<&Account> {
-        self.all.get(&credential)
-    }
-
     /// The credentials that have batches waiting for a creation.
     pub(super) fn waiting(&self) -> Vec<Fingerprint> {
-        self.all.iter().filter(|(_, account)| !account.ready.is_empty()).map(|(credential, _)| *credential).collect()
+        self.all
+            .iter()
+            .filter(|(_, account)| account.is_waiting())
+            .map(|(credential, _)| *credential)
+            .collect()
     }
 
     pub(super) fn share_among(&mut self, batchers: usize) {
         self.batchers = batchers;
     }
 
-    /// Lets a batch wait for a creation.
-    pub(super) fn ready(&mut self, credential: Fingerprint, caps: &'static Caps, id: Id) {
+    /// Lets a batch wait for a creation, because it is full or because its time is over since its first request came.
+    pub(super) fn ready(&mut self, credential: Fingerprint, caps: &'static Caps, id: Id, ready: Ready) {
         if self.all.len() >= MAX_ACCOUNTS && !self.all.contains_key(&credential) {
-            self.all.retain(|_, account| account.widened || !account.ready.is_empty());
+            self.all.retain(|_, account| account.widened || account.is_waiting());
         }
-        self.all.entry(credential).or_insert_with(|| Account::new(caps)).ready.insert(id);
-    }
-
-    /// Whether a batch waits for a creation.
-    pub(super) fn is_ready(&self, credential: Fingerprint, id: Id) -> bool {
-        self.all.get(&credential).is_some_and(|account| account.ready.contains(&id))
+        let account = self.all.entry(credential).or_insert_with(|| Account::new(caps));
+        account.due.remove(&id);
+        match ready {
+            Ready::Full => _ = account.full.insert(id),
+            Ready::Due { first } => _ = account.due.insert(id, first),
+        }
     }
 
     /// A batch waits no more.
     pub(super) fn not_ready(&mut self, credential: Fingerprint, id: Id) {
-        self.all.get_mut(&credential).map(|account| account.ready.remove(&id));
+        if let Some(account) = self.all.get_mut(&credential) {
+            account.full.remove(&id);
+            account.due.remove(&id);
+        }
     }
 
-    /// Takes the batches out that may be sealed now, oldest first, and counts them as created.
-    pub(super) fn take_ready(&mut self, now: Now, credential: Fingerprint) -> Vec<Id> {
-        let Some(account) = self.all.get_mut(&credential) else { return Vec::new() };
+    /// Takes the batches out that may be sealed now, and counts them as created. Also returns when to look again,
+    /// unless that is planned already; with no creations left it is the next [`Accounts::sweep`].
+    pub(super) fn take_ready(&mut self, now: Now, credential: Fingerprint) -> (Vec<Id>, Option<Now>) {
+        let Some(account) = self.all.get_mut(&credential) else { return (Vec::new(), None) };
         account.refresh(now, self.batchers);
         let mut taken = Vec::new();
-        while account.budget() > 0
-            && let Some(id) = account.ready.pop_first()
-        {
+        while let Some(id) = account.next(now) {
             account.count(now);
             taken.push(id);
         }
         account.log(credential);
-        taken
+        account.planned = account.planned.filter(|at| *at > now);
+        let next = account.due.first_key_value().filter(|_| account.budget() > 0);
+        let again = next
+            .map(|(_, first)| account.due_at(*first))
+            .filter(|at| account.planned.is_none_or(|p| *at < p));
+        account.planned = again.or(account.planned);
+        (taken, again)
     }
 
     /// Brings all accounts up to date and forgets those without recent creations.

@@ -1,7 +1,5 @@
 //! When a batch is sealed.
 
-use std::time::Duration;
-
 use common::caps;
 use common::ids::Fingerprint;
 use common::timers::Now;
@@ -10,50 +8,41 @@ use tracing::{debug, info};
 
 use super::batches::Id;
 use super::offers::Offering;
-use super::rate;
+use super::rate::{self, Ready};
 use super::{Core, Due, Output};
 
-/// How often accounts are looked through, and widened windows are looked at anew: they shrink when creations leave
-/// the count, which happens at the turn of a minute.
-const SWEEP: Duration = rate::BUCKET;
-
 impl Core {
-    /// When the time of a batch is over as things stand: its window since the first request, or earlier the idle gap
-    /// since the latest.
+    /// When the time of a batch is over: its window since the first request, or earlier the idle gap since the latest.
     pub(super) fn seal_at(&self, id: Id) -> Option<Now> {
         let batch = self.batches.get(id)?;
-        let account = self.accounts.get(batch.key.fingerprint());
-        let widen = |wait| account.map_or(wait, |account| account.widen(wait));
-        Some((batch.first + widen(self.args.window)).min(batch.last + widen(self.args.idle)))
+        Some((batch.first + self.args.window).min(batch.last + self.args.idle))
     }
 
     /// The one timer of a batch that is filled. Arrivals do not touch it; it finds out here what they changed.
     pub(super) fn batch_due(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
-        let Some(at) = self.seal_at(id).filter(|_| self.is_filled(id)) else { return };
-        match at <= now {
-            true => self.ready(now, id, out),
-            false => self.timers.set(at.min(now + SWEEP), Due::Batch(id)),
+        let Some(batch) = self.batches.get(id).filter(|batch| self.open.get(&batch.key) == Some(&id)) else {
+            return;
+        };
+        let ready = Ready::Due { first: batch.first };
+        match self.seal_at(id) {
+            Some(at) if at > now => self.timers.set(at, Due::Batch(id)),
+            _ => self.ready(now, id, ready, out),
         }
-    }
-
-    fn is_filled(&self, id: Id) -> bool {
-        let ready = |id| self.batches.get(id).is_some_and(|b| self.accounts.is_ready(b.key.fingerprint(), id));
-        !self.offers.contains_key(&id) && !ready(id)
     }
 
     /// Nothing more fits.
     pub(super) fn batch_full(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
         if let Some(key) = self.batches.get(id).map(|batch| batch.key.clone()) {
             self.no_longer_open(&key, id);
-            self.ready(now, id, out);
+            self.ready(now, id, Ready::Full, out);
         }
     }
 
     /// Seals a batch as soon as its credential may create one. Until then it takes arrivals if it has room.
-    fn ready(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
+    fn ready(&mut self, now: Now, id: Id, ready: Ready, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get(id) else { return };
         let credential = batch.key.fingerprint();
-        self.accounts.ready(credential, caps::of(batch.key.upstream()), id);
+        self.accounts.ready(credential, caps::of(batch.key.upstream()), id, ready);
         if !self.sweeping {
             self.sweeping = true;
             self.timers.set(rate::next_minute(now), Due::Sweep);
@@ -62,8 +51,12 @@ impl Core {
     }
 
     /// Seals what a credential may create now.
-    fn seal_ready(&mut self, now: Now, credential: Fingerprint, out: &mut Vec<Output>) {
-        for id in self.accounts.take_ready(now, credential) {
+    pub(super) fn seal_ready(&mut self, now: Now, credential: Fingerprint, out: &mut Vec<Output>) {
+        let (sealed, again) = self.accounts.take_ready(now, credential);
+        if let Some(at) = again {
+            self.timers.set(at, Due::Credential(credential));
+        }
+        for id in sealed {
             let Some(batch) = self.batches.get(id) else { continue };
             let (lines, bytes, key) = (batch.lines, batch.bytes, batch.key.clone());
             let bid = (self.bids)();
@@ -92,7 +85,7 @@ impl Core {
         self.members.drain(now);
         for id in self.batches.ids().collect::<Vec<_>>() {
             if !self.offers.contains_key(&id) {
-                self.ready(now, id, out);
+                self.ready(now, id, Ready::Full, out);
             }
         }
         let left: Vec<Id> = self.batches.ids().filter(|id| !self.offers.contains_key(id)).collect();

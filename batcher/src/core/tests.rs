@@ -7,6 +7,7 @@ mod property;
 mod rate;
 mod sealing;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,8 +51,10 @@ struct Rig {
     submitters: Vec<Pid>,
     policy: Policy,
     sent: Vec<Sent>,
-    /// Those that the batcher heard were accepted.
+    /// The first of each batch that was accepted. A second submitter may accept the same batch, which is harmless:
+    /// the ingresses grant their requests once.
     accepted: Vec<Sent>,
+    accepted_bids: BTreeSet<Bytes>,
     acks: Vec<bool>,
     beats: Vec<wire::Heartbeat>,
     /// Everything, for comparisons.
@@ -69,7 +72,8 @@ impl Rig {
 
     /// Without a submitter.
     fn alone(args: Args) -> Self {
-        let identity = Identity { pid: pid(100), role: Role::Batcher, public_key: Bytes::new(), auth: Bytes::new() };
+        let identity =
+            Identity { pid: pid(100), role: Role::Batcher, public_key: Bytes::new(), auth: Bytes::new() };
         let mut count = 0u128;
         let bids = move || {
             count += 1;
@@ -82,6 +86,7 @@ impl Rig {
             policy: Box::new(|_, _| Says::Accepted),
             sent: Vec::new(),
             accepted: Vec::new(),
+            accepted_bids: BTreeSet::new(),
             acks: Vec::new(),
             beats: Vec::new(),
             outputs: Vec::new(),
@@ -112,11 +117,13 @@ impl Rig {
         let sent = Sent { at: self.now, to, offer };
         self.sent.push(sent.clone());
         let says = (self.policy)(to, &sent.offer);
-        if says == Says::Accepted {
+        if says == Says::Accepted && self.accepted_bids.insert(sent.offer.bid.clone()) {
             self.accepted.push(sent);
         }
         match says {
-            Says::Accepted | Says::Busy => self.input(Input::Answer((token, offer_reply(says == Says::Accepted)))),
+            Says::Accepted | Says::Busy => {
+                self.input(Input::Answer((token, offer_reply(says == Says::Accepted))))
+            }
             Says::Gone => self.input(Input::Answer((token, None))),
             Says::Nothing => {}
         }
@@ -229,5 +236,34 @@ fn key(credential: u8, model: &str) -> wire::BatchKey {
         endpoint: "/v1/chat/completions".into(),
         model: model.into(),
         headers: Vec::new(),
+    }
+}
+
+#[test]
+fn zz_bench() {
+    use prost::Message as _;
+    for pack in [1usize, 500] {
+        let mut rig = Rig::new(args());
+        let keys: Vec<_> = (0..50).map(|n| key(n, "gpt-4o-mini")).collect();
+        let total = 1_000_000usize;
+        let mut messages = Vec::new();
+        for m in 0..total / pack {
+            let items = (0..pack).map(|i| item(((m * pack + i) as u64).wrapping_mul(0x9e3779b97f4a7c15), 1000)).collect();
+            let groups = vec![wire::AnnounceGroup { key: Some(keys[m % 50].clone()), items }];
+            let announce = announcement((m % 3) as u8, groups);
+            let m = wire::ToBatcher { body: Some(wire::to_batcher::Body::Announce(announce)) };
+            messages.push(Bytes::from(m.encode_to_vec()));
+        }
+        let start = std::time::Instant::now();
+        let mut out = Vec::new();
+        for (n, m) in messages.into_iter().enumerate() {
+            let Some(wire::to_batcher::Body::Announce(announce)) = wire::ToBatcher::decode(m).unwrap().body else { panic!() };
+            rig.now = Duration::from_nanos((n * pack) as u64 * 50_000);
+            rig.core.handle(rig.now, Input::Announce { announce, reply: Some("r".into()) }, &mut out);
+            for output in std::mem::take(&mut out) {
+                if let Output::Offer { to, token, offer } = output { let _ = offer.encode_to_vec(); rig.offered(to, token, offer); }
+            }
+        }
+        println!("pack {pack}: {total} in {:?}, batches {}", start.elapsed(), rig.accepted.len());
     }
 }

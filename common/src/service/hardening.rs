@@ -14,6 +14,12 @@ pub fn raise_open_files() -> io::Result<u64> {
     rlimit::increase_nofile_limit(u64::MAX)
 }
 
+/// The limit of open files in force; a small one where the system does not tell.
+pub fn open_files() -> usize {
+    rlimit::getrlimit(rlimit::Resource::NOFILE)
+        .map_or(1024, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
 /// Whether `held` callers fit under a limit of open files. A caller is one socket; callers that share an HTTP/2
 /// connection need fewer.
 pub fn files_suffice(limit: u64, held: u64) -> bool {

@@ -90,3 +90,54 @@ impl Signals {
         Signal::Interrupt
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// Set for the process that [`the_first_signal_cancels_and_the_second_ends`] sends signals to.
+    const ROLE: &str = "LLM_PROXY_TEST_SIGNALS";
+
+    /// Not a test by itself, but that process.
+    #[tokio::test]
+    async fn a_process_that_never_finishes() {
+        if std::env::var_os(ROLE).is_none() {
+            return;
+        }
+        let shutdown = on_signals().unwrap();
+        println!("\nlistening");
+        shutdown.cancelled().await;
+        println!("\ncancelled");
+        std::future::pending::<()>().await;
+    }
+
+    /// Kills the process when the test ends early.
+    struct Running(Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn the_first_signal_cancels_and_the_second_ends() {
+        for (signals, code) in [(["TERM", "TERM"], 143), (["TERM", "INT"], 130), (["INT", "INT"], 130)] {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "service::shutdown::tests::a_process_that_never_finishes"]);
+            command.args(["--nocapture"]).env(ROLE, "").stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut running = Running(command.spawn().unwrap());
+            let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+            for (signal, awaited) in signals.into_iter().zip(["listening", "cancelled"]) {
+                assert!(lines.any(|line| line.unwrap() == awaited), "{awaited} was never said");
+                let id = running.0.id().to_string();
+                assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+            }
+            assert_eq!(running.0.wait().unwrap().code(), Some(code), "{signals:?}");
+        }
+    }
+}

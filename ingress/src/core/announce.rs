@@ -72,7 +72,14 @@ impl<W> Core<W> {
         self.send_pack(now, batcher, packed, attempt, out);
     }
 
-    fn send_pack(&mut self, now: Now, batcher: Pid, pack: PackBuilder, attempt: u32, out: &mut Vec<Output<W>>) {
+    fn send_pack(
+        &mut self,
+        now: Now,
+        batcher: Pid,
+        pack: PackBuilder,
+        attempt: u32,
+        out: &mut Vec<Output<W>>,
+    ) {
         if pack.groups.iter().all(|group| group.items.is_empty()) {
             return;
         }
@@ -139,9 +146,13 @@ impl<W> Core<W> {
         let mut by_batcher: BTreeMap<Pid, BTreeMap<BatchKey, Vec<Rid>>> = BTreeMap::new();
         for rid in &pack.rids {
             self.set_phase(*rid, token, Phase::New);
-            let Some(request) = self.requests.get(rid).filter(|request| request.phase == Phase::New) else { continue };
+            let Some(request) = self.requests.get(rid).filter(|request| request.phase == Phase::New) else {
+                continue;
+            };
             match self.members.choose(Role::Batcher, request.key.encoded(), attempt as usize) {
-                Some(pid) => by_batcher.entry(pid).or_default().entry(request.key.clone()).or_default().push(*rid),
+                Some(pid) => {
+                    by_batcher.entry(pid).or_default().entry(request.key.clone()).or_default().push(*rid)
+                }
                 None => self.unannounced.entry(request.key.clone()).or_default().push(*rid),
             }
         }
@@ -189,7 +200,8 @@ impl<W> Core<W> {
     }
 
     fn announce_again(&mut self, now: Now, which: impl Fn(Phase) -> bool) {
-        let rids = sorted(self.requests.iter().filter(|(_, request)| which(request.phase)).map(|(rid, _)| *rid));
+        let rids =
+            sorted(self.requests.iter().filter(|(_, request)| which(request.phase)).map(|(rid, _)| *rid));
         for rid in rids {
             if let Some(request) = self.requests.get_mut(&rid) {
                 request.phase = Phase::New;

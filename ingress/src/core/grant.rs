@@ -196,7 +196,8 @@ impl<W> Core<W> {
         let Ok(bid) = Bid::from_slice(&pull.bid) else { return };
         let batch = self.batches.get(&bid).filter(|batch| batch.epoch == pull.epoch);
         let slices = batch.and_then(|batch| batch.slices(pull.seq));
-        let last = batch.is_some_and(|batch| pull.seq.saturating_add(1).saturating_mul(CHUNK) >= batch.body_bytes());
+        let last =
+            batch.is_some_and(|batch| pull.seq.saturating_add(1).saturating_mul(CHUNK) >= batch.body_bytes());
         out.push(Output::Chunk { reply, bid, epoch: pull.epoch, seq: pull.seq, last, slices });
     }
 
@@ -218,7 +219,8 @@ impl<W> Core<W> {
             self.batches.iter().filter(|(_, batch)| batch.submitter == gone).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
         for bid in bids {
-            let granted = self.requests.iter().filter(|(_, r)| r.phase == Phase::Granted(bid)).map(|(rid, _)| *rid);
+            let granted =
+                self.requests.iter().filter(|(_, r)| r.phase == Phase::Granted(bid)).map(|(rid, _)| *rid);
             for rid in sorted(granted) {
                 self.end(now, rid, Outcome::Fault(submitter_gone()), out);
                 self.batch_answered(bid, false, out);

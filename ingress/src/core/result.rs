@@ -71,7 +71,9 @@ impl<W> Core<W> {
         let (rid, bid) = (part.rid, part.bid);
         self.acks.entry((part.submitter, bid)).or_default().push(part.seq);
         // Acknowledged all the same when it is not awaited: a repeated part, or a request that has ended.
-        let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else { return };
+        let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
+            return;
+        };
         let whole = match (part.part, part.last) {
             (0, true) => Some(part.head.and_then(|head| Outcome::from_wire(head, part.body))),
             _ => request.partial.get_or_insert_default().add(part),
@@ -86,5 +88,6 @@ impl<W> Core<W> {
 }
 
 fn unreadable() -> Fault {
-    Fault::new(FaultClass::Internal, "unreadable_result", "The answer of the request could not be read.").no_retry()
+    Fault::new(FaultClass::Internal, "unreadable_result", "The answer of the request could not be read.")
+        .no_retry()
 }

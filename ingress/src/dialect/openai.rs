@@ -5,7 +5,7 @@ mod peek;
 
 pub use error::render;
 pub(crate) use peek::no_model;
-pub use peek::{MAX_DEPTH, MAX_MODEL, Peek, peek};
+pub use peek::{Peek, peek};
 
 /// The endpoints that OpenAI's Batch API takes and whose bodies are JSON (API reference, `endpoint` of a batch).
 pub const ENDPOINTS: [&str; 7] = [

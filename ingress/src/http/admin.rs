@@ -36,8 +36,12 @@ impl Admin {
         let (status, body) = match route {
             Route::Stats => (StatusCode::OK, self.stats.to_json(self.holder.gauge())),
             Route::Health => (StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
-            Route::Ready if self.holder.is_ready() => (StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#)),
-            Route::Ready => (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"not ready"}"#)),
+            Route::Ready if self.holder.is_ready() => {
+                (StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#))
+            }
+            Route::Ready => {
+                (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"not ready"}"#))
+            }
             Route::Batch(_) | Route::Relay => return refusal(&nothing_here()),
         };
         let mut headers = HeaderMap::with_capacity(2);

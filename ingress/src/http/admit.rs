@@ -44,7 +44,12 @@ impl Admission {
     }
 
     /// Judges a call by its head and reads its body if the head allows.
-    pub(super) async fn judge<B>(&self, endpoint: &'static str, head: &Parts, body: &mut B) -> Result<Verdict, Problem>
+    pub(super) async fn judge<B>(
+        &self,
+        endpoint: &'static str,
+        head: &Parts,
+        body: &mut B,
+    ) -> Result<Verdict, Problem>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -79,9 +84,17 @@ impl Admission {
         Ok(Verdict::Hold(Call { key, credential, body, inputs }))
     }
 
-    fn share(&self, endpoint: &'static str, model: String, credential: HeaderMap) -> Result<(BatchKey, Arc<HeaderMap>), Problem> {
+    fn share(
+        &self,
+        endpoint: &'static str,
+        model: String,
+        credential: HeaderMap,
+    ) -> Result<(BatchKey, Arc<HeaderMap>), Problem> {
         let fingerprint = self.keyring.fingerprint(UPSTREAM, &credential);
-        let key = self.interner.key(fingerprint, endpoint, model).map_err(|error| Fault::new(FaultClass::Internal, "internal", error.to_string()))?;
+        let key = self
+            .interner
+            .key(fingerprint, endpoint, model)
+            .map_err(|error| Fault::new(FaultClass::Internal, "internal", error.to_string()))?;
         Ok((key, self.interner.credential(fingerprint, credential)))
     }
 }
@@ -94,7 +107,11 @@ fn form(headers: &HeaderMap) -> Result<Option<Unbatchable>, Problem> {
             return Ok(Some(Unbatchable::Multipart));
         }
         if !media_type.eq_ignore_ascii_case("application/json") {
-            let message = format!("Unsupported content type: '{}'. This API method only accepts 'application/json' requests, but you specified the header 'Content-Type: {}'.", media_type.escape_default(), media_type.escape_default());
+            let message = format!(
+                "Unsupported content type: '{}'. This API method only accepts 'application/json' requests, but you specified the header 'Content-Type: {}'.",
+                media_type.escape_default(),
+                media_type.escape_default()
+            );
             return Err(Problem::invalid(message).code("unsupported_content_type"));
         }
     }
@@ -116,7 +133,12 @@ mod tests {
         Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(1000, 10_000))
     }
 
-    async fn judge(endpoint: &'static str, uri: &str, lines: &[(&str, &str)], body: &'static str) -> Result<Verdict, Problem> {
+    async fn judge(
+        endpoint: &'static str,
+        uri: &str,
+        lines: &[(&str, &str)],
+        body: &'static str,
+    ) -> Result<Verdict, Problem> {
         let mut request = Request::post(uri);
         for (name, value) in lines {
             request = request.header(*name, *value);
@@ -132,10 +154,21 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_held_as_it_came() {
         for content_type in ["application/json", "Application/JSON; charset=utf-8"] {
-            let lines = [KEY, ("content-type", content_type), ("openai-project", "p"), ("content-encoding", "identity"), ("cookie", "c")];
-            let Ok(Verdict::Hold(call)) = judge(CHAT, CHAT, &lines, BODY).await else { panic!("{content_type}") };
+            let lines = [
+                KEY,
+                ("content-type", content_type),
+                ("openai-project", "p"),
+                ("content-encoding", "identity"),
+                ("cookie", "c"),
+            ];
+            let Ok(Verdict::Hold(call)) = judge(CHAT, CHAT, &lines, BODY).await else {
+                panic!("{content_type}")
+            };
             assert_eq!(call.body, BODY);
-            assert_eq!((call.key.upstream(), call.key.endpoint(), call.key.model(), call.inputs), ("openai", CHAT, "m", 1));
+            assert_eq!(
+                (call.key.upstream(), call.key.endpoint(), call.key.model(), call.inputs),
+                ("openai", CHAT, "m", 1)
+            );
             assert_eq!(call.credential.len(), 2);
         }
         assert!(matches!(judge(CHAT, CHAT, &[KEY], BODY).await, Ok(Verdict::Hold(_))));
@@ -145,14 +178,18 @@ mod tests {
     async fn inputs_are_counted_for_embeddings_only() {
         let body = r#"{"model":"m","input":["a","b"]}"#;
         for (endpoint, inputs) in [("/v1/embeddings", 2), ("/v1/responses", 1)] {
-            let Ok(Verdict::Hold(call)) = judge(endpoint, endpoint, &[KEY, JSON], body).await else { panic!() };
+            let Ok(Verdict::Hold(call)) = judge(endpoint, endpoint, &[KEY, JSON], body).await else {
+                panic!()
+            };
             assert_eq!(call.inputs, inputs);
         }
     }
 
     #[tokio::test]
     async fn refusals_come_in_order() {
-        let status = async |lines: &[(&str, &str)], body| judge(CHAT, CHAT, lines, body).await.unwrap_err().status.as_u16();
+        let status = async |lines: &[(&str, &str)], body| {
+            judge(CHAT, CHAT, lines, body).await.unwrap_err().status.as_u16()
+        };
         assert_eq!(status(&[("x-llm-proxy-mode", "flex"), JSON], BODY).await, 400);
         assert_eq!(status(&[JSON], "nonsense").await, 401);
         assert_eq!(status(&[KEY, ("content-type", "text/plain")], BODY).await, 400);
@@ -164,16 +201,30 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_batched_is_relayed() {
-        let relay = async |endpoint, uri, lines: &[(&str, &str)], body| match judge(endpoint, uri, lines, body).await {
-            Ok(Verdict::Relay(reason, read)) => (reason.as_str(), read.is_some()),
-            other => panic!("{other:?}"),
-        };
+        let relay =
+            async |endpoint, uri, lines: &[(&str, &str)], body| match judge(endpoint, uri, lines, body).await
+            {
+                Ok(Verdict::Relay(reason, read)) => (reason.as_str(), read.is_some()),
+                other => panic!("{other:?}"),
+            };
         assert_eq!(relay(CHAT, CHAT, &[("x-llm-proxy-mode", "sync")], "").await, ("mode", false));
         assert_eq!(relay(CHAT, "/v1/chat/completions?a=1", &[], "").await, ("query", false));
-        assert_eq!(relay(CHAT, CHAT, &[KEY, ("content-type", "multipart/form-data; boundary=x")], "").await, ("multipart", false));
-        assert_eq!(relay(CHAT, CHAT, &[KEY, JSON, ("content-encoding", "gzip")], "").await, ("content-encoding", false));
+        assert_eq!(
+            relay(CHAT, CHAT, &[KEY, ("content-type", "multipart/form-data; boundary=x")], "").await,
+            ("multipart", false)
+        );
+        assert_eq!(
+            relay(CHAT, CHAT, &[KEY, JSON, ("content-encoding", "gzip")], "").await,
+            ("content-encoding", false)
+        );
         assert_eq!(relay(CHAT, CHAT, &[KEY, JSON], r#"{"model":"m","stream":true}"#).await, ("stream", true));
-        assert_eq!(relay("/v1/moderations", "/moderations", &[KEY, JSON], r#"{"input":"x"}"#).await, ("no-model", true));
-        assert_eq!(relay("/v1/responses", "/responses", &[KEY, JSON], r#"{"prompt":{"id":"p"}}"#).await, ("no-model", true));
+        assert_eq!(
+            relay("/v1/moderations", "/moderations", &[KEY, JSON], r#"{"input":"x"}"#).await,
+            ("no-model", true)
+        );
+        assert_eq!(
+            relay("/v1/responses", "/responses", &[KEY, JSON], r#"{"prompt":{"id":"p"}}"#).await,
+            ("no-model", true)
+        );
     }
 }

@@ -49,7 +49,9 @@ fn verbatim(provided: Provided) -> Response<Payload> {
         }
     }
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    if let Some(job) = Some(provided.job).filter(|job| !job.is_empty()).and_then(|job| HeaderValue::try_from(job).ok()) {
+    if let Some(job) =
+        Some(provided.job).filter(|job| !job.is_empty()).and_then(|job| HeaderValue::try_from(job).ok())
+    {
         headers.insert(JOB, job);
     }
     whole(provided.status, headers, provided.body)
@@ -80,20 +82,25 @@ mod tests {
         headers.insert("content-length", "9999".parse().unwrap());
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
         let body = Bytes::from_static(b"{\"n\": 1e400,\n \"n\": 2}");
-        let provided = Provided { status: StatusCode::BAD_REQUEST, headers, job: "batch_1".into(), body: body.clone() };
+        let provided =
+            Provided { status: StatusCode::BAD_REQUEST, headers, job: "batch_1".into(), body: body.clone() };
         let (response, how) = batched(ended(Outcome::Response(provided)));
         assert_eq!((response.status().as_u16(), how), (400, Answered::Failure));
         let lines = response.headers();
         assert_eq!(lines["x-request-id"], "req_1");
         assert_eq!(lines["content-type"], "application/json");
-        assert_eq!((&lines[ROUTE], &lines[JOB], &lines[QUEUED_MS]), (&"batch".parse().unwrap(), &"batch_1".parse().unwrap(), &"4321".parse().unwrap()));
+        assert_eq!(
+            (&lines[ROUTE], &lines[JOB], &lines[QUEUED_MS]),
+            (&"batch".parse().unwrap(), &"batch_1".parse().unwrap(), &"4321".parse().unwrap())
+        );
         assert!(!lines.contains_key("content-length") && !lines.contains_key("transfer-encoding"));
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), body);
     }
 
     #[test]
     fn faults_carry_our_lines_too() {
-        let (response, how) = batched(ended(Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late"))));
+        let (response, how) =
+            batched(ended(Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late"))));
         assert_eq!((response.status().as_u16(), how), (504, Answered::Synthesized));
         assert_eq!(response.headers()[ROUTE], "batch");
         assert!(!response.headers().contains_key(JOB));

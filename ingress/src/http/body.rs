@@ -67,7 +67,10 @@ impl Intake {
     }
 
     fn too_large(&self) -> Problem {
-        let message = format!("The body of your request is larger than {} bytes, which is the limit here (--max-body).", self.max_body);
+        let message = format!(
+            "The body of your request is larger than {} bytes, which is the limit here (--max-body).",
+            self.max_body
+        );
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("request_too_large")
     }
 }
@@ -79,7 +82,10 @@ impl Share<'_> {
         if before + bytes <= self.intake.max_total {
             return Ok(());
         }
-        let mut busy = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many bytes of requests are being received; try again soon.");
+        let mut busy = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many bytes of requests are being received; try again soon.",
+        );
         busy.retry_after = Some(Duration::from_secs(5));
         Err(busy.code("receiving_too_much"))
     }
@@ -121,15 +127,25 @@ mod tests {
 
     use super::*;
 
-    fn chunks(chunks: &[&'static [u8]]) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<> {
-        stream::iter(chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk)))).collect::<Vec<_>>())
+    fn chunks(
+        chunks: &[&'static [u8]],
+    ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<> {
+        stream::iter(
+            chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk)))).collect::<Vec<_>>(),
+        )
     }
 
     #[tokio::test]
     async fn bodies_are_read_whole() {
         let intake = Intake::new(10, 100);
-        assert_eq!(intake.read(&mut Full::new(Bytes::from_static(b"0123456789"))).await.unwrap(), "0123456789");
-        assert_eq!(intake.read(&mut StreamBody::new(chunks(&[b"012", b"3456", b"789"]))).await.unwrap(), "0123456789");
+        assert_eq!(
+            intake.read(&mut Full::new(Bytes::from_static(b"0123456789"))).await.unwrap(),
+            "0123456789"
+        );
+        assert_eq!(
+            intake.read(&mut StreamBody::new(chunks(&[b"012", b"3456", b"789"]))).await.unwrap(),
+            "0123456789"
+        );
         assert_eq!(intake.read(&mut StreamBody::new(chunks(&[]))).await.unwrap(), "");
         assert_eq!(intake.total.load(Ordering::Relaxed), 0);
     }

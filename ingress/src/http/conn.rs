@@ -47,7 +47,11 @@ pub(super) struct Connections<H> {
 impl<H: Handler> Connections<H> {
     pub(super) fn new(handler: Arc<H>, closing: CancellationToken, abort: CancellationToken) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_BUFFER);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -20,7 +20,9 @@ pub(super) fn openai(headers: &HeaderMap) -> Result<HeaderMap, Problem> {
     }
     let mut lines = HeaderMap::with_capacity(3);
     for name in [header::AUTHORIZATION, ORGANIZATION, PROJECT] {
-        if let Some(mut copy) = headers.get(&name).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+        if let Some(mut copy) =
+            headers.get(&name).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok())
+        {
             copy.set_sensitive(true);
             lines.insert(name, copy);
         }
@@ -50,15 +52,35 @@ mod tests {
 
     #[test]
     fn only_credential_lines_are_taken() {
-        let all = headers(&[("host", "h"), ("openai-project", "p"), ("authorization", "bearer sk-1"), ("cookie", "c"), ("openai-organization", "o")]);
+        let all = headers(&[
+            ("host", "h"),
+            ("openai-project", "p"),
+            ("authorization", "bearer sk-1"),
+            ("cookie", "c"),
+            ("openai-organization", "o"),
+        ]);
         let taken = openai(&all).unwrap();
-        assert_eq!(taken, headers(&[("authorization", "bearer sk-1"), ("openai-organization", "o"), ("openai-project", "p")]));
+        assert_eq!(
+            taken,
+            headers(&[
+                ("authorization", "bearer sk-1"),
+                ("openai-organization", "o"),
+                ("openai-project", "p")
+            ])
+        );
         assert!(taken.values().all(HeaderValue::is_sensitive));
     }
 
     #[test]
     fn no_key() {
-        for lines in [&[][..], &[("authorization", "")], &[("authorization", "Bearer")], &[("authorization", "Bearer  ")], &[("authorization", "Basic YTpi")], &[("x-api-key", "k")]] {
+        for lines in [
+            &[][..],
+            &[("authorization", "")],
+            &[("authorization", "Bearer")],
+            &[("authorization", "Bearer  ")],
+            &[("authorization", "Basic YTpi")],
+            &[("x-api-key", "k")],
+        ] {
             assert_eq!(openai(&headers(lines)).unwrap_err().status, 401);
         }
         let mut twice = headers(&[("authorization", "Bearer a")]);

@@ -79,7 +79,7 @@ impl Front {
     }
 
     async fn hold(&self, call: Call, ongoing: Ongoing) -> Response<Payload> {
-        let held = match self.holder.hold(call) {
+        let held = match self.holder.hold(call).await {
             Ok(held) => held,
             Err(fault) => return refuse(fault.into(), ongoing),
         };
@@ -95,7 +95,9 @@ impl Handler for Front {
         let endpoint = match route {
             Route::Batch(endpoint) => Some(endpoint),
             Route::Relay => None,
-            Route::Stats | Route::Health | Route::Ready => return Box::pin(ready(self.ours(request.method(), route))),
+            Route::Stats | Route::Health | Route::Ready => {
+                return Box::pin(ready(self.ours(request.method(), route)));
+            }
         };
         // In a box of its own, which is gone while the call waits: with it go the head of the request and all that
         // receiving and relaying need. What waits for hours is small.
@@ -112,7 +114,11 @@ impl Handler for Front {
 
 impl Reception {
     /// Receives a call of an endpoint, or a request to relay if there is none.
-    pub(super) async fn receive(self: Arc<Self>, endpoint: Option<&'static str>, request: Request<Incoming>) -> Step {
+    pub(super) async fn receive(
+        self: Arc<Self>,
+        endpoint: Option<&'static str>,
+        request: Request<Incoming>,
+    ) -> Step {
         let (head, body) = request.into_parts();
         match endpoint {
             Some(endpoint) => self.admit(endpoint, head, body).await,

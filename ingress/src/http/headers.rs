@@ -49,7 +49,10 @@ mod tests {
     fn modes() {
         let read = |value: &str| mode(&HeaderMap::from_iter([(MODE, value.parse().unwrap())]));
         assert_eq!(mode(&HeaderMap::new()), Ok(Mode::Batch));
-        assert_eq!((read("auto"), read("batch"), read(" sync")), (Ok(Mode::Batch), Ok(Mode::Batch), Ok(Mode::Sync)));
+        assert_eq!(
+            (read("auto"), read("batch"), read(" sync")),
+            (Ok(Mode::Batch), Ok(Mode::Batch), Ok(Mode::Sync))
+        );
         assert!(read("flex").unwrap_err().message.contains("not available yet"));
         assert_eq!(read("fast").unwrap_err().status, 400);
     }

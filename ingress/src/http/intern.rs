@@ -37,7 +37,12 @@ impl Interner {
 
     /// The shared copy of a key at the upstream `openai`. Keys hold no secrets, so the table is only emptied when
     /// it is full.
-    pub(super) fn key(&self, fingerprint: Fingerprint, endpoint: &'static str, model: String) -> Result<BatchKey, BadId> {
+    pub(super) fn key(
+        &self,
+        fingerprint: Fingerprint,
+        endpoint: &'static str,
+        model: String,
+    ) -> Result<BatchKey, BadId> {
         let mut table = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let index = (fingerprint, endpoint, model);
         if let Some(key) = table.get(&index) {
@@ -73,11 +78,15 @@ mod tests {
         let one = interner.credential(a, lines(1));
         assert!(Arc::ptr_eq(&one, &interner.credential(a, lines(1))));
         assert!(!Arc::ptr_eq(&one, &interner.credential(b, lines(2))));
-        let key = |fingerprint, model: &str| interner.key(fingerprint, "/v1/embeddings", model.into()).unwrap();
+        let key =
+            |fingerprint, model: &str| interner.key(fingerprint, "/v1/embeddings", model.into()).unwrap();
         assert_eq!(key(a, "m"), key(a, "m"));
         assert!(key(a, "m") != key(a, "n") && key(a, "m") != key(b, "m"));
         let key = key(a, "m");
-        assert_eq!((key.upstream(), key.endpoint(), key.model(), key.fingerprint()), ("openai", "/v1/embeddings", "m", a));
+        assert_eq!(
+            (key.upstream(), key.endpoint(), key.model(), key.fingerprint()),
+            ("openai", "/v1/embeddings", "m", a)
+        );
     }
 
     #[test]
@@ -89,6 +98,8 @@ mod tests {
             interner.key(Fingerprint::random(), "/v1/embeddings", "m".into()).unwrap();
         }
         assert_eq!(Arc::weak_count(&kept), 1);
-        assert!(interner.credentials.lock().unwrap().len() <= MAX && interner.keys.lock().unwrap().len() <= MAX);
+        assert!(
+            interner.credentials.lock().unwrap().len() <= MAX && interner.keys.lock().unwrap().len() <= MAX
+        );
     }
 }

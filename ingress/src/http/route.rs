@@ -57,7 +57,12 @@ mod tests {
     #[test]
     fn every_endpoint_with_and_without_v1() {
         for endpoint in ENDPOINTS {
-            for path in [endpoint.to_owned(), endpoint[3..].to_owned(), format!("{endpoint}/"), format!("http://host{endpoint}")] {
+            for path in [
+                endpoint.to_owned(),
+                endpoint[3..].to_owned(),
+                format!("{endpoint}/"),
+                format!("http://host{endpoint}"),
+            ] {
                 assert_eq!(of(Method::POST, &path), Route::Batch(endpoint), "{path}");
                 assert_eq!(of(Method::GET, &path), Route::Relay, "{path}");
             }
@@ -66,7 +71,9 @@ mod tests {
 
     #[test]
     fn ours() {
-        for (path, route) in [("/stats", Route::Stats), ("/healthz", Route::Health), ("/readyz", Route::Ready)] {
+        for (path, route) in
+            [("/stats", Route::Stats), ("/healthz", Route::Health), ("/readyz", Route::Ready)]
+        {
             assert_eq!(of(Method::GET, path), route);
             assert_eq!(of(Method::POST, path), route);
         }
@@ -74,14 +81,33 @@ mod tests {
 
     #[test]
     fn the_rest_is_relayed() {
-        for path in ["/", "/v1", "/v1/", "/v1/models", "/v1/files", "/v1/v1/embeddings", "/v1/embeddings//", "/v1beta/embeddings", "/V1/embeddings", "/v1/chat", "/v1/stats", "/v1/responses/resp_1"] {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/models",
+            "/v1/files",
+            "/v1/v1/embeddings",
+            "/v1/embeddings//",
+            "/v1beta/embeddings",
+            "/V1/embeddings",
+            "/v1/chat",
+            "/v1/stats",
+            "/v1/responses/resp_1",
+        ] {
             assert_eq!(of(Method::POST, path), Route::Relay, "{path}");
         }
     }
 
     #[test]
     fn below() {
-        let cases = [("/v1/models", "/models"), ("/models", "/models"), ("/v1", ""), ("/v1beta/x", "/v1beta/x"), ("/v1//x", "//x")];
+        let cases = [
+            ("/v1/models", "/models"),
+            ("/models", "/models"),
+            ("/v1", ""),
+            ("/v1beta/x", "/v1beta/x"),
+            ("/v1//x", "//x"),
+        ];
         assert!(cases.iter().all(|(path, below)| below_v1(path) == *below));
     }
 }

@@ -39,7 +39,13 @@ pub struct ServeLimits {
 ///
 /// When `drain` is cancelled, no connection is accepted any more, idle ones are closed, and the rest end with the
 /// answers they wait for. When `abort` is cancelled, all are closed at once. Returns when none is left.
-pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, limits: ServeLimits, drain: CancellationToken, abort: CancellationToken) {
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    limits: ServeLimits,
+    drain: CancellationToken,
+    abort: CancellationToken,
+) {
     let closing = CancellationToken::new();
     let connections = Arc::new(Connections::new(handler, closing.clone(), abort.clone()));
     let tasks = TaskTracker::new();
@@ -71,7 +77,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Err(error) => error,
         };
         // A connection that was gone before it was accepted says nothing about the next one.
-        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        ) {
             continue;
         }
         tracing::warn!(%error, "cannot accept a connection; is the limit of open files too low?");

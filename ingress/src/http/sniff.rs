@@ -48,7 +48,11 @@ pub(super) async fn sniff(mut stream: TcpStream) -> io::Result<(Version, Sniffed
 }
 
 impl Read for Sniffed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let rest = &self.first[self.given.into()..self.filled.into()];
         if rest.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
@@ -56,6 +60,11 @@ impl Read for Sniffed {
         let n = rest.len().min(buf.remaining());
         buf.put_slice(&rest[..n]);
         self.given += n as u8;
+        // What the socket has already goes into the same buffer: a reader that got so little would ask again with
+        // another one. Whatever the socket says, there is something to give; an end or an error comes again.
+        if buf.remaining() > 0 {
+            let _ = Pin::new(&mut self.io).poll_read(cx, buf);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -77,7 +86,11 @@ impl Write for Sniffed {
         self.io.is_write_vectored()
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

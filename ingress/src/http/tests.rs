@@ -1,6 +1,7 @@
 //! The HTTP side alone, over real sockets: raw bytes in, raw bytes out, a scripted provider behind the relay.
 
 mod calls;
+mod desk;
 mod ending;
 mod relaying;
 
@@ -29,6 +30,7 @@ use crate::relay::Relay;
 use crate::stats::Stats;
 
 const MAX_BODY: u64 = 10_000_000;
+const MAX_CONNECTIONS: usize = 20;
 
 /// Waits with a bound that no healthy run comes near.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -73,8 +75,14 @@ impl Handler for Desk {
                 let _ = self.held.send(Event::Held);
                 std::future::pending::<()>().await;
             }
-            let provided = Provided { status: StatusCode::OK, headers: HeaderMap::new(), job: "batch_1".into(), body: call.body };
-            let (response, how) = batched(Ended { outcome: Outcome::Response(provided), queued: Duration::from_secs(1) });
+            let provided = Provided {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                job: "batch_1".into(),
+                body: call.body,
+            };
+            let (response, how) =
+                batched(Ended { outcome: Outcome::Response(provided), queued: Duration::from_secs(1) });
             ongoing.answered(how);
             response
         })
@@ -95,12 +103,19 @@ impl Proxy {
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let (held, events) = mpsc::unbounded_channel();
         let relay = Relay::new(&format!("http://{provider}/v1"), abort.clone()).unwrap();
-        let admission = Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, 10 * MAX_BODY));
+        let admission =
+            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, 10 * MAX_BODY));
         let reception = Arc::new(Reception { admission, stats: Arc::new(Stats::default()), relay });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = ServeLimits { max_connections: 100 };
-        let served = tokio::spawn(serve(listener, Arc::new(Desk { reception, held }), limits, drain.clone(), abort.clone()));
+        let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
+        let served = tokio::spawn(serve(
+            listener,
+            Arc::new(Desk { reception, held }),
+            limits,
+            drain.clone(),
+            abort.clone(),
+        ));
         Self { address, events, drain, abort, served }
     }
 
@@ -183,7 +198,9 @@ impl Wire {
 
 fn post(path: &str, body: &str) -> String {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer k\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer k\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// The value of a header line.

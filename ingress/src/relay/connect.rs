@@ -48,7 +48,9 @@ impl Clients {
 
 fn config(tls: bool) -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
     Ok(match tls {
         true => builder.try_with_platform_verifier().map_err(io::Error::other)?.with_no_client_auth(),
         false => builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth(),
@@ -63,7 +65,9 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
-fn client(connector: HttpsConnector<HttpConnector>) -> Client<Timely<HttpsConnector<HttpConnector>>, Payload> {
+fn client(
+    connector: HttpsConnector<HttpConnector>,
+) -> Client<Timely<HttpsConnector<HttpConnector>>, Payload> {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -1,8 +1,8 @@
 //! Which header lines go through.
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::Version;
 use http_body::Body;
 
 use crate::http::{Payload, is_ours};
@@ -12,7 +12,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 
 /// Lines about one connection (RFC 9110, 7.6.1).
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION].contains(name)
+    [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION]
+        .contains(name)
 }
 
 /// The lines of a request that the provider gets, in their order. `Host` becomes the provider's own.
@@ -20,10 +21,16 @@ pub(super) fn to_provider(head: &Parts, body: &Payload) -> HeaderMap {
     let mut lines = end_to_end(&head.headers);
     // Only a length that the body will have: a request with both a length and chunks counts by its chunks.
     let length = body.size_hint().exact();
-    let wrong_length = lines.get(header::CONTENT_LENGTH).is_some_and(|line| line.to_str().ok().and_then(|l| l.parse().ok()) != length);
+    let wrong_length = lines
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|line| line.to_str().ok().and_then(|l| l.parse().ok()) != length);
     let cookies = if head.version == Version::HTTP_2 { joined_cookies(&head.headers) } else { None };
     if wrong_length || cookies.is_some() || lines.contains_key(header::HOST) {
-        lines = without(&lines, |name| name == header::HOST || (wrong_length && name == header::CONTENT_LENGTH) || (cookies.is_some() && name == header::COOKIE));
+        lines = without(&lines, |name| {
+            name == header::HOST
+                || (wrong_length && name == header::CONTENT_LENGTH)
+                || (cookies.is_some() && name == header::COOKIE)
+        });
     }
     if let Some(cookies) = cookies {
         lines.insert(header::COOKIE, cookies);
@@ -45,7 +52,8 @@ pub(super) fn from_provider(headers: &HeaderMap) -> HeaderMap {
 
 /// The protocol that a client wants to switch to. `h2c` is not passed on: it would change what this relay speaks.
 pub(super) fn upgrade(head: &Parts) -> Option<HeaderValue> {
-    let asked = head.version == Version::HTTP_11 && tokens(&head.headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let asked = head.version == Version::HTTP_11
+        && tokens(&head.headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     let protocol = head.headers.get(header::UPGRADE).filter(|_| asked)?;
     (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
 }
@@ -58,7 +66,9 @@ pub(super) fn ask_upgrade(lines: &mut HeaderMap, protocol: HeaderValue) {
 
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     without(headers, |name| {
-        is_hop_by_hop(name) || is_ours(name) || tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case(name.as_str()))
+        is_hop_by_hop(name)
+            || is_ours(name)
+            || tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case(name.as_str()))
     })
 }
 
@@ -87,7 +97,12 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
 }
 
 #[cfg(test)]
@@ -98,7 +113,8 @@ mod tests {
     use super::*;
 
     fn head(version: Version, lines: &[(&str, &str)]) -> Parts {
-        let request = lines.iter().fold(Request::post("/").version(version), |request, (n, v)| request.header(*n, *v));
+        let request =
+            lines.iter().fold(Request::post("/").version(version), |request, (n, v)| request.header(*n, *v));
         request.body(()).unwrap().into_parts().0
     }
 
@@ -118,11 +134,30 @@ mod tests {
     #[test]
     fn end_to_end_lines_keep_their_order() {
         let lines = [
-            ("host", "proxy"), ("z", "1"), ("connection", "keep-alive, X-Private"), ("a", "2"), ("x-private", "3"), ("keep-alive", "timeout=5"),
-            ("authorization", "Bearer k"), ("x-llm-proxy-tag", "t"), ("transfer-encoding", "chunked"), ("b", "4"), ("te", "gzip"),
-            ("content-length", "2"), ("upgrade", "foo"), ("proxy-connection", "x"), ("trailer", "t"),
+            ("host", "proxy"),
+            ("z", "1"),
+            ("connection", "keep-alive, X-Private"),
+            ("a", "2"),
+            ("x-private", "3"),
+            ("keep-alive", "timeout=5"),
+            ("authorization", "Bearer k"),
+            ("x-llm-proxy-tag", "t"),
+            ("transfer-encoding", "chunked"),
+            ("b", "4"),
+            ("te", "gzip"),
+            ("content-length", "2"),
+            ("upgrade", "foo"),
+            ("proxy-connection", "x"),
+            ("trailer", "t"),
         ];
-        let expected = owned(&[("z", "1"), ("a", "2"), ("authorization", "Bearer k"), ("b", "4"), ("content-length", "2"), ("trailer", "t")]);
+        let expected = owned(&[
+            ("z", "1"),
+            ("a", "2"),
+            ("authorization", "Bearer k"),
+            ("b", "4"),
+            ("content-length", "2"),
+            ("trailer", "t"),
+        ]);
         assert_eq!(sent(Version::HTTP_11, &lines, "{}"), expected);
     }
 
@@ -133,7 +168,10 @@ mod tests {
 
     #[test]
     fn trailers_are_asked_for_again() {
-        assert_eq!(sent(Version::HTTP_11, &[("te", "gzip, trailers"), ("connection", "te")], ""), owned(&[("te", "trailers")]));
+        assert_eq!(
+            sent(Version::HTTP_11, &[("te", "gzip, trailers"), ("connection", "te")], ""),
+            owned(&[("te", "trailers")])
+        );
     }
 
     #[test]
@@ -146,16 +184,29 @@ mod tests {
     #[test]
     fn answers_lose_only_their_connections_lines() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("set-cookie", "a"), ("connection", "close"), ("x-request-id", "r"), ("set-cookie", "b"), ("content-length", "0"), ("x-llm-proxy-route", "batch")] {
+        for (name, value) in [
+            ("set-cookie", "a"),
+            ("connection", "close"),
+            ("x-request-id", "r"),
+            ("set-cookie", "b"),
+            ("content-length", "0"),
+            ("x-llm-proxy-route", "batch"),
+        ] {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        assert_eq!(listed(&from_provider(&headers)), [("set-cookie", "a"), ("set-cookie", "b"), ("x-request-id", "r"), ("content-length", "0")]);
+        assert_eq!(
+            listed(&from_provider(&headers)),
+            [("set-cookie", "a"), ("set-cookie", "b"), ("x-request-id", "r"), ("content-length", "0")]
+        );
     }
 
     #[test]
     fn upgrades() {
         let asks = |lines: &[(&str, &str)]| upgrade(&head(Version::HTTP_11, lines));
-        assert_eq!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]).unwrap(), "websocket");
+        assert_eq!(
+            asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]).unwrap(),
+            "websocket"
+        );
         assert_eq!(asks(&[("upgrade", "websocket")]), None);
         assert_eq!(asks(&[("connection", "upgrade, http2-settings"), ("upgrade", "h2c")]), None);
     }

@@ -19,7 +19,9 @@ pub(super) struct Target {
 impl Target {
     /// Reads a base URL.
     pub(super) fn new(base_url: &str) -> io::Result<Self> {
-        let bad = |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("{base_url:?} is no base URL: {why}"));
+        let bad = |why: String| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{base_url:?} is no base URL: {why}"))
+        };
         let uri: Uri = base_url.parse().map_err(|error: http::uri::InvalidUri| bad(error.to_string()))?;
         let path = uri.path().trim_end_matches('/').to_owned();
         let parts = uri.into_parts();

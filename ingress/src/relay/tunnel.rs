@@ -28,7 +28,8 @@ impl Tunnels {
     /// Room for one more.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.places.clone().try_acquire_owned().map_err(|_| {
-            let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many upgraded connections are open.");
+            let mut problem =
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many upgraded connections are open.");
             problem.retry_after = Some(Duration::from_secs(10));
             problem.code("too_many_upgrades")
         })

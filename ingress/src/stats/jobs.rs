@@ -96,7 +96,15 @@ impl Jobs {
         self.jobs.iter().filter(|job| !job.ended).map(|job| {
             let (total, completed, failed) = job.counts;
             let age_ms = u64::try_from(job.first.elapsed().as_millis()).unwrap_or(u64::MAX);
-            JobView { id: &job.id, status: &job.status, total, completed, failed, since: job.since.to_string(), age_ms }
+            JobView {
+                id: &job.id,
+                status: &job.status,
+                total,
+                completed,
+                failed,
+                since: job.since.to_string(),
+                age_ms,
+            }
         })
     }
 }
@@ -108,7 +116,9 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut jobs = Jobs::default();
-        let report = |jobs: &mut Jobs, id: &str, status| jobs.report(JobReport { id, status, total: 1, completed: 0, failed: 0 });
+        let report = |jobs: &mut Jobs, id: &str, status| {
+            jobs.report(JobReport { id, status, total: 1, completed: 0, failed: 0 })
+        };
         report(&mut jobs, "first", "in_progress");
         for n in 0..2 * MAX_JOBS {
             report(&mut jobs, &n.to_string(), "completed");

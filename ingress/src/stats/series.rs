@@ -42,7 +42,11 @@ impl Default for Series {
 
 impl Series {
     pub(super) fn record(&mut self, took: Duration, success: bool) {
-        if success { self.successful += 1 } else { self.failed += 1 }
+        if success {
+            self.successful += 1
+        } else {
+            self.failed += 1
+        }
         self.sum_us += took.as_micros();
         if let Some(times) = &mut self.times {
             // Clamps what is out of bounds.
@@ -57,7 +61,9 @@ impl Series {
 
     pub(super) fn summary(&self) -> Summary {
         let timed = self.times.as_ref().map_or(0, Histogram::len);
-        let percentile = |p| self.times.as_ref().filter(|_| timed > 0).map_or(0.0, |times| times.value_at_percentile(p) as f64);
+        let percentile = |p| {
+            self.times.as_ref().filter(|_| timed > 0).map_or(0.0, |times| times.value_at_percentile(p) as f64)
+        };
         Summary {
             total: self.successful + self.failed,
             successful: self.successful,

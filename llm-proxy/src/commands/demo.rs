@@ -12,7 +12,7 @@ use clap::Args;
 use common::args::LogArgs;
 use common::service::hardening;
 
-use self::burst::{Burst, burst};
+use self::burst::{Burst, KEY, burst};
 use self::receipt::Receipt;
 use self::stage::Stage;
 use crate::screen::say;
@@ -109,13 +109,13 @@ fn invite(stage: &Stage) {
         r#"
 llm-proxy goes on at {url}, with the simulator behind it. Try it:
 
-  curl {url}/v1/chat/completions -H 'Authorization: Bearer demo' -H 'Content-Type: application/json' \
+  curl {url}/v1/chat/completions -H 'Authorization: Bearer {KEY}' -H 'Content-Type: application/json' \
     -d '{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"echo:hello"}}]}}'
 
 or in Python, after pip install openai:
 
   from openai import OpenAI
-  print(OpenAI(base_url="{url}/v1", api_key="demo").chat.completions.create(model="gpt-4o-mini", messages=[{{"role": "user", "content": "echo:hello"}}]).choices[0].message.content)
+  print(OpenAI(base_url="{url}/v1", api_key="{KEY}").chat.completions.create(model="gpt-4o-mini", messages=[{{"role": "user", "content": "echo:hello"}}]).choices[0].message.content)
 
 statistics: {url}/stats
 Ctrl-C ends."#

@@ -38,7 +38,7 @@ pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
         let bus = startup::bus(&args.bus, "ingress").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = ::ingress::bind(&args.ingress).await?;
-        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(bound.stats())).await?;
+        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
         announce(&bound, &args.upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
         roles.start("ingress", bound.run(args.upstreams.clone(), world, shutdown));

@@ -6,6 +6,7 @@ use common::world::World;
 use tokio_util::sync::CancellationToken;
 
 use super::ingress::announce;
+use crate::cli::Ungrouped;
 use crate::startup;
 use crate::supervise::Roles;
 
@@ -19,7 +20,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) batcher: ::batcher::Args,
     #[command(flatten)]
-    pub(crate) submitter: ::submitter::Args,
+    pub(crate) submitter: Ungrouped<::submitter::Args>,
     #[command(flatten)]
     pub(crate) bus: BusArgs,
     #[command(flatten)]
@@ -43,7 +44,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
         let bus = startup::bus(&args.bus, "serve").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = ::ingress::bind(&args.ingress).await?;
-        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(bound.stats())).await?;
+        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
         announce(&bound, &args.upstreams);
         start(args, bound, world, shutdown).wait().await
     })
@@ -59,6 +60,6 @@ pub(crate) fn start(
     let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
     roles.start("ingress", bound.run(args.upstreams.clone(), world.clone(), shutdown.clone()));
     roles.start("batcher", ::batcher::run(args.batcher, world.clone(), shutdown.clone()));
-    roles.start("submitter", ::submitter::run(args.submitter, args.upstreams, world, shutdown));
+    roles.start("submitter", ::submitter::run(args.submitter.0, args.upstreams, world, shutdown));
     roles
 }

@@ -86,10 +86,11 @@ impl Client {
         after: Option<&str>,
     ) -> Result<Page<T>, ApiError> {
         let mut url = self.url(call, &[list.path])?;
-        let mut query = url.query_pairs_mut();
-        query.append_pair("limit", &list.per_page.to_string()).extend_pairs(list.query);
-        query.extend_pairs(after.map(|after| ("after", after)));
-        drop(query);
+        // Appended in one statement: the serializer must not live across the call, or the future is not Send.
+        url.query_pairs_mut()
+            .append_pair("limit", &list.per_page.to_string())
+            .extend_pairs(list.query)
+            .extend_pairs(after.map(|after| ("after", after)));
         let answer = self.get_answer(call, url).await?;
         Page::parse(&answer.body, list.per_page).map_err(|problem| call.unreadable(answer, &problem))
     }

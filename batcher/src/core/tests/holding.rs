@@ -103,7 +103,8 @@ fn over_the_bounds_it_is_busy_and_takes_nothing_of_the_message() {
 #[test]
 fn the_number_of_open_batches_is_bounded() {
     let mut rig = Rig::alone(args());
-    let group = |n: usize| wire::AnnounceGroup { key: Some(key(1, &n.to_string())), items: vec![item(n as u64, 1)] };
+    let group =
+        |n: usize| wire::AnnounceGroup { key: Some(key(1, &n.to_string())), items: vec![item(n as u64, 1)] };
     for start in (0..MAX_OPEN).step_by(4096) {
         rig.announce_raw(announcement(1, (start..start + 4096).map(group).collect()));
     }

@@ -1,7 +1,6 @@
 //! Who is offered a sealed batch, and how often.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::*;
@@ -109,7 +108,7 @@ fn a_farewell_moves_the_offer_on_at_once() {
 fn a_late_acceptance_counts_and_other_late_answers_do_not() {
     let mut rig = three(|_, _| Says::Nothing);
     rig.run_until(millis(1600));
-    let tokens: Vec<_> = rig.outputs.iter().filter_map(|(_, output)| match output {
+    let tokens = rig.outputs.iter().filter_map(|(_, output)| match output {
         Output::Offer { token, .. } => Some(*token),
         _ => None,
     });

@@ -1,7 +1,7 @@
 //! Whatever happens, every request that is still wanted is in exactly one accepted batch.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use common::caps::OPENAI;
@@ -40,12 +40,14 @@ fn says() -> impl Strategy<Value = Says> {
 }
 
 fn sealing() -> impl Strategy<Value = Args> {
-    (1..5000u64, 1..2000u64, 1..60usize, 1000..100_000u64).prop_map(|(window, idle, max_requests, max_bytes)| Args {
-        window: millis(window),
-        idle: millis(idle),
-        max_requests,
-        max_bytes,
-    })
+    (1..5000u64, 1..2000u64, 1..60usize, 1000..100_000u64).prop_map(
+        |(window, idle, max_requests, max_bytes)| Args {
+            window: millis(window),
+            idle: millis(idle),
+            max_requests,
+            max_bytes,
+        },
+    )
 }
 
 type Announced = Vec<(u8, wire::BatchKey, wire::AnnounceItem)>;
@@ -54,10 +56,13 @@ type Announced = Vec<(u8, wire::BatchKey, wire::AnnounceItem)>;
 fn play(args: &Args, ops: &[Op], answers: &[Says]) -> (Rig, Announced, BTreeSet<Rid>) {
     let mut rig = Rig::new(args.clone());
     let well = Rc::new(RefCell::new(false));
-    let (is_well, mut answers) = (well.clone(), answers.to_vec().into_iter().cycle());
+    let (is_well, answers, mut asked) = (well.clone(), answers.to_vec(), 0);
     rig.policy = Box::new(move |_, _| match *is_well.borrow() {
         true => Says::Accepted,
-        false => answers.next().unwrap_or(Says::Accepted),
+        false => {
+            asked += 1;
+            answers[asked % answers.len()]
+        }
     });
     let (mut announced, mut withdrawn) = (Announced::new(), BTreeSet::new());
     for op in ops {
@@ -102,7 +107,9 @@ fn step(rig: &mut Rig, op: &Op, announced: &mut Announced, withdrawn: &mut BTree
             rig.input(Input::Withdraw(wire::Withdraw { rids }));
         }
         Op::Pass(time) => rig.run_for(millis((*time).into())),
-        Op::Submitter(n, true) if !rig.submitters.contains(&pid(200 + n)) => rig.submitters.push(pid(200 + n)),
+        Op::Submitter(n, true) if !rig.submitters.contains(&pid(200 + n)) => {
+            rig.submitters.push(pid(200 + n))
+        }
         Op::Submitter(_, true) => {}
         Op::Submitter(n, false) => {
             rig.submitters.retain(|p| *p != pid(200 + n));

@@ -46,7 +46,7 @@ fn ten_hours_that_want_a_batch_a_second_stay_below_the_limit() {
 fn many_keys_of_one_credential_share_the_limit_fairly() {
     let keys: Vec<_> = (0..50).map(|n| key(1, &n.to_string())).collect();
     let mut rig = Rig::new(args());
-    let wait = steady(&mut rig, &keys, seconds(5), HOUR * 10);
+    let wait = steady(&mut rig, &keys, seconds(10), HOUR * 10);
     let busiest = busiest_hour(&rig);
     assert!((1500..=OPENAI.max_creations).contains(&busiest), "{busiest}");
     assert!(wait < seconds(1200), "{wait:?}");
@@ -71,13 +71,36 @@ fn below_half_of_the_limit_nothing_changes() {
     rig.announce(&key(1, "m"), 0..2000);
     rig.announce(&key(1, "m"), [2000]);
     rig.run_until(seconds(1));
-    assert_eq!(rig.accepted.len(), 1001);
+    assert_eq!(rig.accepted.len(), 1001, "at the idle gap as ever");
+    rig.announce(&key(1, "m"), [2001]);
+    rig.run_until(millis(2750));
+    assert_eq!(rig.accepted.len(), 1001, "above half of the limit, 1.8 s after the one before");
+    rig.run_until(millis(2850));
+    assert_eq!(rig.accepted.len(), 1002);
     rig.announce(&key(1, "m"), 3000..3998);
+    assert_eq!(rig.accepted.len(), 1501, "but full batches leave at once");
     rig.announce(&key(1, "m"), [4000]);
-    rig.run_until(seconds(2));
-    assert_eq!(rig.accepted.len(), 1500, "from there on batches wait longer");
-    rig.run_until(millis(3100));
-    assert_eq!(rig.accepted.len(), 1501, "twice as long with a quarter left");
+    rig.run_until(millis(6350));
+    assert_eq!(rig.accepted.len(), 1501, "and twice as long with a quarter left");
+    rig.run_until(millis(6450));
+    assert_eq!(rig.accepted.len(), 1502);
+}
+
+#[test]
+fn full_batches_do_not_starve_others_of_the_same_credential() {
+    let mut rig = Rig::new(Args { max_requests: 2, ..args() });
+    let mut n = 10;
+    while rig.now < HOUR * 3 {
+        rig.announce(&key(1, "busy"), n..n + 4);
+        n += 4;
+        if rig.now == seconds(2000) {
+            rig.announce(&key(1, "rare"), [1]);
+        }
+        rig.run_for(seconds(4));
+    }
+    let rare = rig.accepted.iter().find(|sent| sent.rids() == [rid(1)]).unwrap();
+    assert!(rare.at < seconds(2000) + HOUR, "{:?}", rare.at);
+    assert!(busiest_hour(&rig) <= OPENAI.max_creations);
 }
 
 #[test]

@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn a_fault_becomes_openais_error_object() {
-        let fault = Fault::new(FaultClass::Busy, "too_many_held", "say \"later\"").retry_after(Duration::from_millis(1500)).no_retry();
+        let fault = Fault::new(FaultClass::Busy, "too_many_held", "say \"later\"")
+            .retry_after(Duration::from_millis(1500))
+            .no_retry();
         let (status, headers, body) = render(&fault.into());
         assert_eq!(status, 429);
         assert_eq!(
@@ -89,7 +91,13 @@ mod tests {
 
     #[test]
     fn types_follow_the_status_and_absent_things_stay_absent() {
-        for (status, r#type) in [(400, "invalid_request_error"), (401, "invalid_request_error"), (413, "invalid_request_error"), (503, "server_error"), (504, "server_error")] {
+        for (status, r#type) in [
+            (400, "invalid_request_error"),
+            (401, "invalid_request_error"),
+            (413, "invalid_request_error"),
+            (503, "server_error"),
+            (504, "server_error"),
+        ] {
             let (_, headers, body) = render(&Problem::new(StatusCode::from_u16(status).unwrap(), "m"));
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(body["error"]["type"], r#type);

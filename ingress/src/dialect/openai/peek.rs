@@ -34,7 +34,9 @@ impl Peek<'_> {
     pub fn inputs(&self) -> u32 {
         let Some(rest) = self.input.and_then(|input| input.strip_prefix('[')) else { return 1 };
         match rest.trim_ascii_start().as_bytes().first() {
-            Some(b'"' | b'[') => serde_json::from_str(self.input.unwrap_or_default()).map_or(1, |Length(n)| n.max(1)),
+            Some(b'"' | b'[') => {
+                serde_json::from_str(self.input.unwrap_or_default()).map_or(1, |Length(n)| n.max(1))
+            }
             _ => 1,
         }
     }
@@ -51,7 +53,9 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
     }
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
         // The only thing that is checked beyond syntax.
-        serde_json::error::Category::Data => Problem::invalid("The body of your request must be a JSON object."),
+        serde_json::error::Category::Data => {
+            Problem::invalid("The body of your request must be a JSON object.")
+        }
         _ => unparsable(&error.to_string()),
     })?;
     let model = match fields.model {
@@ -60,7 +64,8 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
     };
     let unbatchable = fields.unbatchable().or_else(|| {
         let long = model.as_ref().is_some_and(|model| model.len() > MAX_MODEL);
-        long.then_some(Unbatchable::LongModel).or_else(|| (depth(body) > MAX_DEPTH).then_some(Unbatchable::Depth))
+        long.then_some(Unbatchable::LongModel)
+            .or_else(|| (depth(body) > MAX_DEPTH).then_some(Unbatchable::Depth))
     });
     let has_prompt = fields.prompt.is_some_and(|prompt| prompt != "null");
     Ok(Peek { model, stream: fields.stream == Some("true"), has_prompt, unbatchable, input: fields.input })

@@ -62,7 +62,11 @@ async fn too_large_is_told_before_anything_is_sent() {
     let proxy = Proxy::alone().await;
     let mut client = proxy.client().await;
     let length = MAX_BODY + 1;
-    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: p\r\nauthorization: Bearer k\r\ncontent-length: {length}\r\n\r\n")).await;
+    client
+        .send(format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: p\r\nauthorization: Bearer k\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await;
     let (head, answer) = client.message().await;
     assert_eq!(status(&head), "413");
     assert!(error(&answer).contains("--max-body"));
@@ -72,7 +76,11 @@ async fn too_large_is_told_before_anything_is_sent() {
 async fn too_large_is_told_while_it_comes() {
     let proxy = Proxy::alone().await;
     let mut client = proxy.client().await;
-    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: p\r\nauthorization: Bearer k\r\ntransfer-encoding: chunked\r\n\r\n")).await;
+    client
+        .send(format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: p\r\nauthorization: Bearer k\r\ntransfer-encoding: chunked\r\n\r\n"
+        ))
+        .await;
     let chunk = vec![b' '; 1_000_000];
     for _ in 0..12 {
         client.send("f4240\r\n").await;
@@ -97,7 +105,11 @@ async fn a_refusal_is_heard_by_who_still_sends() {
 #[tokio::test]
 async fn who_asks_before_sending_is_answered() {
     let proxy = Proxy::alone().await;
-    let ask = |extra: &str| format!("POST {CHAT} HTTP/1.1\r\nhost: p\r\nexpect: 100-continue\r\ncontent-length: 13\r\n{extra}\r\n");
+    let ask = |extra: &str| {
+        format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: p\r\nexpect: 100-continue\r\ncontent-length: 13\r\n{extra}\r\n"
+        )
+    };
     let mut client = proxy.client().await;
     client.send(ask("authorization: Bearer k\r\n")).await;
     assert_eq!(client.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -152,7 +164,14 @@ async fn http_2_with_prior_knowledge() {
 #[tokio::test]
 async fn nonsense_does_no_harm() {
     let proxy = Proxy::alone().await;
-    for bytes in ["\r\n\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "GET\r\n\r\n", "\0\0\0\0\0\0\0\0", "GET / HTTP/9.9\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0garbage"] {
+    for bytes in [
+        "\r\n\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        "GET\r\n\r\n",
+        "\0\0\0\0\0\0\0\0",
+        "GET / HTTP/9.9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0garbage",
+    ] {
         let mut client = proxy.client().await;
         client.send(bytes).await;
         soon(client.0.shutdown()).await.unwrap();

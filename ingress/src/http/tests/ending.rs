@@ -1,5 +1,9 @@
 //! Shutting down, and connections that never get anywhere.
 
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use super::*;
 
 #[tokio::test]
@@ -32,6 +36,41 @@ async fn aborting_closes_everything() {
     client.closed().await;
     assert_eq!(proxy.event().await, Event::Gone);
     soon(proxy.served).await.unwrap();
+}
+
+#[tokio::test]
+async fn aborting_ends_http_2_calls_too() {
+    let mut proxy = Proxy::alone().await;
+    let io = TokioIo::new(TcpStream::connect(proxy.address).await.unwrap());
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let body = Full::new(Bytes::from("{\"model\":\"wait\"}"));
+    let call =
+        Request::post("http://proxy/v1/responses").header("authorization", "Bearer k").body(body).unwrap();
+    let call = tokio::spawn(client.send_request(call));
+    assert_eq!(proxy.event().await, Event::Held);
+    proxy.drain.cancel();
+    proxy.abort.cancel();
+    assert_eq!(proxy.event().await, Event::Gone);
+    soon(proxy.served).await.unwrap();
+    assert!(soon(call).await.unwrap().is_err());
+    let _ = soon(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_house_lets_the_next_one_wait() {
+    let proxy = Proxy::alone().await;
+    let mut inside = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        let mut client = proxy.client().await;
+        assert_eq!(status(&client.call("/v1/responses", "{\"model\":\"m\"}").await.0), "200");
+        inside.push(client);
+    }
+    let mut outside = proxy.client().await;
+    outside.send(post("/v1/responses", "{\"model\":\"m\"}")).await;
+    assert!(tokio::time::timeout(Duration::from_millis(50), outside.0.read_u8()).await.is_err());
+    inside.pop();
+    assert_eq!(status(&outside.message().await.0), "200");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,11 +17,16 @@ async fn lines_go_both_ways_in_order() {
     let mut theirs = provider.accept().await;
     let (head, body) = theirs.message().await;
     let host = provider.address();
-    let expected = format!("POST /v1/files?a=b&c=%2F HTTP/1.1\r\nz-last: 1\r\nauthorization: Bearer k\r\na-first: 2\r\ncontent-length: 3\r\nhost: {host}\r\n\r\n");
+    let expected = format!(
+        "POST /v1/files?a=b&c=%2F HTTP/1.1\r\nz-last: 1\r\nauthorization: Bearer k\r\na-first: 2\r\ncontent-length: 3\r\nhost: {host}\r\n\r\n"
+    );
     assert_eq!((head.as_str(), body), (expected.as_str(), "abc".into()));
     theirs.send("HTTP/1.1 201 Made\r\nset-cookie: b=2\r\nset-cookie: a=1\r\nx-request-id: req_1\r\nkeep-alive: timeout=5\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: 2\r\n\r\nok").await;
     let (head, body) = client.message().await;
-    assert_eq!(head, "HTTP/1.1 201 Made\r\nset-cookie: b=2\r\nset-cookie: a=1\r\nx-request-id: req_1\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: 2\r\nx-llm-proxy-route: relay\r\n\r\n");
+    assert_eq!(
+        head,
+        "HTTP/1.1 201 Made\r\nset-cookie: b=2\r\nset-cookie: a=1\r\nx-request-id: req_1\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: 2\r\nx-llm-proxy-route: relay\r\n\r\n"
+    );
     assert_eq!(body, "ok");
 }
 
@@ -44,7 +49,9 @@ async fn answers_without_a_body_are_left_so() {
     // Redirects are the client's business.
     client.send("GET /v1/x HTTP/1.1\r\nhost: p\r\n\r\n").await;
     theirs.head().await;
-    theirs.send("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n").await;
+    theirs
+        .send("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n")
+        .await;
     assert_eq!(line(&client.head().await, "location"), Some("http://elsewhere/"));
 }
 
@@ -59,7 +66,9 @@ async fn bodies_stream_both_ways_with_their_trailers() {
     assert_eq!(theirs.until("one\r\n").await, "3\r\none\r\n");
     client.send("3\r\ntwo\r\n0\r\nx-sum: 7\r\n\r\n").await;
     assert_eq!(theirs.until("\r\n\r\n").await, "3\r\ntwo\r\n0\r\nx-sum: 7\r\n\r\n");
-    theirs.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n5\r\nfirst\r\n").await;
+    theirs
+        .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n5\r\nfirst\r\n")
+        .await;
     assert_eq!(line(&client.head().await, "transfer-encoding"), Some("chunked"));
     assert_eq!(client.until("first\r\n").await, "5\r\nfirst\r\n");
     theirs.send("4\r\nlast\r\n0\r\nx-end: 1\r\n\r\n").await;
@@ -73,10 +82,16 @@ async fn upgrades_are_joined() {
     let mut theirs = provider.accept().await;
     let head = theirs.head().await;
     assert!(head.starts_with("GET /v1/realtime?model=m HTTP/1.1\r\n"));
-    assert_eq!((line(&head, "connection"), line(&head, "upgrade"), line(&head, "sec-websocket-key")), (Some("upgrade"), Some("websocket"), Some("k")));
+    assert_eq!(
+        (line(&head, "connection"), line(&head, "upgrade"), line(&head, "sec-websocket-key")),
+        (Some("upgrade"), Some("websocket"), Some("k"))
+    );
     theirs.send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: a\r\n\r\nhello").await;
     let head = client.head().await;
-    assert_eq!((status(&head), line(&head, "upgrade"), line(&head, "sec-websocket-accept")), ("101", Some("websocket"), Some("a")));
+    assert_eq!(
+        (status(&head), line(&head, "upgrade"), line(&head, "sec-websocket-accept")),
+        ("101", Some("websocket"), Some("a"))
+    );
     assert_eq!(client.until("hello").await, "hello");
     client.send("ping").await;
     assert_eq!(theirs.until("ping").await, "ping");
@@ -89,7 +104,9 @@ async fn upgrades_are_joined() {
 #[tokio::test]
 async fn an_upgrade_may_be_declined() {
     let (provider, _proxy, mut client) = relay().await;
-    client.send("GET /v1/realtime HTTP/1.1\r\nhost: p\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    client
+        .send("GET /v1/realtime HTTP/1.1\r\nhost: p\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await;
     let mut theirs = provider.accept().await;
     theirs.head().await;
     theirs.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").await;
@@ -108,7 +125,10 @@ async fn calls_that_cannot_be_batched_say_why() {
     assert_eq!((line(&head, "authorization"), sent), (Some("Bearer k"), body.into()));
     theirs.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 0\r\n\r\n").await;
     let head = client.head().await;
-    assert_eq!((line(&head, "x-llm-proxy-route"), line(&head, "x-llm-proxy-relay-reason")), (Some("relay"), Some("stream")));
+    assert_eq!(
+        (line(&head, "x-llm-proxy-route"), line(&head, "x-llm-proxy-relay-reason")),
+        (Some("relay"), Some("stream"))
+    );
     client.send("POST /v1/embeddings HTTP/1.1\r\nhost: p\r\nx-llm-proxy-mode: sync\r\ncontent-length: 2\r\n\r\n{}").await;
     let (head, sent) = theirs.message().await;
     assert_eq!((line(&head, "x-llm-proxy-mode"), sent), (None, "{}".into()));

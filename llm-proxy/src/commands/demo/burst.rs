@@ -11,6 +11,8 @@ use super::progress::Progress;
 
 /// The model that the calls ask for; the receipt's prices are its.
 pub(crate) const MODEL: &str = "gpt-4o-mini";
+/// What the calls show as their key: the simulator takes any that looks like one.
+pub(crate) const KEY: &str = "sk-demo";
 /// Longer than any batch of the demo takes.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -87,8 +89,10 @@ async fn call(client: reqwest::Client, url: String, number: u32) -> anyhow::Resu
         {"role": "user", "content": prompt},
     ]);
     let body = json!({"model": MODEL, "messages": messages}).to_string();
-    let request =
-        client.post(url).header(AUTHORIZATION, "Bearer demo").header(CONTENT_TYPE, "application/json");
+    let request = client
+        .post(url)
+        .header(AUTHORIZATION, format!("Bearer {KEY}"))
+        .header(CONTENT_TYPE, "application/json");
     let response = request.body(body).send().await.context("no answer")?;
     let status = response.status();
     let bytes = response.bytes().await.context("the answer broke off")?;

@@ -22,7 +22,7 @@ impl Progress {
     pub(crate) fn begin(all: u64) -> Self {
         let bar = std::io::stdout().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stdout());
-            let template = "{spinner} [{bar:40}] {pos} of {len} answered, {elapsed}";
+            let template = "{spinner} [{bar:40}] {pos} of {len} came back, {elapsed}";
             // The fallback only looks plainer.
             bar.set_style(
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -39,7 +39,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.set_position(done),
             None if quarter(done, self.all) > quarter(done - 1, self.all) => {
-                say(format_args!("  {done} of {} answered", self.all));
+                say(format_args!("  {done} of {} came back", self.all));
             }
             None => {}
         }

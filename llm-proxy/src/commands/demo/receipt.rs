@@ -59,8 +59,10 @@ fn price(billed: &Billed) -> Nanodollars {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let saved = self.list.saturating_sub(self.paid);
-        let percent = saved.saturating_mul(100).checked_div(self.list).unwrap_or(0);
+        // Rounded first, so that the three amounts add up as they are printed.
+        let (list, paid) = (microdollars(self.list), microdollars(self.paid));
+        let saved = list.saturating_sub(paid);
+        let percent = (saved * 100 + list / 2).checked_div(list).unwrap_or(0);
         writeln!(f, "\nanswered {} of {} requests", self.answered, self.asked)?;
         writeln!(f, "  time taken    {:.1} s", self.took.as_secs_f64())?;
         writeln!(f, "  jobs created  {}", self.jobs)?;
@@ -68,8 +70,8 @@ impl fmt::Display for Receipt {
         writeln!(f, "  billed twice  {}", self.billed_twice)?;
         let (input, output) = (grouped(self.input_tokens), grouped(self.output_tokens));
         writeln!(f, "  tokens        {input} in, {output} out")?;
-        writeln!(f, "  list price    {}", dollars(self.list))?;
-        writeln!(f, "  paid          {}", dollars(self.paid))?;
+        writeln!(f, "  list price    {}", dollars(list))?;
+        writeln!(f, "  paid          {}", dollars(paid))?;
         writeln!(f, "  saved         {} ({percent} %)", dollars(saved))?;
         write!(
             f,
@@ -78,8 +80,12 @@ impl fmt::Display for Receipt {
     }
 }
 
-fn dollars(amount: Nanodollars) -> String {
-    format!("${}.{:06}", amount / 1_000_000_000, amount % 1_000_000_000 / 1_000)
+fn microdollars(amount: Nanodollars) -> u64 {
+    (amount + 500) / 1000
+}
+
+fn dollars(microdollars: u64) -> String {
+    format!("${}.{:06}", microdollars / 1_000_000, microdollars % 1_000_000)
 }
 
 #[cfg(test)]
@@ -102,7 +108,7 @@ mod tests {
             "tokens        1,001,000 in, 501,000 out\n",
             "list price    $0.450750\n",
             "paid          $0.225750\n",
-            "saved         $0.225000 (49 %)\n",
+            "saved         $0.225000 (50 %)\n",
             "simulator's bill",
         ] {
             assert!(text.contains(line), "{line:?} is not in {text}");

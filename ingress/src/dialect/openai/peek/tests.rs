@@ -46,7 +46,13 @@ fn what_is_no_json_object_is_refused() {
 
 #[test]
 fn models_that_are_none() {
-    for body in [r#"{"model":""}"#, r#"{"model":"  "}"#, r#"{"model":7}"#, r#"{"model":["m"]}"#, r#"{"model":"\ud800"}"#] {
+    for body in [
+        r#"{"model":""}"#,
+        r#"{"model":"  "}"#,
+        r#"{"model":7}"#,
+        r#"{"model":["m"]}"#,
+        r#"{"model":"\ud800"}"#,
+    ] {
         assert_eq!(why_not(body.as_bytes()), "you must provide a model parameter", "{body}");
     }
     assert_eq!(ok("{}").model, None);
@@ -71,7 +77,10 @@ fn what_cannot_be_batched() {
     ] {
         assert_eq!(reason(fine), None, "{fine}");
     }
-    assert_eq!(ok(&format!(r#"{{"model":"{}"}}"#, "m".repeat(MAX_MODEL + 1))).unbatchable, Some(Unbatchable::LongModel));
+    assert_eq!(
+        ok(&format!(r#"{{"model":"{}"}}"#, "m".repeat(MAX_MODEL + 1))).unbatchable,
+        Some(Unbatchable::LongModel)
+    );
 }
 
 #[test]
@@ -109,7 +118,8 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 20, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::hash_map(".*", inner, 0..5).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::hash_map(".*", inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

@@ -1,0 +1,122 @@
+//! The whole front, with the test in the place of the state machine.
+
+use common::outcome::{Fault, FaultClass};
+
+use super::*;
+use crate::core::Input;
+use crate::hold::{Holder, Limits, Waiter};
+use crate::http::{Front, FrontConfig};
+
+struct House {
+    address: SocketAddr,
+    holder: Holder,
+    inputs: mpsc::Receiver<Input<Waiter>>,
+}
+
+impl House {
+    async fn open(admin: bool) -> Self {
+        let (inputs, receiver) = mpsc::channel(10);
+        let holder = Holder::new(inputs, Limits { requests: 1, bytes: 1000 }, Arc::default());
+        let relay = Relay::new("http://127.0.0.1:9/v1", CancellationToken::new()).unwrap();
+        let config = FrontConfig {
+            holder: holder.clone(),
+            keyring: Arc::new(Keyring::for_one_process()),
+            stats: Arc::default(),
+            relay,
+            max_body: MAX_BODY,
+            max_receiving: MAX_BODY,
+            admin,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
+        let never = CancellationToken::new;
+        tokio::spawn(serve(listener, Arc::new(Front::new(config)), limits, never(), never()));
+        Self { address, holder, inputs: receiver }
+    }
+
+    async fn client(&self) -> Wire {
+        Wire(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    async fn get(&self, method: &str, path: &str) -> (String, Bytes) {
+        let mut client = self.client().await;
+        client.send(format!("{method} {path} HTTP/1.1\r\nhost: p\r\n\r\n")).await;
+        if method == "HEAD" { (client.head().await, Bytes::new()) } else { client.message().await }
+    }
+
+    async fn held(&mut self) -> Waiter {
+        match soon(self.inputs.recv()).await {
+            Some(Input::Hold(_, _, waiter)) => waiter,
+            _ => panic!("a call was expected"),
+        }
+    }
+}
+
+const CALL: &str = "{\"model\":\"m\"}";
+
+#[tokio::test]
+async fn calls_wait_for_the_state_machine() {
+    let mut house = House::open(true).await;
+    let mut client = house.client().await;
+    for class in [FaultClass::Expired, FaultClass::Forbidden] {
+        client.send(post("/v1/responses", CALL)).await;
+        let waiter = house.held().await;
+        let outcome = Outcome::Fault(Fault::new(class, "code", "words").no_retry());
+        waiter.end(Ended { outcome, queued: Duration::from_millis(7) });
+        let (head, body) = client.message().await;
+        assert_eq!(status(&head), class.status().as_str());
+        assert_eq!(
+            (line(&head, "x-should-retry"), line(&head, "x-llm-proxy-queued-ms")),
+            (Some("false"), Some("7"))
+        );
+        assert_eq!(error(&body), "words");
+    }
+    let (_, stats) = house.get("GET", "/stats").await;
+    let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+    assert_eq!(
+        (&stats["requests"]["total"], &stats["requests"]["synthesized_error_responses"]),
+        (&2.into(), &2.into())
+    );
+}
+
+#[tokio::test]
+async fn a_full_house_says_when_to_come_back() {
+    let mut house = House::open(true).await;
+    let (mut first, mut second) = (house.client().await, house.client().await);
+    first.send(post("/v1/responses", CALL)).await;
+    let waiter = house.held().await;
+    let (head, _) = second.call("/v1/responses", CALL).await;
+    assert_eq!((status(&head), line(&head, "x-llm-proxy-route")), ("429", Some("batch")));
+    assert!(line(&head, "retry-after").is_some());
+    let (_, stats) = house.get("GET", "/stats").await;
+    let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+    assert_eq!(stats["held"], serde_json::json!({"requests": 1, "bytes": CALL.len()}));
+    // Who leaves is withdrawn.
+    drop(first);
+    assert!(matches!(soon(house.inputs.recv()).await, Some(Input::Gone(_))));
+    drop(waiter);
+    assert_eq!(house.holder.gauge(), (0, 0));
+}
+
+#[tokio::test]
+async fn operators_routes() {
+    let house = House::open(true).await;
+    assert_eq!(status(&house.get("GET", "/healthz").await.0), "200");
+    assert_eq!(status(&house.get("GET", "/readyz").await.0), "503");
+    house.holder.set_ready(true);
+    assert_eq!(house.get("GET", "/readyz").await.1, "{\"status\":\"ready\"}");
+    let (head, body) = house.get("HEAD", "/stats").await;
+    assert_eq!((status(&head), body.len()), ("200", 0));
+    assert!(line(&head, "content-length").is_some());
+    let (head, _) = house.get("POST", "/stats").await;
+    assert_eq!((status(&head), line(&head, "allow")), ("405", Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn operators_routes_elsewhere() {
+    let house = House::open(false).await;
+    for path in ["/stats", "/healthz", "/readyz"] {
+        assert_eq!(status(&house.get("GET", path).await.0), "404");
+    }
+}

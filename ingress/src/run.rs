@@ -1,0 +1,135 @@
+//! An ingress from its socket to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use common::args::UpstreamArgs;
+use common::ids::Bid;
+use common::world::World;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Args;
+use crate::core::{Input, JobEvent};
+use crate::hold::{Gauge, Limits};
+use crate::http::{Front, FrontConfig, ServeLimits, serve};
+use crate::relay::Relay;
+use crate::shell;
+use crate::stats::{JobReport, Stats};
+
+/// Connections beyond those that hold a request: relays, polls of operators, idle keep-alives.
+const SPARE_CONNECTIONS: usize = 1_000;
+/// How long answers that are there may take to be written at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// An ingress whose port is taken but that serves nothing yet.
+pub struct Bound {
+    args: Args,
+    listener: TcpListener,
+    address: SocketAddr,
+    stats: Arc<Stats>,
+    held: Arc<Gauge>,
+}
+
+/// Takes the port.
+///
+/// # Errors
+/// If the address cannot be had.
+pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let address = listener.local_addr()?;
+    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held: Arc::default() })
+}
+
+impl Bound {
+    /// Where calls are taken; the real port where port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives the JSON of `/stats`, for a listener of its own.
+    pub fn stats(&self) -> Box<dyn Fn() -> Bytes + Send + Sync> {
+        let (stats, held) = (self.stats.clone(), self.held.clone());
+        Box::new(move || stats.to_json(held.read()))
+    }
+
+    /// Serves until `shutdown`, then until what is held has ended or the drain timeout has passed.
+    ///
+    /// # Errors
+    /// If the relay cannot be set up: an unusable base URL, no root certificates.
+    pub async fn run(
+        self,
+        upstreams: UpstreamArgs,
+        world: World,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let abort = CancellationToken::new();
+        let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
+        let limits = Limits { requests: self.args.max_held, bytes: self.args.max_held_bytes };
+        let on_job = report_jobs(self.stats.clone());
+        let running = shell::start(&world, limits, self.held, on_job);
+        let front = Front::new(FrontConfig {
+            holder: running.holder.clone(),
+            keyring: world.keyring.clone(),
+            stats: self.stats,
+            relay,
+            max_body: self.args.max_body,
+            max_receiving: self.args.max_held_bytes,
+            admin: true,
+        });
+        let limits = ServeLimits { max_connections: max_connections(self.args.max_held) };
+        let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
+        let ending = async {
+            shutdown.cancelled().await;
+            running.holder.drain();
+            // A machine that waits for the bus still has nothing to end.
+            let _ = running.inputs.send(Input::Drain).await;
+            let mut machine = running.machine;
+            if tokio::time::timeout(world.drain_timeout, &mut machine).await.is_err() {
+                let _ = running.inputs.send(Input::GiveUp).await;
+                let _ = tokio::time::timeout(LAST_WORDS, machine).await;
+            }
+            tokio::time::sleep(LAST_WORDS).await;
+            abort.cancel();
+        };
+        tokio::select! {
+            // All connections have ended by themselves, and with them everything held.
+            () = serving => {}
+            () = ending => {}
+        }
+        Ok(())
+    }
+}
+
+/// As many as may be held and some more, within what the process may open.
+fn max_connections(max_held: usize) -> usize {
+    let files = common::service::hardening::open_files();
+    max_held.saturating_add(SPARE_CONNECTIONS).min(files.saturating_sub(200).max(100))
+}
+
+fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {
+    let jobs: std::sync::Mutex<std::collections::HashMap<Bid, String>> = Default::default();
+    move |event| {
+        let mut jobs = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            JobEvent::Submitted { bid, job, requests } => {
+                let total = requests as u64;
+                stats.job(JobReport { id: &job, status: "submitted", total, completed: 0, failed: 0 });
+                jobs.insert(bid, job);
+            }
+            JobEvent::State { bid, job, status, counts: (total, completed, failed) } => {
+                stats.job(JobReport { id: &job, status: &status, total, completed, failed });
+                jobs.insert(bid, job);
+            }
+            JobEvent::Ended { bid, answered } => {
+                let Some(job) = jobs.remove(&bid) else { return };
+                let status = if answered { "completed" } else { "failed" };
+                stats.job(JobReport { id: &job, status, total: 0, completed: 0, failed: 0 });
+            }
+        }
+    }
+}

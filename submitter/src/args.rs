@@ -1,0 +1,44 @@
+//! The submitter's own flags.
+
+use std::time::Duration;
+
+use common::args::parse_duration;
+
+/// How jobs are watched and what becomes of them at the end.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Submitter")]
+pub struct Args {
+    /// First wait before a job is asked about; it grows up to --poll-max
+    #[arg(long, env = "LLM_PROXY_POLL_MIN", value_name = "DURATION", default_value = "2s", value_parser = parse_poll)]
+    pub poll_min: Duration,
+
+    /// Longest wait between two questions about a job
+    #[arg(long, env = "LLM_PROXY_POLL_MAX", value_name = "DURATION", default_value = "60s", value_parser = parse_poll)]
+    pub poll_max: Duration,
+
+    /// What becomes of running jobs at a shutdown: cancelled after half of --drain-timeout, their finished lines
+    /// delivered in the other half; or left to the provider
+    #[arg(long, env = "LLM_PROXY_ON_EXIT", value_name = "WHAT", default_value = "cancel")]
+    pub on_exit: OnExit,
+
+    /// How long a provider's list of batches may lag behind a creation
+    #[arg(long, env = "LLM_PROXY_SETTLE", value_name = "DURATION", default_value = "30s", value_parser = parse_duration, hide = true)]
+    pub settle: Duration,
+}
+
+/// Values of `--on-exit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnExit {
+    /// Cancel jobs that do not finish in time
+    Cancel,
+    /// Leave jobs running; their answers are lost and billed
+    Leave,
+}
+
+/// A provider that is asked without a pause answers with 429.
+fn parse_poll(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        wait if wait < Duration::from_millis(10) => Err("it must be at least 10ms".into()),
+        wait => Ok(wait),
+    }
+}

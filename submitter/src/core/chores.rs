@@ -1,0 +1,130 @@
+//! Housekeeping beside a batch's way: files that must not stay at the provider.
+
+use std::time::Duration;
+
+use common::ids::Bid;
+use common::timers::{Now, backoff};
+
+use super::{Core, Op, Output, State, Timer, Trouble, salt};
+
+/// Tries of a deletion. With the waits between them, this is about a quarter of an hour.
+const TRIES: u32 = 20;
+/// When files of lost uploads are looked for, counted from the loss: soon, and again for lists that lag.
+const SWEEPS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(40)];
+
+/// Something to do about files.
+#[derive(Debug, Clone)]
+pub(super) struct Chore {
+    what: What,
+    due: Now,
+    tries: u32,
+    running: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum What {
+    Delete(String),
+    Sweep,
+}
+
+impl Core {
+    pub(super) fn delete_later(&mut self, now: Now, bid: Bid, file: &str) {
+        self.add_chore(now, bid, What::Delete(file.to_owned()), now);
+    }
+
+    pub(super) fn sweep_later(&mut self, now: Now, bid: Bid) {
+        self.add_chore(now, bid, What::Sweep, now + SWEEPS[0]);
+    }
+
+    fn add_chore(&mut self, now: Now, bid: Bid, what: What, due: Now) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        match batch.chores.iter_mut().find(|chore| chore.what == what) {
+            // A further lost upload: look anew.
+            Some(chore) => chore.tries = 0,
+            None => batch.chores.push(Chore { what, due, tries: 0, running: false }),
+        }
+        self.timers.set(due.max(now), Timer::Chores(bid));
+    }
+
+    /// Starts what is due; a batch that is done and tidy is forgotten.
+    pub(super) fn chores(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let name = batch.file_name.clone();
+        for chore in batch.chores.iter_mut().filter(|chore| !chore.running && chore.due <= now) {
+            chore.running = true;
+            let op = match &chore.what {
+                What::Delete(file) => Op::Delete { file: file.clone() },
+                What::Sweep => Op::Sweep { name: name.clone(), keep: batch.files.clone() },
+            };
+            out.push(Output::Do(bid, op));
+        }
+        if batch.state == State::Done && batch.chores.is_empty() {
+            self.forget(bid, out);
+        }
+    }
+
+    pub(super) fn deleted(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        file: &str,
+        result: &Result<(), Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let fence =
+            |batch: &super::Batch| matches!(&batch.state, State::Fencing { file: fence } if fence == file);
+        match self.batches.get(&bid).is_some_and(fence) {
+            true => self.fence_deleted(now, bid, result, out),
+            false => self.chore_done(now, bid, &What::Delete(file.to_owned()), result.as_ref().err(), out),
+        }
+    }
+
+    pub(super) fn swept(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: &Result<usize, Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let Some(chore) = batch.chores.iter_mut().find(|chore| chore.what == What::Sweep) else { return };
+        let next = SWEEPS.get(chore.tries as usize + 1).map(|at| *at - SWEEPS[chore.tries as usize]);
+        match (result, next) {
+            (Ok(_), Some(wait)) => {
+                (chore.tries, chore.running, chore.due) = (chore.tries + 1, false, now + wait);
+                self.timers.set(now + wait, Timer::Chores(bid));
+            }
+            (Ok(_), None) => self.chore_done(now, bid, &What::Sweep, None, out),
+            (Err(trouble), _) => self.chore_done(now, bid, &What::Sweep, Some(trouble), out),
+        }
+    }
+
+    fn chore_done(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        what: &What,
+        trouble: Option<&Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let Some(at) = batch.chores.iter().position(|chore| chore.what == *what) else { return };
+        let chore = &mut batch.chores[at];
+        match trouble {
+            Some(trouble) if chore.tries < TRIES => {
+                let wait = backoff(Duration::from_secs(1), Duration::from_secs(60), chore.tries, salt(bid));
+                let wait =
+                    trouble.retry_after.map_or(wait, |asked| asked.clamp(wait, Duration::from_secs(600)));
+                (chore.tries, chore.running, chore.due) = (chore.tries + 1, false, now + wait);
+                self.timers.set(now + wait, Timer::Chores(bid));
+            }
+            other => {
+                if let Some(trouble) = other {
+                    tracing::warn!(%bid, "files of a batch may be left at the provider: {}", trouble.message);
+                }
+                batch.chores.remove(at);
+            }
+        }
+        self.chores(now, bid, out);
+    }
+}

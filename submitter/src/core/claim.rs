@@ -1,0 +1,156 @@
+//! From an offer to the grants of its ingresses.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::ids::{Bid, Pid, unpack_rids};
+use common::key::BatchKey;
+use common::timers::Now;
+use common::wire::{self, reply, to_ingress};
+
+use super::{Batch, Core, Granted, MAX_BATCHES, Output, Purpose, State};
+
+/// How long one claim waits for its answer, and how often it is made. An ingress that stays silent is left out; it
+/// will announce its requests again.
+const PATIENCE: Duration = Duration::from_millis(500);
+const CLAIMS: u32 = 4;
+
+impl Core {
+    pub(super) fn offer(&mut self, now: Now, offer: wire::Offer, reply: String, out: &mut Vec<Output>) {
+        let Ok(bid) = Bid::from_slice(&offer.bid) else { return };
+        let known = self.batches.contains_key(&bid);
+        let room = self.batches.len() < MAX_BATCHES && !self.members.is_draining();
+        let key = offer.key.and_then(|key| BatchKey::new(key).ok());
+        let valid = offer
+            .parts
+            .iter()
+            .all(|part| Pid::from_slice(&part.ingress).is_ok() && unpack_rids(&part.rids).is_ok());
+        let (Some(key), true) = (key, valid) else { return };
+        // An offer that was taken before is only acknowledged again: its acknowledgement was lost.
+        out.push(Output::Reply(reply, reply::Body::OfferReply(wire::OfferReply { accepted: known || room })));
+        if known || !room {
+            return;
+        }
+        let batch = Batch {
+            key,
+            parts: offer.parts,
+            grants: Vec::new(),
+            boxes: Vec::new(),
+            told: BTreeSet::new(),
+            state: State::Claiming,
+            step: 0,
+            attempt: 0,
+            since: now,
+            offered_at: now,
+            file_name: String::new(),
+            files: Vec::new(),
+            job: None,
+            downloads: 0,
+            rounds: 0,
+            chores: Vec::new(),
+            cancelling: false,
+        };
+        let ingresses: Vec<Pid> =
+            batch.parts.iter().filter_map(|part| Pid::from_slice(&part.ingress).ok()).collect();
+        self.batches.insert(bid, batch);
+        for ingress in ingresses {
+            self.claim(now, bid, ingress, out);
+        }
+    }
+
+    fn claim(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let Some(part) = batch.parts.iter().find(|part| part.ingress[..] == ingress.0) else { return };
+        let claim = wire::Claim {
+            bid: bid.to_bytes(),
+            submitter: self.members.pid().to_bytes(),
+            public_key: self.claimant.public_key.clone(),
+            auth: self.claimant.auth.clone(),
+            rids: part.rids.clone(),
+        };
+        let token = self.token(now, Purpose::Claim(bid, ingress), PATIENCE);
+        out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Claim(claim)));
+    }
+
+    pub(super) fn claim_again(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Claiming) else {
+            return;
+        };
+        if now.saturating_sub(batch.since) >= PATIENCE * CLAIMS {
+            return self.granted(now, bid, ingress, None, out);
+        }
+        self.claim(now, bid, ingress, out);
+    }
+
+    /// An ingress has answered, or never will. When all have, the batch goes on with what was granted.
+    pub(super) fn granted(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        ingress: Pid,
+        grant: Option<wire::Grant>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Claiming) else {
+            return;
+        };
+        let Some(at) = batch.parts.iter().position(|part| part.ingress[..] == ingress.0) else { return };
+        let part = batch.parts.remove(at);
+        let granted = grant.and_then(|grant| {
+            let rids = unpack_rids(&grant.granted).ok().filter(|rids| !rids.is_empty())?;
+            let reply_prefix = part.reply;
+            let granted =
+                Granted { ingress, epoch: grant.epoch, rids, body_bytes: grant.body_bytes, reply_prefix };
+            Some((batch.key.clone(), granted, grant))
+        });
+        batch.boxes.extend(granted);
+        if !batch.parts.is_empty() {
+            return;
+        }
+        match batch.boxes.is_empty() {
+            true => self.forget(bid, out),
+            false => self.enter(now, bid, State::Opening, out),
+        }
+    }
+
+    pub(super) fn opened(&mut self, now: Now, bid: Bid, opened: &[Granted], out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Opening) else {
+            return;
+        };
+        batch.grants = opened.to_vec();
+        let epoch = opened.iter().map(|grant| grant.epoch).max().unwrap_or(0);
+        batch.file_name = format!("llmp-{bid}-{epoch}.jsonl");
+        match batch.grants.is_empty() {
+            true => self.forget(bid, out),
+            false => self.enter(now, bid, State::Uploading, out),
+        }
+    }
+
+    /// Nothing of this ingress can be pulled or delivered any more. Before the creation its lines are left out.
+    pub(super) fn ingress_left(&mut self, now: Now, bid: Bid, gone: Pid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        if batch.state == State::Claiming {
+            return self.granted(now, bid, gone, None, out);
+        }
+        let before = batch.grants.len();
+        batch.grants.retain(|grant| grant.ingress != gone);
+        if batch.grants.len() == before {
+            return;
+        }
+        match &batch.state {
+            State::Uploading if batch.grants.is_empty() => {
+                self.sweep_later(now, bid);
+                self.enter(now, bid, State::Flushing, out);
+            }
+            // The upload itself finds out, or ends with lines that nobody waits for: it is made anew.
+            State::Intending { file, .. } => {
+                let file = file.clone();
+                self.delete_later(now, bid, &file);
+                let next =
+                    if self.batches[&bid].grants.is_empty() { State::Flushing } else { State::Uploading };
+                self.enter(now, bid, next, out);
+            }
+            _ => {}
+        }
+    }
+}

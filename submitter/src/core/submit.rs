@@ -1,0 +1,261 @@
+//! Upload, intent, creation, and what follows when the answer to a creation is lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::ids::{Bid, Pid};
+use common::timers::{Now, backoff};
+use common::wire::{self, to_ingress};
+
+use super::{AGAIN, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
+
+/// How long an intent waits for its answer, and how often it is sent before the ingress counts as gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+const INTENTS: u32 = 8;
+/// How long a provider may not see a file that it has just taken (OpenAI's create reads from a lagging store).
+const VISIBLE_AFTER: Duration = Duration::from_secs(60);
+/// How long a created job is looked for before the input file is deleted.
+const LOOK_FOR: Duration = Duration::from_secs(30);
+/// Complete lists without the job, after settling, that prove that it was not created.
+const PROOFS: u32 = 2;
+/// Longest wait between looks.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// How often news of a job is sent without an acknowledgement.
+const NEWS: u32 = 10;
+
+/// Where an ingress's registration of a file stands: how often it was asked.
+pub(super) type Registration = u32;
+
+impl Core {
+    pub(super) fn uploaded(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: Result<String, Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let uploading = |batch: &&mut super::Batch| batch.state == State::Uploading;
+        let Some(batch) = self.batches.get_mut(&bid).filter(uploading) else {
+            // Too late: the batch has moved on without this upload.
+            if let Ok(file) = result {
+                self.delete_later(now, bid, &file);
+            }
+            return;
+        };
+        match result {
+            Ok(file) => {
+                batch.files.push(file.clone());
+                self.intend(now, bid, file, out);
+            }
+            Err(trouble) => self.upload_failed(now, bid, &trouble, out),
+        }
+    }
+
+    fn upload_failed(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
+        match trouble.kind {
+            TroubleKind::IngressLost(pid) => {
+                self.ingress_left(now, bid, pid, out);
+                if self.batches.get(&bid).is_some_and(|batch| batch.state == State::Uploading) {
+                    self.enter(now, bid, State::Uploading, out);
+                }
+            }
+            TroubleKind::Ambiguous => {
+                // The file may be there all the same; it is found by its name.
+                self.sweep_later(now, bid);
+                self.again(now, bid, trouble, out);
+            }
+            TroubleKind::NotDone if trouble.retryable => self.again(now, bid, trouble, out),
+            TroubleKind::NotDone => self.refused(now, bid, trouble, out),
+        }
+    }
+
+    /// The provider's own refusal goes to every caller.
+    fn refused(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
+        tracing::warn!(%bid, status = trouble.status, "the provider refuses a batch: {}", trouble.message);
+        let outcome = trouble.answer.clone().unwrap_or_else(super::too_late);
+        self.fail(now, bid, outcome, out);
+    }
+
+    fn intend(&mut self, now: Now, bid: Bid, file: String, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let waiting: BTreeMap<Pid, Registration> =
+            batch.grants.iter().map(|grant| (grant.ingress, 0)).collect();
+        let ingresses: Vec<Pid> = waiting.keys().copied().collect();
+        self.enter(now, bid, State::Intending { file, waiting }, out);
+        for ingress in ingresses {
+            self.send_intent(now, bid, ingress, out);
+        }
+    }
+
+    fn send_intent(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let State::Intending { file, .. } = &batch.state else { return };
+        let Some(grant) = batch.grants.iter().find(|grant| grant.ingress == ingress) else { return };
+        let intent = wire::Intent {
+            bid: bid.to_bytes(),
+            epoch: grant.epoch,
+            file: file.clone(),
+            known_files: batch.files.clone(),
+        };
+        let token = self.token(now, Purpose::Intent(bid, ingress), PATIENCE);
+        out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Intent(intent)));
+    }
+
+    pub(super) fn intent_again(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let State::Intending { waiting, .. } = &mut batch.state else { return };
+        let Some(sent) = waiting.get_mut(&ingress) else { return };
+        *sent += 1;
+        match *sent < INTENTS {
+            true => self.send_intent(now, bid, ingress, out),
+            false => self.ingress_left(now, bid, ingress, out),
+        }
+    }
+
+    /// When every ingress has registered the file, the job may be created.
+    pub(super) fn registered(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        ingress: Pid,
+        accepted: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let State::Intending { file, waiting } = &mut batch.state else { return };
+        if !accepted {
+            // Its requests have ended or were granted to another: they must not be in the file.
+            return self.ingress_left(now, bid, ingress, out);
+        }
+        waiting.remove(&ingress);
+        if waiting.is_empty() {
+            let file = file.clone();
+            self.enter(now, bid, State::Creating { file }, out);
+        }
+    }
+
+    pub(super) fn created(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: Result<JobView, Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let State::Creating { file } = &batch.state else { return };
+        let file = file.clone();
+        match result {
+            Ok(job) => self.adopt(now, bid, job, out),
+            Err(trouble) if trouble.kind == TroubleKind::Ambiguous => {
+                tracing::info!(%bid, "a creation has no answer ({}); looking for its job", trouble.message);
+                self.enter(now, bid, State::Finding { file }, out);
+            }
+            Err(trouble) if trouble.file_not_visible && now.saturating_sub(batch.since) < VISIBLE_AFTER => {
+                let wait = backoff(AGAIN / 2, AGAIN * 5, batch.attempt, salt(bid));
+                self.later(now, bid, wait);
+            }
+            Err(trouble) if trouble.retryable && !trouble.file_not_visible => {
+                self.again(now, bid, &trouble, out)
+            }
+            Err(trouble) => self.refused(now, bid, &trouble, out),
+        }
+    }
+
+    /// Looks for the job of a creation whose answer was lost. Only deleting the input file, time to settle and two
+    /// complete lists prove that there is none and never will be.
+    pub(super) fn found(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: Result<(Vec<JobView>, bool), Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let (file, lists) = match &batch.state {
+            State::Finding { file } => (file.clone(), None),
+            State::Settling { file, lists } => (file.clone(), Some(*lists)),
+            _ => return,
+        };
+        let (jobs, complete) = match result {
+            Ok(found) => found,
+            Err(trouble) => return self.again(now, bid, &trouble, out),
+        };
+        // After the deletion a job that failed for its missing file is the fence at work, not a result.
+        let fenced = |job: &JobView| lists.is_some() && job.phase == JobPhase::Failed;
+        let ours = |job: &JobView| job.input_file.as_ref().is_none_or(|input| *input == file);
+        if let Some(job) = jobs.into_iter().find(|job| ours(job) && !fenced(job)) {
+            tracing::info!(%bid, job = job.id, "found the job of a creation whose answer was lost");
+            return self.adopt(now, bid, job, out);
+        }
+        match lists {
+            None if now.saturating_sub(batch.since) < LOOK_FOR => {
+                let wait = backoff(AGAIN, LOOK_AGAIN_MAX, batch.attempt, salt(bid));
+                self.later(now, bid, wait);
+            }
+            None => self.enter(now, bid, State::Fencing { file }, out),
+            Some(lists) if complete && lists + 1 >= PROOFS => self.enter(now, bid, State::Uploading, out),
+            Some(lists) => {
+                let Some(batch) = self.batches.get_mut(&bid) else { return };
+                batch.state = State::Settling { file, lists: lists + u32::from(complete) };
+                self.later(now, bid, AGAIN);
+            }
+        }
+    }
+
+    /// The fence stands once the provider says that the file is gone; then the list gets time to settle.
+    pub(super) fn fence_deleted(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: &Result<(), Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let settle = self.timing.settle;
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let State::Fencing { file } = &batch.state else { return };
+        if let Err(trouble) = result {
+            return self.again(now, bid, trouble, out);
+        }
+        let file = file.clone();
+        (batch.state, batch.attempt, batch.since) = (State::Settling { file, lists: 0 }, 0, now);
+        batch.step += 1;
+        self.later(now, bid, settle);
+    }
+
+    fn adopt(&mut self, now: Now, bid: Bid, job: JobView, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let lines = batch.untold().count();
+        tracing::info!(%bid, job = job.id, lines, key = ?batch.key, "a job is created");
+        batch.job = Some(job);
+        let ingresses: Vec<Pid> = batch.grants.iter().map(|grant| grant.ingress).collect();
+        for ingress in ingresses {
+            self.send_submitted(now, bid, ingress, 0, out);
+        }
+        if let Some(batch) = self.batches.get_mut(&bid) {
+            (batch.state, batch.attempt, batch.since) = (State::Polling, 0, now);
+            batch.step += 1;
+        }
+        self.poll_later(now, bid);
+    }
+
+    fn send_submitted(&mut self, now: Now, bid: Bid, ingress: Pid, attempt: u32, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let Some(grant) = batch.grants.iter().find(|grant| grant.ingress == ingress) else { return };
+        let submitted = wire::Submitted { bid: bid.to_bytes(), epoch: grant.epoch, job: batch.job_id() };
+        let token = self.token(now, Purpose::Submitted(bid, ingress, attempt), PATIENCE);
+        out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Submitted(submitted)));
+    }
+
+    pub(super) fn submitted_again(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        ingress: Pid,
+        attempt: u32,
+        out: &mut Vec<Output>,
+    ) {
+        if attempt + 1 < NEWS {
+            self.send_submitted(now, bid, ingress, attempt + 1, out);
+        }
+    }
+}

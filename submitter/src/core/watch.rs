@@ -1,0 +1,181 @@
+//! Watching a job until it is over.
+
+use std::time::Duration;
+
+use common::ids::{Bid, Rid};
+use common::outcome::{Fault, FaultClass, Outcome};
+use common::timers::{Now, backoff};
+use common::wire::{self, to_ingress};
+
+use super::{Core, JobPhase, JobView, LIFETIME, Op, Output, State, Trouble, salt, too_late};
+
+/// How long a provider may not know a job that it has created (404 in between is seen at several providers).
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// First wait after a whole batch was refused for the provider's queue being full; it doubles up to the second.
+const QUEUE_FULL: Duration = Duration::from_secs(15);
+const QUEUE_FULL_MAX: Duration = Duration::from_secs(600);
+/// How often a batch is submitted again without its refused lines.
+const ROUNDS: u32 = 16;
+
+impl Core {
+    pub(super) fn poll_later(&mut self, now: Now, bid: Bid) {
+        let draining = self.members.is_draining();
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let attempt = if draining { 0 } else { batch.attempt };
+        let wait = backoff(self.timing.poll_min, self.timing.poll_max, attempt, salt(bid));
+        self.later(now, bid, wait);
+    }
+
+    pub(super) fn polled(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: Result<JobView, Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let polling = |batch: &&mut super::Batch| batch.state == State::Polling;
+        let Some(batch) = self.batches.get_mut(&bid).filter(polling) else { return };
+        if now.saturating_sub(batch.offered_at) > LIFETIME {
+            return self.fail(now, bid, too_late(), out);
+        }
+        let job = match result {
+            Ok(job) => job,
+            Err(trouble) => return self.poll_failed(now, bid, &trouble, out),
+        };
+        // `since` is when the provider last knew the job.
+        batch.since = now;
+        let news =
+            batch.job.as_ref().is_none_or(|old| (&old.status, old.counts) != (&job.status, job.counts));
+        let phase = job.phase;
+        batch.job = Some(job);
+        if news {
+            self.send_state(bid, out);
+        }
+        match phase {
+            JobPhase::Running => self.poll_later(now, bid),
+            JobPhase::Failed => self.job_failed(now, bid, out),
+            JobPhase::Completed | JobPhase::Expired | JobPhase::Cancelled => {
+                self.enter(now, bid, State::Delivering, out);
+            }
+        }
+    }
+
+    /// A failed poll says nothing about the job: it is asked again, for as long as the job may run.
+    fn poll_failed(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        if trouble.status == Some(404) && now.saturating_sub(batch.since) > UNKNOWN_FOR {
+            let outcome = trouble.answer.clone().unwrap_or_else(too_late);
+            return self.fail(now, bid, outcome, out);
+        }
+        let wait = backoff(self.timing.poll_min, self.timing.poll_max, batch.attempt, salt(bid));
+        let wait = trouble.retry_after.map_or(wait, |asked| asked.clamp(wait, Duration::from_secs(3600)));
+        self.later(now, bid, wait);
+    }
+
+    fn send_state(&self, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let Some(job) = &batch.job else { return };
+        for grant in &batch.grants {
+            let state = wire::JobState {
+                bid: bid.to_bytes(),
+                epoch: grant.epoch,
+                job: job.id.clone(),
+                status: job.status.clone(),
+                total: job.counts.0,
+                completed: job.counts.1,
+                failed: job.counts.2,
+            };
+            out.push(Output::ToIngress(grant.ingress, None, to_ingress::Body::JobState(state)));
+        }
+    }
+
+    /// Refused as a whole, nothing was executed. Lines that are named get the provider's words, the rest goes again.
+    fn job_failed(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let Some(job) = batch.job.take() else { return };
+        batch.rounds += 1;
+        let (rounds, lines) = (batch.rounds, batch.untold().collect::<Vec<Rid>>());
+        let input = batch.files.last().cloned();
+        if let Some(file) = input {
+            self.delete_later(now, bid, &file);
+        }
+        if job.errors.iter().any(|(code, line, _)| code == "token_limit_exceeded" && line.is_none()) {
+            tracing::info!(%bid, job = job.id, "the provider's queue is full; submitting the batch again later");
+            return self.resubmit(now, bid, backoff(QUEUE_FULL, QUEUE_FULL_MAX, rounds - 1, salt(bid)));
+        }
+        let named = |line: &Option<u64>| lines.get(usize::try_from((*line)?.checked_sub(1)?).ok()?).copied();
+        let mut evicted = 0;
+        for (code, line, message) in &job.errors {
+            if let Some(rid) = named(line) {
+                evicted += 1;
+                self.evict(bid, rid, code, message, out);
+            }
+        }
+        if evicted == 0 || rounds > ROUNDS {
+            return self.fail(now, bid, failed_whole(&job), out);
+        }
+        match self.batches.get(&bid).is_some_and(|batch| batch.untold().next().is_some()) {
+            true => self.resubmit(now, bid, Duration::ZERO),
+            false => self.enter(now, bid, State::Flushing, out),
+        }
+    }
+
+    fn evict(&mut self, bid: Bid, rid: Rid, code: &str, message: &str, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        if batch.told.insert(rid) {
+            let fault = Fault::new(FaultClass::Invalid, code, message).no_retry();
+            out.push(Output::Do(bid, Op::Tell(vec![rid], Outcome::Fault(fault))));
+        }
+    }
+
+    fn resubmit(&mut self, now: Now, bid: Bid, wait: Duration) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        (batch.state, batch.attempt, batch.since) = (State::Uploading, 0, now);
+        batch.step += 1;
+        self.later(now, bid, wait);
+    }
+
+    pub(super) fn cancel_all(&mut self, out: &mut Vec<Output>) {
+        for (bid, batch) in &mut self.batches {
+            if batch.state == State::Polling && !batch.cancelling {
+                batch.cancelling = true;
+                out.push(Output::Do(*bid, Op::Cancel { job: batch.job_id() }));
+            }
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, now: Now, bid: Bid, result: &Result<(), Trouble>) {
+        if let Err(trouble) = result {
+            tracing::warn!(%bid, "a job could not be cancelled: {}", trouble.message);
+        }
+        // Whatever became of it, the next poll tells.
+        if self.batches.get(&bid).is_some_and(|batch| batch.state == State::Polling) {
+            self.poll_later(now, bid);
+        }
+    }
+}
+
+/// The provider's reason, with the status that the same mistake has in a synchronous call.
+fn failed_whole(job: &JobView) -> Outcome {
+    let (code, message) = match job.errors.first() {
+        Some((code, _, message)) => (code.as_str(), message.as_str()),
+        None => ("batch_failed", "The provider refused the batch of this request without a reason."),
+    };
+    let class = match code {
+        "model_not_found" => return not_found(code, message),
+        "input_no_permissions" | "permission_denied" => FaultClass::Forbidden,
+        _ => FaultClass::Invalid,
+    };
+    Outcome::Fault(Fault::new(class, code, message).no_retry())
+}
+
+/// A model that does not exist is a 404 at the synchronous endpoints (OpenAI API reference, error codes).
+fn not_found(code: &str, message: &str) -> Outcome {
+    let error = serde_json::json!({"error": {
+        "message": message, "type": "invalid_request_error", "param": null, "code": code,
+    }});
+    let mut headers = http::HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    let (status, body) = (http::StatusCode::NOT_FOUND, error.to_string().into());
+    Outcome::Response(common::outcome::Response { status, headers, job: String::new(), body })
+}

@@ -1,0 +1,219 @@
+//! Runs the state machine: the bus on one side, the provider's API on the other.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::bus::Message;
+use common::drive::{Clock, drive};
+use common::ids::{Bid, Pid};
+use common::link::Link;
+use common::members::{Identity, Members};
+use common::seal::BoxKeys;
+use common::wire::{self, Role, to_submitter};
+use common::world::World;
+use prost::Message as _;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Args, OnExit};
+use crate::core::{Claimant, Core, Did, Input, Op, Output, Timing};
+use crate::openai::{Client, Http};
+use work::Work;
+
+mod calls;
+mod courier;
+mod download;
+mod pull;
+mod work;
+
+/// Inputs that wait for the state machine.
+const INPUTS: usize = 8_192;
+/// Transfers of files at a time: each takes a few megabytes of memory.
+const TRANSFERS: usize = 8;
+/// Small calls at a time.
+const CALLS: usize = 64;
+
+/// Runs until told to stop and everything in hand is over, or the time for that is.
+///
+/// # Errors
+/// If the HTTP client or the keys cannot be made.
+pub(crate) async fn run(
+    args: Args,
+    openai_url: &str,
+    world: World,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let client = Client::new(&Http::new()?, openai_url)?;
+    let (inputs, queue) = mpsc::channel(INPUTS);
+    let pid = Pid::random();
+    let answer = |(token, body)| Input::Answer(token, body);
+    let link = Link::join(world.bus.clone(), world.subjects.clone(), pid, inputs.clone(), answer).await;
+    let keys = Arc::new(BoxKeys::generate()?);
+    let batches = Batches::default();
+    subscribe(&link, &batches, &inputs).await;
+    link.watch_status(inputs.clone(), Input::Bus);
+    let auth = world.keyring.membership(Role::Submitter, pid, keys.public());
+    let public_key = keys.public().clone();
+    let identity =
+        Identity { pid, role: Role::Submitter, public_key: public_key.clone(), auth: auth.clone() };
+    let cancel_after = (args.on_exit == OnExit::Cancel).then(|| world.drain_timeout / 2);
+    let timing = Timing {
+        poll_min: args.poll_min,
+        poll_max: args.poll_max.max(args.poll_min),
+        settle: args.settle,
+        cancel_after,
+    };
+    let core = Core::new(Members::new(identity), Claimant { public_key, auth }, timing);
+    stop_in_time(&world, inputs.clone(), shutdown);
+    let performer = Performer {
+        link: link.clone(),
+        keys,
+        client,
+        batches,
+        inputs: inputs.downgrade(),
+        transfers: Arc::new(Semaphore::new(TRANSFERS)),
+        calls: Arc::new(Semaphore::new(CALLS)),
+    };
+    drop(inputs);
+    let core = drive(core, Clock::start(), queue, move |output| performer.perform(output)).await;
+    link.beat(&core.farewell());
+    // The outgoing queue is emptied by its own task; the farewell is a courtesy that silence makes up for.
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    Ok(())
+}
+
+fn stop_in_time(world: &World, inputs: mpsc::Sender<Input>, shutdown: CancellationToken) {
+    let patience = world.drain_timeout;
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        // The machine may have ended by itself at either point.
+        let _ = inputs.send(Input::Drain).await;
+        tokio::time::sleep(patience).await;
+        let _ = inputs.send(Input::GiveUp).await;
+    });
+}
+
+async fn subscribe(link: &Link, batches: &Batches, inputs: &mpsc::Sender<Input>) {
+    let batches = batches.clone();
+    let parse = move |message: Message| {
+        match wire::ToSubmitter::decode(message.payload).ok()?.body? {
+            to_submitter::Body::Offer(offer) => return Some(Input::Offer(offer, message.reply?)),
+            to_submitter::Body::ResultAck(ack) => batches.acknowledge(&ack),
+        }
+        None
+    };
+    link.feed(&link.subjects().inbox(Role::Submitter, link.pid()), inputs.clone(), parse).await;
+    link.feed_heartbeats(&[Role::Ingress], inputs, Input::Heartbeat).await;
+}
+
+/// What the shell keeps for each batch: opened boxes and results on their way.
+#[derive(Clone, Default)]
+struct Batches(Arc<Mutex<HashMap<Bid, Arc<Work>>>>);
+
+impl Batches {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Bid, Arc<Work>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, bid: Bid) -> Option<Arc<Work>> {
+        self.lock().get(&bid).cloned()
+    }
+
+    fn acknowledge(&self, ack: &wire::ResultAck) {
+        let (Ok(bid), Ok(ingress)) = (Bid::from_slice(&ack.bid), Pid::from_slice(&ack.ingress)) else {
+            return;
+        };
+        if let Some(work) = self.get(bid) {
+            work.courier.acknowledged(ingress, &ack.seqs);
+        }
+    }
+}
+
+struct Performer {
+    link: Link,
+    keys: Arc<BoxKeys>,
+    client: Client,
+    batches: Batches,
+    /// Weak, so that the machine's queue closes when everybody else has gone.
+    inputs: mpsc::WeakSender<Input>,
+    transfers: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
+}
+
+impl Performer {
+    fn perform(&self, output: Output) {
+        match output {
+            Output::Beat(beat) => self.link.beat(&beat),
+            Output::ToIngress(pid, token, body) => {
+                self.link.send_to(Role::Ingress, pid, token, &wire::ToIngress { body: Some(body) });
+            }
+            Output::Reply(reply, body) => self.link.reply(reply, body),
+            Output::Do(bid, Op::Open(boxes)) => {
+                let work = Work::open(bid, boxes, &self.keys, &self.link);
+                let granted = work.granted.clone();
+                self.batches.lock().insert(bid, Arc::new(work));
+                self.report(bid, async move { Did::Opened(granted) });
+            }
+            Output::Do(bid, op) => {
+                if let Some(work) = self.batches.get(bid) {
+                    self.start(bid, work, op);
+                }
+            }
+            Output::Forget(bid) => {
+                self.batches.lock().remove(&bid);
+            }
+            Output::IngressLost(pid) => {
+                for work in self.batches.lock().values() {
+                    work.courier.lost(pid);
+                }
+            }
+        }
+    }
+
+    fn start(&self, bid: Bid, work: Arc<Work>, op: Op) {
+        let client = self.client.clone();
+        let calls = self.calls.clone();
+        match op {
+            Op::Open(_) => {}
+            Op::Upload { name, from, except } => {
+                let (link, transfers) = (self.link.clone(), self.transfers.clone());
+                self.report(bid, async move {
+                    let _turn = transfers.acquire().await;
+                    Did::Uploaded(pull::upload(&client, &link, &work, &name, from, except).await)
+                });
+            }
+            Op::Download { files, job } => {
+                let transfers = self.transfers.clone();
+                self.report(bid, async move {
+                    let _turn = transfers.acquire().await;
+                    Did::Downloaded(download::deliver(&client, &work, &files, &job).await)
+                });
+            }
+            Op::Tell(rids, outcome) => {
+                tokio::spawn(work.courier.tell_all(rids, outcome));
+            }
+            Op::Flush => self.report(bid, async move {
+                work.courier.flushed().await;
+                Did::Flushed
+            }),
+            op => self.report(bid, async move {
+                let _turn = calls.acquire().await;
+                calls::call(&client, bid, &work, op).await
+            }),
+        }
+    }
+
+    fn report(&self, bid: Bid, operation: impl Future<Output = Did> + Send + 'static) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let did = operation.await;
+            if let Some(inputs) = inputs.upgrade() {
+                // A machine that has ended needs no news.
+                let _ = inputs.send(Input::Did(bid, did)).await;
+            }
+        });
+    }
+}
+
+/// Names of what is left out, as a set.
+type Except = BTreeSet<common::ids::Rid>;

@@ -1,0 +1,186 @@
+//! From the bodies at the ingresses to an uploaded file, in constant memory however large the batch is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use common::ids::{ID_LEN, Pid, Rid};
+use common::link::{CallError, Link};
+use common::seal::chunk_aad;
+use common::wire;
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use prost::Message as _;
+
+use super::Except;
+use super::calls::trouble;
+use super::work::Work;
+use crate::core::{Granted, Trouble, TroubleKind};
+use crate::openai::{Client, Kind, encode_line, line_len};
+
+/// Bytes of the record stream in one chunk; ingresses cut them so.
+const CHUNK: u64 = 256 * 1024;
+/// Chunks that are pulled at a time.
+const AHEAD: usize = 8;
+/// How long one pull waits for its chunk, and how often it is made.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PULLS: u32 = 5;
+/// What precedes a body in the record stream.
+const HEAD: usize = ID_LEN + 4;
+
+/// The bodies of an ingress cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("ingress {0} does not hand out its bodies")]
+struct Lost(Pid);
+
+/// Uploads the lines of a batch. Pulled twice when the lengths of its bodies are not known yet and lines are left out.
+pub(super) async fn upload(
+    client: &Client,
+    link: &Link,
+    work: &Arc<Work>,
+    name: &str,
+    from: Vec<Granted>,
+    except: Except,
+) -> Result<String, Trouble> {
+    let length = length(work, &from, &except);
+    let lines = lines(link.clone(), work.clone(), from, except);
+    match client.upload(&work.credential, name, length, lines).await {
+        Ok(file) => Ok(file.id),
+        Err(error) => {
+            let mut trouble = trouble(&error);
+            if let Kind::Local(cause) = error.kind()
+                && let Some(Lost(pid)) = cause.downcast_ref()
+            {
+                trouble.kind = TroubleKind::IngressLost(*pid);
+            }
+            Err(trouble)
+        }
+    }
+}
+
+/// The exact length of the file: what a line adds to its body is known, and the bodies are known together.
+fn length(work: &Work, from: &[Granted], except: &Except) -> u64 {
+    let lengths = work.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut total = 0;
+    for granted in from {
+        let bodies = granted.body_bytes.saturating_sub((granted.rids.len() * HEAD) as u64);
+        let left_out = granted.rids.iter().filter(|rid| except.contains(rid));
+        let without: u64 = left_out.filter_map(|rid| lengths.get(rid)).map(|length| u64::from(*length)).sum();
+        let lines = granted.rids.iter().filter(|rid| !except.contains(rid));
+        let envelopes: usize = lines.map(|rid| line_len(&rid.to_string(), &work.endpoint, 0)).sum();
+        total += bodies - without + envelopes as u64;
+    }
+    total
+}
+
+/// The file's content, chunk by chunk.
+fn lines(
+    link: Link,
+    work: Arc<Work>,
+    from: Vec<Granted>,
+    except: Except,
+) -> impl Stream<Item = Result<Bytes, Lost>> + Send + 'static {
+    let except = Arc::new(except);
+    stream::iter(from).flat_map(move |granted| {
+        let (link, work, except) = (link.clone(), work.clone(), except.clone());
+        let chunks = granted.body_bytes.div_ceil(CHUNK);
+        let (ingress, epoch) = (granted.ingress, granted.epoch);
+        let mut reader = RecordReader::default();
+        let puller = work.clone();
+        stream::iter(0..chunks)
+            .map(move |seq| pull(link.clone(), puller.clone(), ingress, epoch, seq))
+            .buffered(AHEAD)
+            .map_ok(move |chunk| {
+                let mut out = Vec::with_capacity(chunk.len() * 2);
+                let mut seen = HashMap::new();
+                reader.push(chunk);
+                while let Some((rid, body)) = reader.next_record() {
+                    seen.insert(rid, body.len() as u32);
+                    if !except.contains(&rid) {
+                        encode_line(&mut out, &rid.to_string(), &work.endpoint, &body);
+                    }
+                }
+                work.lengths.lock().unwrap_or_else(PoisonError::into_inner).extend(seen);
+                Bytes::from(out)
+            })
+            .try_filter(|chunk| std::future::ready(!chunk.is_empty()))
+    })
+}
+
+async fn pull(link: Link, work: Arc<Work>, ingress: Pid, epoch: u32, seq: u64) -> Result<Bytes, Lost> {
+    let bid = work.courier.bid();
+    let pull = wire::Pull { bid: bid.to_bytes(), epoch, seq }.encode_to_vec();
+    let pull = Bytes::from(pull);
+    let subject = link.subjects().body(ingress);
+    for _ in 0..PULLS {
+        let chunk = match link.call(&subject, pull.clone(), PATIENCE).await {
+            Ok(answer) => wire::Chunk::decode(answer).ok(),
+            Err(CallError::NoResponders) => return Err(Lost(ingress)),
+            Err(CallError::Timeout) => None,
+            // The bus is away: others cannot hear of it either, so waiting costs nothing.
+            Err(CallError::Bus(_)) => {
+                tokio::time::sleep(PATIENCE).await;
+                None
+            }
+        };
+        let Some(chunk) = chunk.filter(|chunk| chunk.unknown || chunk.seq == seq) else { continue };
+        if chunk.unknown {
+            return Err(Lost(ingress));
+        }
+        let aad = chunk_aad(bid, epoch, seq, chunk.last);
+        let opened = work.key(ingress).and_then(|key| key.open(&aad, &chunk.sealed).ok());
+        return opened.ok_or(Lost(ingress));
+    }
+    Err(Lost(ingress))
+}
+
+/// Puts records together again that chunks have cut.
+#[derive(Default)]
+struct RecordReader {
+    buffer: BytesMut,
+}
+
+impl RecordReader {
+    fn push(&mut self, chunk: Bytes) {
+        self.buffer.extend_from_slice(&chunk);
+    }
+
+    fn next_record(&mut self) -> Option<(Rid, Bytes)> {
+        let head = self.buffer.get(..HEAD)?;
+        let rid = Rid::from_slice(&head[..ID_LEN]).ok()?;
+        let length = u32::from_be_bytes(head[ID_LEN..].try_into().ok()?) as usize;
+        if self.buffer.len() < HEAD + length {
+            self.buffer.reserve(HEAD + length - self.buffer.len());
+            return None;
+        }
+        self.buffer.advance(HEAD);
+        Some((rid, self.buffer.split_to(length).freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_whole_however_the_stream_is_cut() {
+        let records: Vec<(Rid, Vec<u8>)> = (0..20).map(|n| (Rid::random(), vec![n as u8; n * 7])).collect();
+        let mut stream = Vec::new();
+        for (rid, body) in &records {
+            stream.extend_from_slice(&rid.0);
+            stream.extend_from_slice(&(body.len() as u32).to_be_bytes());
+            stream.extend_from_slice(body);
+        }
+        for cut in 1..80 {
+            let mut reader = RecordReader::default();
+            let mut read = Vec::new();
+            for chunk in stream.chunks(cut) {
+                reader.push(Bytes::copy_from_slice(chunk));
+                read.extend(
+                    std::iter::from_fn(|| reader.next_record()).map(|(rid, body)| (rid, body.to_vec())),
+                );
+            }
+            assert_eq!(read, records);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the shell knows of one batch beyond the state machine: its secrets and its results on their way.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use common::ids::{Bid, Pid, Rid};
+use common::key::BatchKey;
+use common::link::Link;
+use common::outcome::headers_from_wire;
+use common::seal::{BoxKeys, GrantKey, grant_aad};
+use common::wire;
+use prost::Message as _;
+
+use super::courier::Courier;
+use crate::core::Granted;
+use crate::openai::Credential;
+
+/// The shell's side of a batch.
+pub(super) struct Work {
+    /// What authenticates it at the provider: the same for all grants, since the batch key names it.
+    pub(super) credential: Credential,
+    /// The path of its lines.
+    pub(super) endpoint: String,
+    /// Grants whose boxes opened.
+    pub(super) granted: Vec<Granted>,
+    /// Delivers results.
+    pub(super) courier: Courier,
+    /// Lengths of bodies, known after the first pull: a later upload may leave lines out.
+    pub(super) lengths: Mutex<HashMap<Rid, u32>>,
+    /// When the batch came, in unix seconds: its jobs cannot be older.
+    pub(super) began: i64,
+}
+
+impl Work {
+    /// Opens the boxes of a batch. A box that does not open counts as no grant.
+    pub(super) fn open(
+        bid: Bid,
+        boxes: Vec<(BatchKey, Granted, wire::Grant)>,
+        keys: &BoxKeys,
+        link: &Link,
+    ) -> Self {
+        let mut credential = None;
+        let mut endpoint = String::new();
+        let mut lanes: Vec<(Granted, GrantKey)> = Vec::new();
+        for (key, granted, grant) in boxes {
+            let aad = grant_aad(bid, granted.epoch, key.fingerprint(), link.pid());
+            let opened = keys.open(&aad, &grant.sealed_credential).ok();
+            let secret = opened.and_then(|plain| wire::GrantSecret::decode(&plain[..]).ok());
+            let Some(secret) = secret else {
+                tracing::warn!(%bid, ingress = %granted.ingress, "the box of a grant does not open");
+                continue;
+            };
+            let Ok(grant_key) = GrantKey::from_slice(&secret.key) else { continue };
+            endpoint = key.endpoint().to_owned();
+            credential.get_or_insert_with(|| Credential::new(headers_from_wire(&secret.credential)));
+            lanes.push((granted, grant_key));
+        }
+        let granted = lanes.iter().map(|(granted, _)| granted.clone()).collect();
+        Self {
+            credential: credential.unwrap_or_else(|| Credential::new(http::HeaderMap::new())),
+            endpoint,
+            granted,
+            courier: Courier::new(bid, lanes, link.clone()),
+            lengths: Mutex::default(),
+            began: jiff::Timestamp::now().as_second(),
+        }
+    }
+
+    /// The key of an ingress's grant.
+    pub(super) fn key(&self, ingress: Pid) -> Option<&GrantKey> {
+        self.courier.key(ingress)
+    }
+}
