@@ -31,7 +31,7 @@ pub(super) enum Ready {
     /// Nothing more fits, or nothing more will come.
     Full,
     /// Its window or idle gap is over.
-    Due { first: Now },
+    Due { since: Now },
 }
 
 /// The batches that one credential created lately, and those that it waits for.
@@ -45,7 +45,7 @@ pub(super) struct Account {
     used: usize,
     /// Batches that are full, waiting for a creation.
     full: BTreeSet<Id>,
-    /// Batches whose time is over, and when their first requests came. They still take arrivals.
+    /// Batches whose time is over, and since when. They still take arrivals.
     due: BTreeMap<Id, Now>,
     /// When one of the latter was sealed.
     paced: Option<Now>,
@@ -80,12 +80,12 @@ impl Account {
     /// spaced out, which widens windows and idle gaps. At first batches leave as far apart as the limit allows on
     /// average, then ever farther, so that what is left never quite runs out before the oldest creations leave the
     /// count; one that has waited for long enough goes anyway.
-    fn due_at(&self, first: Now) -> Now {
+    fn due_at(&self, since: Now) -> Now {
         let half = self.share / 2;
         let Some(paced) = self.paced.filter(|_| self.used > half) else { return Now::ZERO };
         let average = self.caps.creations_window.as_secs_f64() / self.share as f64;
         let space = average * half.max(1) as f64 / self.budget().max(1) as f64;
-        (paced + Duration::from_secs_f64(space)).min(first + LONGEST)
+        (paced + Duration::from_secs_f64(space)).min(since + LONGEST)
     }
 
     /// Takes out the oldest batch that may be sealed now: by age, so that busy keys do not starve others.
@@ -94,7 +94,7 @@ impl Account {
             return None;
         }
         let due =
-            self.due.first_key_value().filter(|(_, first)| self.due_at(**first) <= now).map(|(id, _)| *id);
+            self.due.first_key_value().filter(|(_, since)| self.due_at(**since) <= now).map(|(id, _)| *id);
         let full = self.full.first().copied();
         let id = full.into_iter().chain(due).min()?;
         if !self.full.remove(&id) {
@@ -188,7 +188,7 @@ impl Accounts {
         self.batchers = batchers;
     }
 
-    /// Lets a batch wait for a creation, because it is full or because its time is over since its first request came.
+    /// Lets a batch wait for a creation, because it is full or because its time is over.
     pub(super) fn ready(&mut self, credential: Fingerprint, caps: &'static Caps, id: Id, ready: Ready) {
         if self.all.len() >= MAX_ACCOUNTS && !self.all.contains_key(&credential) {
             self.all.retain(|_, account| account.widened || account.is_waiting());
@@ -197,7 +197,7 @@ impl Accounts {
         account.due.remove(&id);
         match ready {
             Ready::Full => _ = account.full.insert(id),
-            Ready::Due { first } => _ = account.due.insert(id, first),
+            Ready::Due { since } => _ = account.due.insert(id, since),
         }
     }
 
@@ -223,7 +223,7 @@ impl Accounts {
         account.planned = account.planned.filter(|at| *at > now);
         let next = account.due.first_key_value().filter(|_| account.budget() > 0);
         let again = next
-            .map(|(_, first)| account.due_at(*first))
+            .map(|(_, since)| account.due_at(*since))
             .filter(|at| account.planned.is_none_or(|p| *at < p));
         account.planned = again.or(account.planned);
         (taken, again)

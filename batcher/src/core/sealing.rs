@@ -6,7 +6,7 @@ use common::timers::Now;
 use common::wire::Role;
 use tracing::{debug, info};
 
-use super::batches::Id;
+use super::batches::{Batch, Id};
 use super::offers::Offering;
 use super::rate::{self, Ready};
 use super::{Core, Due, Output};
@@ -20,13 +20,13 @@ impl Core {
 
     /// The one timer of a batch that is filled. Arrivals do not touch it; it finds out here what they changed.
     pub(super) fn batch_due(&mut self, now: Now, id: Id, out: &mut Vec<Output>) {
-        let Some(batch) = self.batches.get(id).filter(|batch| self.open.get(&batch.key) == Some(&id)) else {
+        let is_open = |batch: &Batch| self.open.get(&batch.key) == Some(&id);
+        if !self.batches.get(id).is_some_and(is_open) {
             return;
-        };
-        let ready = Ready::Due { first: batch.first };
+        }
         match self.seal_at(id) {
             Some(at) if at > now => self.timers.set(at, Due::Batch(id)),
-            _ => self.ready(now, id, ready, out),
+            _ => self.ready(now, id, Ready::Due { since: now }, out),
         }
     }
 

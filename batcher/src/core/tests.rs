@@ -238,32 +238,3 @@ fn key(credential: u8, model: &str) -> wire::BatchKey {
         headers: Vec::new(),
     }
 }
-
-#[test]
-fn zz_bench() {
-    use prost::Message as _;
-    for pack in [1usize, 500] {
-        let mut rig = Rig::new(args());
-        let keys: Vec<_> = (0..50).map(|n| key(n, "gpt-4o-mini")).collect();
-        let total = 1_000_000usize;
-        let mut messages = Vec::new();
-        for m in 0..total / pack {
-            let items = (0..pack).map(|i| item(((m * pack + i) as u64).wrapping_mul(0x9e3779b97f4a7c15), 1000)).collect();
-            let groups = vec![wire::AnnounceGroup { key: Some(keys[m % 50].clone()), items }];
-            let announce = announcement((m % 3) as u8, groups);
-            let m = wire::ToBatcher { body: Some(wire::to_batcher::Body::Announce(announce)) };
-            messages.push(Bytes::from(m.encode_to_vec()));
-        }
-        let start = std::time::Instant::now();
-        let mut out = Vec::new();
-        for (n, m) in messages.into_iter().enumerate() {
-            let Some(wire::to_batcher::Body::Announce(announce)) = wire::ToBatcher::decode(m).unwrap().body else { panic!() };
-            rig.now = Duration::from_nanos((n * pack) as u64 * 50_000);
-            rig.core.handle(rig.now, Input::Announce { announce, reply: Some("r".into()) }, &mut out);
-            for output in std::mem::take(&mut out) {
-                if let Output::Offer { to, token, offer } = output { let _ = offer.encode_to_vec(); rig.offered(to, token, offer); }
-            }
-        }
-        println!("pack {pack}: {total} in {:?}, batches {}", start.elapsed(), rig.accepted.len());
-    }
-}
