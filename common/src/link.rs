@@ -113,7 +113,8 @@ impl Link {
     /// Puts a message into the outgoing queue. With a token the answer comes back as an [`Answer`].
     pub fn send(&self, subject: String, token: Option<Token>, payload: Bytes) {
         let reply = token.map(|token| self.0.subjects.reply(self.0.pid, token));
-        if self.0.outbox.try_send(Outgoing { subject, reply, payload }).is_err() {
+        let outgoing = Outgoing { subject, reply, payload };
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.0.outbox.try_send(outgoing) {
             warn!("the outgoing queue is full: a message is dropped and will be sent again");
         }
     }

@@ -6,6 +6,7 @@ use common::args::parse_bytes;
 
 /// Where calls come in and how many may wait.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "ingress_args")]
 #[command(next_help_heading = "Ingress")]
 pub struct Args {
     /// Address to take calls on

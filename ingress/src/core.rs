@@ -24,6 +24,8 @@ use result::Partial;
 mod announce;
 mod grant;
 mod result;
+#[cfg(test)]
+mod tests;
 
 pub use grant::{CHUNK, GrantDraft, RECORD_HEAD};
 pub use result::ResultPart;

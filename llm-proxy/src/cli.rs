@@ -1,15 +1,12 @@
 //! The command line. `--help` is the manual.
 
 mod manual;
-mod ungrouped;
 
 use std::ffi::OsString;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{batcher, check, demo, ingress, serve, simulator, submitter};
-
-pub(crate) use self::ungrouped::Ungrouped;
 
 /// Answers ordinary LLM API calls through the provider's Batch API, at half the price
 #[derive(Debug, Parser)]

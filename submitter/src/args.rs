@@ -6,6 +6,7 @@ use common::args::parse_duration;
 
 /// How jobs are watched and what becomes of them at the end.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "submitter_args")]
 #[command(next_help_heading = "Submitter")]
 pub struct Args {
     /// First wait before a job is asked about; it grows up to --poll-max

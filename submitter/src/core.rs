@@ -19,6 +19,8 @@ mod chores;
 mod claim;
 mod deliver;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use chores::Chore;

@@ -1,1 +1,7 @@
 //! End to end tests over real processes, a real nats-server, real SDKs and the simulator.
+
+pub mod calls;
+pub mod deployment;
+mod meeting;
+pub mod nats;
+pub mod newlines;

@@ -6,7 +6,6 @@ use common::world::World;
 use tokio_util::sync::CancellationToken;
 
 use super::ingress::announce;
-use crate::cli::Ungrouped;
 use crate::startup;
 use crate::supervise::Roles;
 
@@ -20,7 +19,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) batcher: ::batcher::Args,
     #[command(flatten)]
-    pub(crate) submitter: Ungrouped<::submitter::Args>,
+    pub(crate) submitter: ::submitter::Args,
     #[command(flatten)]
     pub(crate) bus: BusArgs,
     #[command(flatten)]
@@ -60,6 +59,6 @@ pub(crate) fn start(
     let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
     roles.start("ingress", bound.run(args.upstreams.clone(), world.clone(), shutdown.clone()));
     roles.start("batcher", ::batcher::run(args.batcher, world.clone(), shutdown.clone()));
-    roles.start("submitter", ::submitter::run(args.submitter.0, args.upstreams, world, shutdown));
+    roles.start("submitter", ::submitter::run(args.submitter, args.upstreams, world, shutdown));
     roles
 }
