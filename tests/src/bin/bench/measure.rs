@@ -1,0 +1,120 @@
+//! One measurement: from the first call to the last trace of its batches.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::figures::{Aim, Run};
+use crate::load::{self, Answered, Load};
+use crate::stack::Stack;
+use crate::watch::{Seen, resident, watch};
+
+/// How long services rest before their memory counts as idle.
+const REST: Duration = Duration::from_secs(1);
+/// How long deleting the last files may take.
+const TIDYING: Duration = Duration::from_secs(120);
+
+/// Makes the calls of `load` and reports what they cost. `one_batch`: all calls are to be in one batch.
+///
+/// # Errors
+/// If a call did not get its own answer, or a service ended.
+pub(crate) async fn measure(stack: Stack, load: Load, one_batch: bool) -> Result<Run> {
+    tokio::time::sleep(REST).await;
+    let (idle, before) = (resident(&stack)?, stack.usage()?);
+    let done = CancellationToken::new();
+    let calls = async {
+        let result = load::run(load, stack.address).await;
+        done.cancel();
+        result
+    };
+    let (seen, called) = tokio::join!(watch(&stack, load.requests, done.clone()), calls);
+    let (seen, (answered, failures)) = (seen?, called?);
+    ensure!(
+        answered.len() == load.requests,
+        "{} of {} answered: {failures:#?}",
+        answered.len(),
+        load.requests
+    );
+    let books = tidied(&stack).await?;
+    ensure!(books["billed_twice"] == 0, "billed twice: {}", books["billed_twice_list"]);
+    ensure!(books["violation_count"] == 0, "violations: {}", books["violations"]);
+
+    let mut run = Run::default();
+    run.add("calls answered with their own answer", answered.len() as f64, "", Aim::None);
+    run.add("batches", books["batch_count"].as_f64().context("no batch_count")?, "", Aim::None);
+    ensure!(!one_batch || books["batch_count"] == 1, "not one batch but {}", books["batch_count"]);
+    memory(&mut run, &load, &seen, idle)?;
+    for ((name, then), (_, now)) in before.iter().zip(stack.usage()?) {
+        run.add(format!("peak memory of {name}"), megabytes(now.peak), "MB", Aim::None);
+        let cpu = now.cpu.saturating_sub(then.cpu).as_secs_f64();
+        run.add_cpu(name, cpu / load.requests as f64 * 1000.0);
+    }
+    run.sum_cpu();
+    latency(&mut run, &answered, &seen, &books, stack.provider_time)?;
+    Ok(run)
+}
+
+/// Waits until nothing is left at the provider, so that cleaning up is in the figures, and returns its books.
+async fn tidied(stack: &Stack) -> Result<Value> {
+    let tidy = async {
+        loop {
+            let books = stack.books().await?;
+            if books["files_left"] == 0 && books["batches_active"] == 0 {
+                return anyhow::Ok(books);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(TIDYING, tidy).await.context("files or batches stay at the provider")?
+}
+
+fn memory(run: &mut Run, load: &Load, seen: &Seen, idle: u64) -> Result<()> {
+    let missing = "the calls were never all held at a look: give --batch-time more seconds";
+    let most = *seen.resident.iter().max().context(missing)?;
+    let last = *seen.resident.last().context(missing)?;
+    let beyond = |resident: u64| {
+        (resident.saturating_sub(idle) as f64 / load.requests as f64 - load.body as f64) / 1024.0
+    };
+    run.add("memory idle", megabytes(idle), "MB", Aim::None);
+    run.add("memory while all are held, at most", megabytes(most), "MB", Aim::None);
+    run.add("per held call beyond its body, at most", beyond(most), "KB", Aim::Memory);
+    run.add("per held call beyond its body, at the end", beyond(last), "KB", Aim::Memory);
+    Ok(())
+}
+
+fn latency(
+    run: &mut Run,
+    answered: &[Answered],
+    seen: &Seen,
+    books: &Value,
+    provider: Duration,
+) -> Result<()> {
+    let provider = provider.as_secs_f64() * 1000.0;
+    let arrived = seen.all_held.context("the calls were never all held")?;
+    let last_answer = answered.iter().map(|call| call.ended).fold(0.0, f64::max);
+    let first_call = answered.iter().map(|call| call.began).fold(f64::MAX, f64::min);
+    let batches = books["batches"].as_array().context("no batches")?;
+    let created = batches.iter().filter_map(|batch| batch["created_ms"].as_f64()).fold(0.0, f64::max);
+    let mut took: Vec<f64> = answered.iter().map(|call| call.ended - call.began).collect();
+    took.sort_by(f64::total_cmp);
+    let percentile = |share: f64| took[((took.len() - 1) as f64 * share) as usize] / 1000.0;
+    run.add("all calls taken in", (arrived - first_call) / 1000.0, "s", Aim::None);
+    run.add("last arrival to last batch created", (created - arrived) / 1000.0, "s", Aim::None);
+    run.add("last results ready to last answer", (last_answer - created - provider) / 1000.0, "s", Aim::None);
+    run.add(
+        "last arrival to last answer, less the provider's time",
+        (last_answer - arrived - provider) / 1000.0,
+        "s",
+        Aim::None,
+    );
+    run.add("provider's time for a batch", provider / 1000.0, "s", Aim::None);
+    run.add("a call's latency, p50", percentile(0.5), "s", Aim::None);
+    run.add("a call's latency, p99", percentile(0.99), "s", Aim::None);
+    Ok(())
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
