@@ -30,7 +30,7 @@ lock=tests/sdk/package-lock.json
 modules=tests/sdk/node_modules
 if ! cmp -s "$lock" "$modules/installed.json"; then
     echo "sdk.sh: installing the Node packages of $lock into $modules"
-    npm ci --prefix tests/sdk --no-audit --no-fund --no-update-notifier --loglevel error
+    npm ci --prefix tests/sdk --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
     cp "$lock" "$modules/installed.json"
 fi
 

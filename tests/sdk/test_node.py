@@ -12,10 +12,11 @@ HERE = pathlib.Path(__file__).parent
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no node on PATH")
-def test_openai_package_for_node(deployment):
+@pytest.mark.parametrize("package", ["openai", "openai-6"])
+def test_openai_package_for_node(deployment, package):
     # Without what the shell may say about OpenAI: the package would read it.
     env = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
-    env |= {"BASE_URL": deployment.base_url, "API_KEY": KEY}
+    env |= {"BASE_URL": deployment.base_url, "API_KEY": KEY, "PACKAGE": package}
     command = ["node", "--test", "--test-reporter=spec", "openai.test.mjs"]
     ran = subprocess.run(command, cwd=HERE, env=env, text=True, timeout=300, capture_output=True)
     print(ran.stdout, ran.stderr)

@@ -17,7 +17,7 @@ pub const ENDPOINTS: [(&str, &str, &str); 4] = [
 ];
 
 /// No call takes as long, whatever is broken on purpose.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One call with a marker that its answer repeats.
 #[derive(Debug, Clone)]
@@ -35,8 +35,15 @@ pub struct Call {
 pub enum Got {
     /// The answer to its own request.
     Own,
-    /// An error object: status of the answer and its `code`.
-    Error(u16, String),
+    /// An error object.
+    Error {
+        /// Status of the answer; 200 where it was begun before the error was known.
+        status: u16,
+        /// Its `code`, empty if there is none.
+        code: String,
+        /// Its `message`.
+        message: String,
+    },
 }
 
 impl Call {
@@ -96,8 +103,8 @@ pub fn judge(status: u16, body: &[u8], marker: &str) -> Result<Got> {
     let text = || String::from_utf8_lossy(body).into_owned();
     let answer: Value = serde_json::from_slice(body).with_context(|| format!("{status} {}", text()))?;
     if let Some(error) = answer.get("error").filter(|error| error.is_object()) {
-        let code = error["code"].as_str().unwrap_or_default();
-        return Ok(Got::Error(status, code.to_owned()));
+        let word = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        return Ok(Got::Error { status, code: word("code"), message: word("message") });
     }
     match answer["x_simulator_echo"].as_str() {
         Some(echo) if echo == marker && status == 200 => Ok(Got::Own),

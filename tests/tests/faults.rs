@@ -152,7 +152,7 @@ async fn run(cases: Vec<Case>) {
             tokio::spawn(try_case(case.name.clone(), case.rules, case.seen, requests)).await.unwrap();
         match &result {
             Ok(line) => println!("ok    {:30} {line}", case.name),
-            Err(error) => println!("WRONG {:30} {error:?}", case.name),
+            Err(error) => println!("WRONG {:30} {error:#}", case.name),
         }
         (case.name, result.is_ok())
     });
@@ -170,7 +170,17 @@ async fn try_case(name: String, rules: Vec<Rule>, seen: Seen, requests: usize) -
     let started = Instant::now();
     let marker = name.replace([' ', ','], "-");
     let calls = Call::spread(&marker, requests, 50, 4);
-    let got = make_all(&calls, &deployment.base_urls()).await?;
+    let got = match make_all(&calls, &deployment.base_urls()).await {
+        Ok(got) => got,
+        Err(error) => {
+            let (held, state) = (deployment.held().await?, deployment.simulator.state());
+            let ended =
+                format!("held {held}, batches {} of which {} run", state.batch_count, state.batches_active);
+            return Err(
+                error.context(format!("{ended}, files left {}, calls {:?}", state.files_left, state.ops))
+            );
+        }
+    };
     let answered = started.elapsed();
     judge(&calls, &got, seen, &deployment.simulator)?;
     tidy(&deployment.simulator).await?;
@@ -198,7 +208,7 @@ fn judge(calls: &[Call], got: &[Got], seen: Seen, simulator: &Handle) -> Result<
     for (call, got) in calls.iter().zip(got) {
         let due = match (got, seen) {
             (Got::Own, _) => 1,
-            (Got::Error(status, code), Seen::Error { status: expected, code: word, billed })
+            (Got::Error { status, code, .. }, Seen::Error { status: expected, code: word, billed })
                 if code == word && (*status == expected || *status == 200) =>
             {
                 errors += 1;

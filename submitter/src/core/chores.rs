@@ -5,12 +5,15 @@ use std::time::Duration;
 use common::ids::Bid;
 use common::timers::{Now, backoff};
 
-use super::{Core, Op, Output, State, Timer, Trouble, salt};
+use super::{Batch, Core, Op, Output, State, Timer, Trouble, salt};
 
 /// Tries of a deletion. With the waits between them, this is about a quarter of an hour.
 const TRIES: u32 = 20;
 /// When files of lost uploads are looked for, counted from the loss: soon, and again for lists that lag.
 const SWEEPS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(40)];
+
+/// How soon a sweep that waits for an upload is tried.
+const SWEEP_AFTER_UPLOAD: Duration = Duration::from_millis(500);
 
 /// Something to do about files.
 #[derive(Debug, Clone)]
@@ -25,6 +28,12 @@ pub(super) struct Chore {
 enum What {
     Delete(String),
     Sweep,
+}
+
+impl Batch {
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.chores.iter().any(|chore| chore.running && chore.what == What::Sweep)
+    }
 }
 
 impl Core {
@@ -51,6 +60,12 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let name = batch.file_name.clone();
         for chore in batch.chores.iter_mut().filter(|chore| !chore.running && chore.due <= now) {
+            if chore.what == What::Sweep && batch.uploading {
+                // The file of this upload has no id yet by which it could be kept.
+                chore.due = now + SWEEP_AFTER_UPLOAD;
+                self.timers.set(chore.due, Timer::Chores(bid));
+                continue;
+            }
             chore.running = true;
             let op = match &chore.what {
                 What::Delete(file) => Op::Delete { file: file.clone() },

@@ -45,6 +45,7 @@ impl Core {
             file_name: String::new(),
             files: Vec::new(),
             job: None,
+            uploading: false,
             downloads: 0,
             rounds: 0,
             chores: Vec::new(),

@@ -34,6 +34,9 @@ impl Core {
         result: Result<String, Trouble>,
         out: &mut Vec<Output>,
     ) {
+        if let Some(batch) = self.batches.get_mut(&bid) {
+            batch.uploading = false;
+        }
         let uploading = |batch: &&mut super::Batch| batch.state == State::Uploading;
         let Some(batch) = self.batches.get_mut(&bid).filter(uploading) else {
             // Too late: the batch has moved on without this upload.

@@ -399,3 +399,23 @@ fn an_upload_with_a_lost_answer_is_made_again_and_its_orphan_swept() {
     let Op::Sweep { name, keep } = world.op() else { panic!("swept") };
     assert!(name.starts_with("llmp-") && keep == ["file-1"]);
 }
+
+#[test]
+fn a_sweep_never_meets_an_upload_whose_file_it_cannot_know() {
+    let mut world = World::new(1);
+    world.granted();
+    assert!(matches!(world.op(), Op::Upload { .. }));
+    world.did(Did::Uploaded(Err(trouble(TroubleKind::Ambiguous, true))));
+    assert!(matches!(world.op(), Op::Upload { .. }));
+    assert_eq!(
+        world.next_op(Duration::from_secs(120)),
+        None,
+        "no sweep while the second upload is on its way"
+    );
+    world.did(Did::Uploaded(Err(trouble(TroubleKind::Ambiguous, true))));
+    let Op::Sweep { keep, .. } = world.op() else { panic!("swept between uploads") };
+    assert!(keep.is_empty());
+    assert_eq!(world.next_op(Duration::from_secs(120)), None, "no upload while the sweep is on its way");
+    world.did(Did::Swept(Ok(1)));
+    assert!(matches!(world.op(), Op::Upload { .. }));
+}

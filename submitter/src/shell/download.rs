@@ -13,9 +13,7 @@ use super::work::Work;
 use crate::core::Trouble;
 use crate::openai::{Client, LineOutcome, LineSplitter, ResultLine, parse_result_line};
 
-/// How often a download that was cut is taken up where it ended, before it is left to the state machine's patience.
-const RESUMES: u32 = 5;
-/// First wait before that; doubled each time.
+/// How soon a download that was cut is taken up where it ended. It ends: each time must have brought a line.
 const RESUME_AFTER: Duration = Duration::from_millis(250);
 
 /// Delivers every line of the files. Returns whose lines there were, and how many lines.
@@ -29,16 +27,17 @@ pub(super) async fn deliver(
     let mut lines = 0;
     for file in files {
         let mut splitter = LineSplitter::default();
-        let mut resumes = 0;
+        let mut from = splitter.offset();
         while let Err(trouble) =
             download(client, work, file, job, &mut splitter, &mut answered, &mut lines).await
         {
-            resumes += 1;
-            if resumes > RESUMES {
+            // Without progress the wait is the state machine's: others need the turn.
+            if splitter.offset() == from {
                 return Err(trouble);
             }
+            from = splitter.offset();
             splitter.rewind();
-            tokio::time::sleep(RESUME_AFTER * (1 << resumes)).await;
+            tokio::time::sleep(RESUME_AFTER).await;
         }
     }
     Ok((answered, lines))

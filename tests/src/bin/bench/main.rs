@@ -1,4 +1,4 @@
-//! Measures the real executable as processes: memory, CPU and latency while many calls wait for their batches.
+//! Measures the real executable as processes: memory, CPU and latency while many calls wait for batches.
 //!
 //! `scripts/bench.sh` builds and runs it; `docs/benchmarks.md` says what the figures mean.
 
@@ -47,6 +47,10 @@ struct Args {
     /// Seconds that the simulated provider takes for a batch
     #[arg(long, default_value_t = 20)]
     batch_time: u64,
+
+    /// What the services log; shown if a run fails
+    #[arg(long, default_value = "warn", value_name = "FILTER")]
+    log: String,
 
     /// More flags for the services, such as --service-flag=--poll-max=2s; repeatable
     #[arg(long, value_name = "FLAG")]
@@ -116,7 +120,9 @@ async fn run_once(mode: Mode, args: &Args, program: &Path) -> Result<figures::Ru
         flags.extend(FULL_BATCH_FLAGS.map(|(part, flag)| (part, flag.to_owned())));
     }
     let batch_time = Duration::from_secs(args.batch_time);
-    let stack = Stack::start(program, shape, batch_time, &flags, &args.service_flag).await?;
+    let mut more = args.service_flag.clone();
+    more.push(format!("--log={}", args.log));
+    let stack = Stack::start(program, shape, batch_time, &flags, &more).await?;
     let load = Load {
         requests: if full { FULL_BATCH } else { args.requests },
         keys: if full { 1 } else { args.keys },

@@ -31,12 +31,8 @@ pub(crate) async fn measure(stack: Stack, load: Load, one_batch: bool) -> Result
     };
     let (seen, called) = tokio::join!(watch(&stack, load.requests, done.clone()), calls);
     let (seen, (answered, failures)) = (seen?, called?);
-    ensure!(
-        answered.len() == load.requests,
-        "{} of {} answered: {failures:#?}",
-        answered.len(),
-        load.requests
-    );
+    let complete = answered.len() == load.requests;
+    ensure!(complete, "{} of {} answered: {failures:#?}{}", answered.len(), load.requests, stack.said());
     let books = tidied(&stack).await?;
     ensure!(books["billed_twice"] == 0, "billed twice: {}", books["billed_twice_list"]);
     ensure!(books["violation_count"] == 0, "violations: {}", books["violations"]);

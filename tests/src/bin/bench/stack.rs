@@ -21,6 +21,9 @@ const SECRET: (&str, &str) =
 const VALIDATE: Duration = Duration::from_millis(100);
 const FINALIZE: Duration = Duration::from_millis(100);
 
+/// Lines of a service's log that are shown after a failure.
+const LAST_LINES: usize = 20;
+
 /// How the services run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -41,7 +44,7 @@ pub(crate) struct Stack {
     simulator_address: SocketAddr,
     _simulator: Process,
     web: reqwest::Client,
-    _logs: TempDir,
+    logs: TempDir,
 }
 
 impl Stack {
@@ -73,7 +76,7 @@ impl Stack {
             simulator_address,
             _simulator: simulator,
             web,
-            _logs: logs,
+            logs: logs,
         };
         stack.start_services(program, flags, more).await?;
         Ok(stack)
@@ -106,11 +109,11 @@ impl Stack {
         };
         for (name, mut args) in roles {
             let admin = free_address()?;
-            args.splice(..0, [name.to_owned(), "--log=warn".into(), format!("--admin-listen={admin}")]);
+            args.splice(..0, [name.to_owned(), format!("--admin-listen={admin}")]);
             args.extend_from_slice(more);
             let secret = if self.nats.is_some() { &[SECRET][..] } else { &[] };
-            let mut process = Process::start(name, program, &args, secret, self._logs.path())?;
-            wait_for(&self.web, &format!("http://{admin}/readyz"), &mut process, self._logs.path()).await?;
+            let mut process = Process::start(name, program, &args, secret, self.logs.path())?;
+            wait_for(&self.web, &format!("http://{admin}/readyz"), &mut process, self.logs.path()).await?;
             self.services.push(process);
         }
         Ok(())
@@ -140,6 +143,17 @@ impl Stack {
     /// If it does not answer.
     pub(crate) async fn books(&self) -> Result<Value> {
         self.get(format!("http://{}/_sim/state", self.simulator_address)).await
+    }
+
+    /// The last lines that each service logged.
+    pub(crate) fn said(&self) -> String {
+        let last = |process: &Process| {
+            let log = std::fs::read_to_string(self.logs.path().join(process.name)).unwrap_or_default();
+            let skipped = log.lines().count().saturating_sub(LAST_LINES);
+            let lines: Vec<&str> = log.lines().skip(skipped).collect();
+            format!("\n{} said:\n{}", process.name, lines.join("\n"))
+        };
+        self.services.iter().map(last).collect()
     }
 
     async fn get(&self, url: String) -> Result<Value> {

@@ -1,0 +1,149 @@
+//! Several of each service on a real nats-server.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use simulator::{Config, Op};
+use tests::calls::{Call, Got, make_all};
+use tests::deployment::{Deployment, Kind, Tweaks};
+
+/// For what takes a second or two on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn end(deployment: Deployment) {
+    until("no file is left", async || deployment.simulator.files_left_total() == 0).await;
+    let stopped = deployment.stop().await.unwrap();
+    stopped.check().unwrap();
+}
+
+fn assert_all_own(calls: &[Call], got: &[Got], deployment: &Deployment) {
+    for (call, got) in calls.iter().zip(got) {
+        assert_eq!(*got, Got::Own, "{}", call.marker);
+    }
+    assert_eq!(got.len(), calls.len());
+    assert_eq!(deployment.simulator.billed_count(), calls.len());
+    assert_eq!(deployment.simulator.billed_twice(), []);
+}
+
+/// A group's requests come through both ingresses to the one batcher that is responsible, and into one batch: it is
+/// full with the last of them, and nothing else would seal it for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_stay_together_across_two_of_each() {
+    let tweaks = Tweaks {
+        ingresses: 2,
+        batchers: 2,
+        submitters: 2,
+        batcher: vec!["--window=60s", "--idle=60s", "--max-requests=50"],
+        ..Tweaks::default()
+    };
+    let deployment = Deployment::start(Kind::Nats, Config::default(), tweaks).await.unwrap();
+    let calls = Call::spread("spread", 500, 5, 2);
+    let started = Instant::now();
+    let got = make_all(&calls, &deployment.base_urls()).await.unwrap();
+    println!("500 requests through two of each service in {:?}", started.elapsed());
+    assert_all_own(&calls, &got, &deployment);
+    let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for batch in deployment.simulator.batches() {
+        groups.entry((batch.credential, batch.endpoint)).or_default().push(batch.counts.total);
+    }
+    assert_eq!(groups.len(), 10);
+    assert!(groups.values().all(|batches| *batches == [50]), "{groups:?}");
+    end(deployment).await;
+}
+
+/// The server dies while some requests wait to be grouped and others for their jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_costs_time_only() {
+    let config = Config { batch_time: Duration::from_secs(3), ..Config::default() };
+    let tweaks = Tweaks { ingresses: 2, batchers: 2, submitters: 2, ..Tweaks::default() };
+    let mut deployment = Deployment::start(Kind::Nats, config, tweaks).await.unwrap();
+    let mut server = deployment.nats.take().unwrap();
+    let calls = Call::spread("server", 200, 10, 2);
+    let urls = deployment.base_urls();
+    let answers = tokio::spawn({
+        let (calls, urls) = (calls.clone(), urls.clone());
+        async move { make_all(&calls, &urls).await }
+    });
+    until("a job is created", async || deployment.simulator.received(Op::Create) > 0).await;
+    server.kill().unwrap();
+    let later = Call::spread("later", 50, 5, 1);
+    let more = tokio::spawn({
+        let (calls, urls) = (later.clone(), urls.clone());
+        async move { make_all(&calls, &urls).await }
+    });
+    // Long enough that results come while nobody can be told.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let server =
+        tokio::task::spawn_blocking(move || server.restart().map(|()| server)).await.unwrap().unwrap();
+    let back = Instant::now();
+    let mut got = answers.await.unwrap().unwrap();
+    got.extend(more.await.unwrap().unwrap());
+    println!("all answered {:?} after the server was back", back.elapsed());
+    assert_all_own(&[calls, later].concat(), &got, &deployment);
+    end(deployment).await;
+    drop(server);
+}
+
+/// The server stands still again and again, for longer than an exchange waits for its answer: exchanges are given up
+/// on one side and completed on the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stalls_costs_time_only() {
+    let deployment = Deployment::start(Kind::Nats, Config::default(), Tweaks::default()).await.unwrap();
+    let calls = Call::spread("stall", 200, 50, 2);
+    let answers = tokio::spawn({
+        let (calls, urls) = (calls.clone(), deployment.base_urls());
+        async move { make_all(&calls, &urls).await }
+    });
+    until("calls are held", async || deployment.held().await.unwrap() > 0).await;
+    let server = deployment.nats.as_ref().unwrap();
+    for run in [350, 2, 4, 8, 16, 32] {
+        tokio::time::sleep(Duration::from_millis(run)).await;
+        server.pause().unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        server.resume().unwrap();
+    }
+    let waited = tokio::time::timeout(PATIENCE, answers).await;
+    let held = deployment.held().await.unwrap();
+    let got = waited.unwrap_or_else(|_| panic!("{held} calls wait for nothing")).unwrap().unwrap();
+    assert_all_own(&calls, &got, &deployment);
+    end(deployment).await;
+}
+
+/// A client that goes before its batch is sealed is not submitted; those beside it are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_early_costs_nothing() {
+    let tweaks =
+        Tweaks { batcher: vec!["--window=60s", "--idle=60s", "--max-requests=3"], ..Tweaks::default() };
+    let deployment = Deployment::start(Kind::Nats, Config::default(), tweaks).await.unwrap();
+    let (client, url) = (Client::builder().no_proxy().build().unwrap(), deployment.base_url());
+    let make = |call: &Call| {
+        let (call, client, url) = (call.clone(), client.clone(), url.clone());
+        tokio::spawn(async move { call.make(&client, &url).await })
+    };
+    let calls = Call::spread("leave", 4, 1, 1);
+    let first = make(&calls[0]);
+    let leaver = make(&calls[1]);
+    until("both are held", async || deployment.held().await.unwrap() == 2).await;
+    leaver.abort();
+    until("the one is gone", async || deployment.held().await.unwrap() == 1).await;
+    // Three make a batch, and the one that left is none of them.
+    let others = [make(&calls[2]), make(&calls[3])];
+    assert_eq!(first.await.unwrap().unwrap(), Got::Own);
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap(), Got::Own);
+    }
+    let ledger = deployment.simulator.ledger();
+    assert!(ledger.iter().all(|entry| entry.marker.as_deref() != Some("leave-1")), "{ledger:?}");
+    assert_eq!(ledger.len(), 3);
+    end(deployment).await;
+}
