@@ -98,23 +98,33 @@ async fn a_server_that_dies_costs_time_only() {
 /// on one side and completed on the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stalls_costs_time_only() {
-    let deployment = Deployment::start(Kind::Nats, Config::default(), Tweaks::default()).await.unwrap();
+    // Sealed, and so offered, while the server stands still for the first time.
+    let tweaks = Tweaks { batcher: vec!["--window=2s", "--idle=2s"], ..Tweaks::default() };
+    let deployment = Deployment::start(Kind::Nats, Config::default(), tweaks).await.unwrap();
     let calls = Call::spread("stall", 200, 50, 2);
     let answers = tokio::spawn({
         let (calls, urls) = (calls.clone(), deployment.base_urls());
         async move { make_all(&calls, &urls).await }
     });
-    until("calls are held", async || deployment.held().await.unwrap() > 0).await;
+    until("calls are held", async || deployment.held().await.unwrap() == 200).await;
     let server = deployment.nats.as_ref().unwrap();
-    for run in [350, 2, 4, 8, 16, 32] {
+    for run in [0, 3, 5, 8, 12, 20, 30] {
         tokio::time::sleep(Duration::from_millis(run)).await;
         server.pause().unwrap();
         tokio::time::sleep(Duration::from_secs(3)).await;
         server.resume().unwrap();
     }
     let waited = tokio::time::timeout(PATIENCE, answers).await;
-    let held = deployment.held().await.unwrap();
-    let got = waited.unwrap_or_else(|_| panic!("{held} calls wait for nothing")).unwrap().unwrap();
+    let (held, state) = (deployment.held().await.unwrap(), deployment.simulator.state());
+    let got = waited
+        .unwrap_or_else(|_| {
+            panic!(
+                "{held} calls wait for nothing: {} batches, {} run",
+                state.batch_count, state.batches_active
+            )
+        })
+        .unwrap()
+        .unwrap();
     assert_all_own(&calls, &got, &deployment);
     end(deployment).await;
 }

@@ -108,7 +108,7 @@ impl Core {
         for (code, line, message) in &job.errors {
             if let Some(rid) = named(line) {
                 evicted += 1;
-                self.evict(bid, rid, code, message, out);
+                self.evict(bid, rid, refusal(&job, code, message), out);
             }
         }
         if evicted == 0 || rounds > ROUNDS {
@@ -120,11 +120,10 @@ impl Core {
         }
     }
 
-    fn evict(&mut self, bid: Bid, rid: Rid, code: &str, message: &str, out: &mut Vec<Output>) {
+    fn evict(&mut self, bid: Bid, rid: Rid, outcome: Outcome, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         if batch.told.insert(rid) {
-            let fault = Fault::new(FaultClass::Invalid, code, message).no_retry();
-            out.push(Output::Do(bid, Op::Tell(vec![rid], Outcome::Fault(fault))));
+            out.push(Output::Do(bid, Op::Tell(vec![rid], outcome)));
         }
     }
 
@@ -155,14 +154,20 @@ impl Core {
     }
 }
 
-/// The provider's reason, with the status that the same mistake has in a synchronous call.
+/// The first reason that the provider gives for refusing a batch.
 fn failed_whole(job: &JobView) -> Outcome {
-    let (code, message) = match job.errors.first() {
-        Some((code, _, message)) => (code.as_str(), message.as_str()),
-        None => ("batch_failed", "The provider refused the batch of this request without a reason."),
-    };
+    match job.errors.first() {
+        Some((code, _, message)) => refusal(job, code, message),
+        None => {
+            refusal(job, "batch_failed", "The provider refused the batch of this request without a reason.")
+        }
+    }
+}
+
+/// The provider's reason, with the status that the same mistake has in a synchronous call.
+fn refusal(job: &JobView, code: &str, message: &str) -> Outcome {
     let class = match code {
-        "model_not_found" => return not_found(code, message),
+        "model_not_found" => return not_found(job, code, message),
         "input_no_permissions" | "permission_denied" => FaultClass::Forbidden,
         _ => FaultClass::Invalid,
     };
@@ -170,12 +175,12 @@ fn failed_whole(job: &JobView) -> Outcome {
 }
 
 /// A model that does not exist is a 404 at the synchronous endpoints (OpenAI API reference, error codes).
-fn not_found(code: &str, message: &str) -> Outcome {
+fn not_found(job: &JobView, code: &str, message: &str) -> Outcome {
     let error = serde_json::json!({"error": {
         "message": message, "type": "invalid_request_error", "param": null, "code": code,
     }});
     let mut headers = http::HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     let (status, body) = (http::StatusCode::NOT_FOUND, error.to_string().into());
-    Outcome::Response(common::outcome::Response { status, headers, job: String::new(), body })
+    Outcome::Response(common::outcome::Response { status, headers, job: job.id.clone(), body })
 }

@@ -76,7 +76,7 @@ impl Stack {
             simulator_address,
             _simulator: simulator,
             web,
-            logs: logs,
+            logs,
         };
         stack.start_services(program, flags, more).await?;
         Ok(stack)
