@@ -143,6 +143,8 @@ struct Request<W> {
     held_at: Now,
     queued: Option<Duration>,
     phase: Phase,
+    /// The caller went away after the grant.
+    gone: bool,
     partial: Option<Box<Partial>>,
 }
 
@@ -232,6 +234,7 @@ impl<W> Core<W> {
             held_at: now,
             queued: None,
             phase: Phase::New,
+            gone: false,
             partial: None,
         };
         self.unannounced.entry(request.key.clone()).or_default().push(rid);
@@ -241,9 +244,12 @@ impl<W> Core<W> {
 
     /// Before the grant the request is withdrawn and nothing is paid; after it the answer is on its way anyhow.
     fn gone(&mut self, rid: Rid) {
-        let Some(request) = self.requests.get(&rid) else { return };
+        let Some(request) = self.requests.get_mut(&rid) else { return };
         let batcher = match request.phase {
-            Phase::Granted(_) => return,
+            Phase::Granted(_) => {
+                request.gone = true;
+                return;
+            }
             Phase::New => None,
             Phase::Announced(token) => self.packs.get(&token).map(|pack| pack.batcher),
             Phase::Held { batcher, .. } => Some(batcher),
@@ -306,6 +312,7 @@ impl<W> Core<W> {
             Timer::Unacknowledged(token) => self.unacknowledged(now, token, out),
             Timer::LookOver => {
                 self.look_over(now);
+                self.take_back_idle(now);
                 self.timers.set(now + LOOK_OVER, Timer::LookOver);
             }
         }
@@ -332,10 +339,10 @@ impl<W> Machine for Core<W> {
             Input::Hold(rid, call, waiter) => self.hold(now, rid, call, waiter, out),
             Input::Gone(rid) => self.gone(rid),
             Input::Claim(claim, reply) => self.claim(now, &claim, reply, out),
-            Input::Intent(intent, reply) => self.intent(&intent, reply, out),
+            Input::Intent(intent, reply) => self.intent(now, &intent, reply, out),
             Input::Submitted(submitted, reply) => self.submitted(submitted, reply, out),
             Input::JobState(state) => self.job_state(state, out),
-            Input::Pull(pull, reply) => self.pull(&pull, reply, out),
+            Input::Pull(pull, reply) => self.pull(now, &pull, reply, out),
             Input::Result(part) => self.result(now, part, out),
             Input::Answer(token, answer) => self.announce_answered(now, token, answer, out),
             Input::Heartbeat(beat) => {

@@ -109,7 +109,7 @@ fn results() -> Vec<Case> {
         hidden("garbage line", [first(Fault::GarbageLine)]),
         hidden("empty string file ids", [Rule::new(Fault::EmptyStringFileIds)]),
         seen("failed batch, line 1 blamed", first(fail_line), 400, "invalid_value", false),
-        seen("expired batch", first(Fault::ExpireBatch { after: 1 }), 504, "batch_expired", false),
+        seen("expired batch", first(Fault::ExpireBatch { after: 0 }), 504, "batch_expired", false),
         seen(
             "vanished line",
             first(Fault::VanishLines { lines: 1, counted: false }),

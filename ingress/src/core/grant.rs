@@ -1,6 +1,7 @@
 //! Granting requests to submitters, handing out their bodies, and registering what is about to be created.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use common::ids::{Bid, Fingerprint, ID_LEN, Pid, Rid, unpack_rids};
@@ -16,6 +17,8 @@ use super::{Core, JobEvent, Output, Phase, sorted};
 pub const CHUNK: u64 = 256 * 1024;
 /// What precedes each body in the record stream: the id of its request and its length (u32, big endian).
 pub const RECORD_HEAD: usize = ID_LEN + 4;
+/// How long a grant may lie idle before any file is registered.
+const TAKE_BACK: Duration = Duration::from_secs(60);
 /// Most input files that may be registered for one batch. Each stands for a creation that came to nothing.
 const MAX_FILES: usize = 64;
 
@@ -56,6 +59,8 @@ pub(super) struct Batch {
     files: Vec<String>,
     pub(super) job: String,
     pub(super) waiting: usize,
+    /// When the submitter last made use of the grant.
+    used_at: Now,
     pub(super) answered: bool,
 }
 
@@ -106,18 +111,21 @@ impl<W> Core<W> {
         if !self.batches.contains_key(&bid) {
             self.grant(now, bid, submitter, &rids);
         }
-        let draft = match self.batches.get(&bid).filter(|batch| batch.submitter == submitter) {
-            Some(batch) => GrantDraft {
-                bid,
-                epoch: batch.epoch,
-                rids: batch.bodies.iter().map(|(rid, _)| *rid).collect(),
-                body_bytes: batch.body_bytes(),
-                fence_files: batch.files.clone(),
-                submitter,
-                public_key: claim.public_key.clone(),
-                fingerprint: batch.key.fingerprint(),
-                credential: batch.credential.clone(),
-            },
+        let draft = match self.batches.get_mut(&bid).filter(|batch| batch.submitter == submitter) {
+            Some(batch) => {
+                batch.used_at = now;
+                GrantDraft {
+                    bid,
+                    epoch: batch.epoch,
+                    rids: batch.bodies.iter().map(|(rid, _)| *rid).collect(),
+                    body_bytes: batch.body_bytes(),
+                    fence_files: batch.files.clone(),
+                    submitter,
+                    public_key: claim.public_key.clone(),
+                    fingerprint: batch.key.fingerprint(),
+                    credential: batch.credential.clone(),
+                }
+            }
             None => return out.push(Output::Reply(reply, refused(bid))),
         };
         out.push(Output::Grant(reply, draft));
@@ -141,6 +149,7 @@ impl<W> Core<W> {
                 files: Vec::new(),
                 job: String::new(),
                 waiting: 0,
+                used_at: now,
                 answered: false,
             });
             if request.key != batch.key {
@@ -157,12 +166,19 @@ impl<W> Core<W> {
     }
 
     /// Compare and set: a file is registered if the submitter holds the grant and knows every file registered so far.
-    pub(super) fn intent(&mut self, intent: &wire::Intent, reply: String, out: &mut Vec<Output<W>>) {
+    pub(super) fn intent(
+        &mut self,
+        now: Now,
+        intent: &wire::Intent,
+        reply: String,
+        out: &mut Vec<Output<W>>,
+    ) {
         let Ok(bid) = Bid::from_slice(&intent.bid) else { return };
         let Some(batch) = self.batches.get_mut(&bid) else {
             let refused = wire::IntentReply { accepted: false, epoch: 0, files: Vec::new() };
             return out.push(Output::Reply(reply, reply::Body::IntentReply(refused)));
         };
+        batch.used_at = now;
         let known = batch.files.iter().all(|file| *file == intent.file || intent.known_files.contains(file));
         let room = batch.files.len() < MAX_FILES || batch.files.contains(&intent.file);
         let accepted = intent.epoch == batch.epoch && known && room && !intent.file.is_empty();
@@ -192,13 +208,50 @@ impl<W> Core<W> {
         }
     }
 
-    pub(super) fn pull(&mut self, pull: &wire::Pull, reply: String, out: &mut Vec<Output<W>>) {
+    pub(super) fn pull(&mut self, now: Now, pull: &wire::Pull, reply: String, out: &mut Vec<Output<W>>) {
         let Ok(bid) = Bid::from_slice(&pull.bid) else { return };
-        let batch = self.batches.get(&bid).filter(|batch| batch.epoch == pull.epoch);
+        let batch = self.batches.get_mut(&bid).filter(|batch| batch.epoch == pull.epoch);
+        let batch = batch.map(|batch| {
+            batch.used_at = now;
+            &*batch
+        });
         let slices = batch.and_then(|batch| batch.slices(pull.seq));
         let last =
             batch.is_some_and(|batch| pull.seq.saturating_add(1).saturating_mul(CHUNK) >= batch.body_bytes());
         out.push(Output::Chunk { reply, bid, epoch: pull.epoch, seq: pull.seq, last, slices });
+    }
+
+    /// Takes back grants that lie idle before any file was registered, because their answer was lost or their submitter
+    /// left this ingress out. A submitter that still holds one finds its intent refused.
+    pub(super) fn take_back_idle(&mut self, now: Now) {
+        let idle = |batch: &Batch| batch.files.is_empty() && now.saturating_sub(batch.used_at) >= TAKE_BACK;
+        let mut bids: Vec<Bid> =
+            self.batches.iter().filter(|(_, batch)| idle(batch)).map(|(bid, _)| *bid).collect();
+        bids.sort_unstable();
+        for bid in bids {
+            self.take_back_batch(now, bid);
+        }
+    }
+
+    fn take_back_batch(&mut self, now: Now, bid: Bid) {
+        let Some(batch) = self.batches.remove(&bid) else { return };
+        tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
+        for (rid, body) in batch.bodies {
+            self.take_back(bid, rid, body);
+        }
+        self.flush_soon(now);
+    }
+
+    fn take_back(&mut self, bid: Bid, rid: Rid, body: Bytes) {
+        let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
+            return;
+        };
+        if request.gone {
+            self.requests.remove(&rid);
+            return;
+        }
+        (request.phase, request.body, request.queued, request.partial) = (Phase::New, body, None, None);
+        self.unannounced.entry(request.key.clone()).or_default().push(rid);
     }
 
     /// One of a batch's requests ended.
@@ -212,13 +265,17 @@ impl<W> Core<W> {
         }
     }
 
-    /// The holder of grants is gone. Another submitter would have to find out from the provider what became of its
+    /// The holder of grants is gone. Where it had registered no file, nothing can have been created. Else another submitter would have to find out from the provider what became of its
     /// jobs; until that is built, the callers get an honest error instead of silence.
     pub(super) fn submitter_left(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
         let mut bids: Vec<Bid> =
             self.batches.iter().filter(|(_, batch)| batch.submitter == gone).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
         for bid in bids {
+            if self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
+                self.take_back_batch(now, bid);
+                continue;
+            }
             let granted =
                 self.requests.iter().filter(|(_, r)| r.phase == Phase::Granted(bid)).map(|(rid, _)| *rid);
             for rid in sorted(granted) {

@@ -328,8 +328,20 @@ fn a_dead_submitter_means_an_honest_error_and_not_silence() {
     let submitter = world.join(Role::Submitter);
     let (bid, rid) = (Bid::random(), world.hold("m", vec![]));
     world.claim(bid, submitter, &[rid]);
+    let intent = wire::Intent { bid: bid.to_bytes(), epoch: 1, file: "f".into(), known_files: Vec::new() };
+    world.give(Input::Intent(intent, "reply".into()));
     let out = world.pass(Duration::from_secs(30));
     assert!(matches!(ends(&out)[..], [(1, outcome)] if is_fault(outcome, FaultClass::Unavailable)));
+}
+
+#[test]
+fn what_a_dead_submitter_had_not_registered_goes_to_another() {
+    let mut world = World::new();
+    let (dead, other) = (world.join(Role::Submitter), Pid::random());
+    let rid = world.hold("m", vec![]);
+    world.claim(Bid::random(), dead, &[rid]);
+    assert!(ends(&world.pass(Duration::from_secs(30))).is_empty());
+    assert_eq!(world.claim(Bid::random(), other, &[rid]), [rid]);
 }
 
 #[test]
@@ -351,4 +363,39 @@ fn nonsense_from_the_bus_is_ignored() {
     world.give(Input::Answer(99, None));
     world.give(Input::Heartbeat(wire::Heartbeat::default()));
     assert_eq!(world.core.held(), 1);
+}
+
+#[test]
+fn a_grant_whose_answer_was_lost_is_taken_back() {
+    let mut world = World::new();
+    let submitter = world.join(Role::Submitter);
+    let bid = Bid::random();
+    let (rid, gone) = (world.hold("m", vec![1; 10]), world.hold("m", vec![2; 10]));
+    assert_eq!(world.claim(bid, submitter, &[rid, gone]), [rid, gone]);
+    world.give(Input::Gone(gone));
+    // The submitter is there all the time, but it never heard of the grant.
+    for _ in 0..14 {
+        world.pass(Duration::from_secs(5));
+        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
+    }
+    assert_eq!(world.core.held(), 1, "who left meanwhile is dropped");
+    let stale = wire::Intent { bid: bid.to_bytes(), epoch: 1, file: "f".into(), known_files: Vec::new() };
+    let out = world.give(Input::Intent(stale, "reply".into()));
+    assert!(out.iter().any(|o| matches!(o, Output::Reply(_, reply::Body::IntentReply(r)) if !r.accepted)));
+    assert_eq!(world.claim(Bid::random(), submitter, &[rid]), [rid], "it can be granted anew");
+}
+
+#[test]
+fn a_grant_with_a_registered_file_is_never_taken_back() {
+    let mut world = World::new();
+    let submitter = world.join(Role::Submitter);
+    let (bid, rid) = (Bid::random(), world.hold("m", vec![]));
+    world.claim(bid, submitter, &[rid]);
+    let intent = wire::Intent { bid: bid.to_bytes(), epoch: 1, file: "f".into(), known_files: Vec::new() };
+    world.give(Input::Intent(intent, "reply".into()));
+    for _ in 0..100 {
+        world.pass(Duration::from_secs(5));
+        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
+    }
+    assert_eq!(world.claim(Bid::random(), submitter, &[rid]), []);
 }

@@ -10,10 +10,14 @@ use common::wire::{self, reply, to_ingress};
 
 use super::{Batch, Core, Granted, MAX_BATCHES, Output, Purpose, State};
 
-/// How long one claim waits for its answer, and how often it is made. An ingress that stays silent is left out; it
-/// will announce its requests again.
+/// First and longest wait for the answer to a claim.
 const PATIENCE: Duration = Duration::from_millis(500);
-const CLAIMS: u32 = 4;
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+/// How long an ingress that nobody has heard of is asked. It may have granted all the same; it takes back what then
+/// lies idle and announces it again.
+const STRANGER: Duration = Duration::from_secs(2);
+/// How long a live ingress is asked that does not answer.
+const CLAIM_FOR: Duration = Duration::from_secs(300);
 
 impl Core {
     pub(super) fn offer(&mut self, now: Now, offer: wire::Offer, reply: String, out: &mut Vec<Output>) {
@@ -69,7 +73,9 @@ impl Core {
             auth: self.claimant.auth.clone(),
             rids: part.rids.clone(),
         };
-        let token = self.token(now, Purpose::Claim(bid, ingress), PATIENCE);
+        let asked_for = now.saturating_sub(batch.since);
+        let patience = (asked_for / 2).clamp(PATIENCE, PATIENCE_MAX);
+        let token = self.token(now, Purpose::Claim(bid, ingress), patience);
         out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Claim(claim)));
     }
 
@@ -77,7 +83,9 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Claiming) else {
             return;
         };
-        if now.saturating_sub(batch.since) >= PATIENCE * CLAIMS {
+        // A live ingress is only slow. To leave it out could leave behind a grant whose answer was lost.
+        let ask_for = if self.members.contains(ingress) { CLAIM_FOR } else { STRANGER };
+        if now.saturating_sub(batch.since) >= ask_for {
             return self.granted(now, bid, ingress, None, out);
         }
         self.claim(now, bid, ingress, out);

@@ -9,9 +9,11 @@ use common::wire::{self, to_ingress};
 
 use super::{AGAIN, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
 
-/// How long an intent waits for its answer, and how often it is sent before the ingress counts as gone.
+/// How long an intent waits for its answer, and how often it is sent to an ingress that nobody has heard of, and to a
+/// live one, before it is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
-const INTENTS: u32 = 8;
+const INTENTS_STRANGER: u32 = 8;
+const INTENTS: u32 = 300;
 /// How long a provider may not see a file that it has just taken (OpenAI's create reads from a lagging store).
 const VISIBLE_AFTER: Duration = Duration::from_secs(60);
 /// How long a created job is looked for before the input file is deleted.
@@ -109,7 +111,8 @@ impl Core {
         let State::Intending { waiting, .. } = &mut batch.state else { return };
         let Some(sent) = waiting.get_mut(&ingress) else { return };
         *sent += 1;
-        match *sent < INTENTS {
+        let most = if self.members.contains(ingress) { INTENTS } else { INTENTS_STRANGER };
+        match *sent < most {
             true => self.send_intent(now, bid, ingress, out),
             false => self.ingress_left(now, bid, ingress, out),
         }

@@ -419,3 +419,19 @@ fn a_sweep_never_meets_an_upload_whose_file_it_cannot_know() {
     world.did(Did::Swept(Ok(1)));
     assert!(matches!(world.op(), Op::Upload { .. }));
 }
+
+#[test]
+fn a_live_ingress_that_is_slow_is_not_left_out() {
+    let mut world = World::new(1);
+    let key = wire::BatchKey { fingerprint: vec![7; 16].into(), ..Default::default() };
+    let part = wire::OfferPart {
+        ingress: world.ingress.to_bytes(),
+        reply: "r".into(),
+        rids: pack_rids(&world.rids),
+    };
+    let offer = wire::Offer { bid: world.bid.to_bytes(), key: Some(key), parts: vec![part], bytes: 10 };
+    world.give(Input::Offer(offer, "reply".into()));
+    assert_eq!(world.next_op(Duration::from_secs(60)), None);
+    assert!(world.sent.len() > 10, "it is asked again and again: {}", world.sent.len());
+    assert!(!world.core.batches.is_empty());
+}
