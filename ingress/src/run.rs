@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::args::UpstreamArgs;
 use common::ids::Bid;
 use common::world::World;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
@@ -22,6 +22,9 @@ use crate::stats::{JobReport, Stats};
 
 /// Connections beyond those that hold a request: relays, polls of operators, idle keep-alives.
 const SPARE_CONNECTIONS: usize = 1_000;
+/// Connections that wait to be accepted, as far as the system allows. Programs begin thousands of calls at once, and one
+/// that finds no place here tries again only after a second, then three, then seven.
+const BACKLOG: u32 = 65_535;
 /// How long answers that are there may take to be written at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -39,10 +42,18 @@ pub struct Bound {
 /// # Errors
 /// If the address cannot be had.
 pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = listen(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held: Arc::default() })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As the standard library does on Unix: a restart must not wait for old connections to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Bound {
