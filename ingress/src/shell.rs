@@ -136,9 +136,8 @@ impl Opener {
 
     fn key(&mut self, bid: Bid, epoch: u32) -> &GrantKey {
         let keyring = &self.keyring;
-        match self.last.take_if(|(b, e, _)| (*b, *e) != (bid, epoch)) {
-            Some(_) | None => {}
-        }
+        // Forgets the key of another grant.
+        drop(self.last.take_if(|(b, e, _)| (*b, *e) != (bid, epoch)));
         &self.last.get_or_insert_with(|| (bid, epoch, keyring.grant_key(bid, epoch))).2
     }
 }
