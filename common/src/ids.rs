@@ -85,6 +85,10 @@ id! {
     /// Tells credentials apart without naming them: a keyed hash over upstream and credential headers.
     Fingerprint
 }
+id! {
+    /// What a request and its repetition have in common: a keyed hash that tells nothing of either.
+    Digest
+}
 
 /// `N` bytes from the operating system.
 pub fn random_bytes<const N: usize>() -> [u8; N] {

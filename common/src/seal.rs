@@ -14,7 +14,7 @@ use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256 as SUITE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 use secrecy::{ExposeSecret, SecretSlice};
 
-use crate::ids::{Bid, Fingerprint, ID_LEN, Pid, Rid, random_bytes};
+use crate::ids::{Bid, Digest, Fingerprint, ID_LEN, Pid, Rid, random_bytes};
 use crate::wire::Role;
 
 /// Length of an X25519 public key and of its encapsulation in bytes.
@@ -38,6 +38,7 @@ pub struct ShortSecret(usize);
 pub struct Keyring {
     fingerprint: hmac::Key,
     membership: hmac::Key,
+    pairing: hmac::Key,
     /// Of this process alone; keys of grants come from it, so that none has to be remembered.
     grants: hkdf::Prk,
 }
@@ -55,7 +56,12 @@ impl Keyring {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1").extract(secret);
         let own = hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1 grants").extract(&random_bytes::<32>());
         let key = |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, &expand(&prk, &[label]));
-        Ok(Self { fingerprint: key(b"fingerprint"), membership: key(b"membership"), grants: own })
+        Ok(Self {
+            fingerprint: key(b"fingerprint"),
+            membership: key(b"membership"),
+            pairing: key(b"pairing"),
+            grants: own,
+        })
     }
 
     /// Keys for a deployment of one process, from a secret that nobody else ever learns.
@@ -70,10 +76,7 @@ impl Keyring {
     /// Names a credential at an upstream without telling it: 16 bytes of HMAC-SHA256 over the header lines.
     pub fn fingerprint(&self, upstream: &str, credential: &HeaderMap) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.fingerprint);
-        let mut field = |bytes: &[u8]| {
-            context.update(&(bytes.len() as u64).to_be_bytes());
-            context.update(bytes);
-        };
+        let mut field = |bytes: &[u8]| add_field(&mut context, bytes);
         field(upstream.as_bytes());
         // HeaderMap does not promise an order, and equal credentials must give equal fingerprints.
         let mut lines: Vec<_> = credential.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
@@ -83,6 +86,15 @@ impl Keyring {
             field(value);
         }
         Fingerprint(leading(context.sign().as_ref()))
+    }
+
+    /// What calls of one credential have in common if all these parts of them are equal: 16 bytes of HMAC-SHA256. All
+    /// processes of a deployment give equal calls equal digests.
+    pub fn digest(&self, fingerprint: Fingerprint, parts: &[&[u8]]) -> Digest {
+        let mut context = hmac::Context::with_key(&self.pairing);
+        add_field(&mut context, &fingerprint.0);
+        parts.iter().for_each(|part| add_field(&mut context, part));
+        Digest(leading(context.sign().as_ref()))
     }
 
     /// Proof that a process with this public key belongs to the deployment.
@@ -106,6 +118,12 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keyring")
     }
+}
+
+/// With its length, so that no two lists of fields read alike.
+fn add_field(context: &mut hmac::Context, bytes: &[u8]) {
+    context.update(&(bytes.len() as u64).to_be_bytes());
+    context.update(bytes);
 }
 
 fn membership_text(role: Role, pid: Pid, public_key: &[u8]) -> Vec<u8> {

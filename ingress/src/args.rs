@@ -1,8 +1,9 @@
 //! The ingress's own flags.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use common::args::parse_bytes;
+use common::args::{parse_bytes, parse_duration};
 
 /// Where calls come in and how many may wait.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,6 +25,24 @@ pub struct Args {
     /// Longest request body; a longer one gets 413
     #[arg(long, env = "LLM_PROXY_MAX_BODY", value_name = "SIZE", default_value = "50MB", value_parser = parse_max_body)]
     pub max_body: u64,
+
+    /// How long a request waits for a caller that went away: a repetition takes it up. Then it is dropped if it was not
+    /// submitted yet; a job that nobody has waited for so long is cancelled
+    #[arg(long, env = "LLM_PROXY_REATTACH_WINDOW", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub reattach_window: Duration,
+
+    /// How long an answer that no caller received is kept, in memory, for the same request sent again
+    #[arg(long, env = "LLM_PROXY_KEEP_ANSWERS", value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
+    pub keep_answers: Duration,
+
+    /// Most bytes of such answers; the oldest go first
+    #[arg(long, env = "LLM_PROXY_KEEP_ANSWERS_BYTES", value_name = "SIZE", default_value = "256MB", value_parser = parse_bytes)]
+    pub keep_answers_bytes: u64,
+
+    /// Keep the status of waiting calls open with '102 Processing' instead of beginning a 200, for callers that are known
+    /// to take it and that connect directly: errors keep their status however late they come. Not behind nginx
+    #[arg(long, env = "LLM_PROXY_HOLD_STATUS")]
+    pub hold_status: bool,
 }
 
 /// A body must fit into one batch of a provider, whatever the flags say.

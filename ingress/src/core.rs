@@ -1,7 +1,8 @@
 //! The decisions of an ingress: which batcher hears of a request, who may submit it, which answer is its own.
 //!
 //! A request goes `New -> Announced -> Held -> Granted -> ended`. Until the grant nothing was paid and the request
-//! can be announced again or dropped at any time; with the grant it belongs to one batch of one submitter.
+//! can be announced again or dropped at any time; with the grant it belongs to one batch of one submitter. A request whose
+//! callers all went away before the grant is `Withheld` until a repetition takes it up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,16 +19,23 @@ use common::wire::{self, Role};
 
 use crate::hold::{Call, Ended};
 use announce::Pack;
+use callers::Callers;
 use grant::Batch;
+use kept::Kept;
+use pair::{Pairs, Place};
 use result::Partial;
 
 mod announce;
+mod callers;
 mod grant;
+mod kept;
+mod pair;
 mod result;
 #[cfg(test)]
 mod tests;
 
 pub use grant::{CHUNK, GrantDraft, RECORD_HEAD};
+pub use kept::Keeping;
 pub use result::ResultPart;
 
 /// How often requests are looked over that a batcher holds.
@@ -39,10 +47,12 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
 /// What can happen to an ingress. `W` is whatever waits for the end of a request.
 #[derive(Debug)]
 pub enum Input<W> {
-    /// A caller's request was admitted.
+    /// A caller's request was admitted. The id names the caller from now on, and its request if that is a new one.
     Hold(Rid, Call, W),
-    /// Its caller went away.
+    /// A caller went away without its answer.
     Gone(Rid),
+    /// A caller has its answer.
+    Received(Rid),
     /// A submitter of this deployment asks for a grant; the shell has checked its proof.
     Claim(wire::Claim, String),
     /// A submitter wants to create a job from a file.
@@ -93,8 +103,8 @@ pub enum Output<W> {
         /// The content, in order; `None` when there is no such grant or chunk.
         slices: Option<Vec<Bytes>>,
     },
-    /// Acknowledge results.
-    ResultAck(Pid, wire::ResultAck),
+    /// Send to a submitter.
+    ToSubmitter(Pid, wire::to_submitter::Body),
     /// Tell the caller.
     End(W, Ended),
     /// Something happened to a job.
@@ -139,12 +149,11 @@ struct Request<W> {
     /// Until the grant; then the batch has it.
     body: Bytes,
     credential: std::sync::Arc<http::HeaderMap>,
-    waiter: W,
+    callers: Callers<W>,
+    place: Place,
     held_at: Now,
     queued: Option<Duration>,
     phase: Phase,
-    /// The caller went away after the grant.
-    gone: bool,
     partial: Option<Box<Partial>>,
 }
 
@@ -156,6 +165,8 @@ enum Phase {
     Announced(Token),
     /// A batcher has it.
     Held { batcher: Pid, since: Now },
+    /// Nobody waits for it: it must not get into a batch.
+    Withheld,
     /// In this batch.
     Granted(Bid),
 }
@@ -166,8 +177,10 @@ enum Timer {
     Flush,
     /// No acknowledgement so far.
     Unacknowledged(Token),
-    /// Look over what batchers hold.
+    /// Look over what batchers hold and what nobody waits for.
     LookOver,
+    /// Has nobody taken up this withheld request?
+    Alone(Rid),
 }
 
 /// The state machine.
@@ -175,7 +188,12 @@ pub struct Core<W> {
     members: Members,
     /// Prefix of the reply subjects.
     reply_prefix: String,
+    keeping: Keeping,
     requests: HashMap<Rid, Request<W>>,
+    /// The request that a caller repeats, where it is not its own.
+    repetitions: HashMap<Rid, Rid>,
+    pairs: Pairs,
+    kept: Kept,
     /// Requests in phase `New`, by key, in order of arrival.
     unannounced: BTreeMap<BatchKey, Vec<Rid>>,
     flush_set: bool,
@@ -190,13 +208,17 @@ pub struct Core<W> {
 
 impl<W> Core<W> {
     /// An ingress that holds nothing and knows nobody.
-    pub fn new(members: Members, reply_prefix: String) -> Self {
+    pub fn new(members: Members, reply_prefix: String, keeping: Keeping) -> Self {
         let mut timers = Timers::default();
         timers.set(LOOK_OVER, Timer::LookOver);
         Self {
             members,
             reply_prefix,
+            keeping,
             requests: HashMap::new(),
+            repetitions: HashMap::new(),
+            pairs: Pairs::default(),
+            kept: Kept::new(keeping),
             unannounced: BTreeMap::new(),
             flush_set: false,
             packs: HashMap::new(),
@@ -219,65 +241,26 @@ impl<W> Core<W> {
         self.members.farewell()
     }
 
-    fn hold(&mut self, now: Now, rid: Rid, call: Call, waiter: W, out: &mut Vec<Output<W>>) {
-        if self.members.is_draining() {
-            let ended = Ended { outcome: Outcome::Fault(stopping()), queued: Duration::ZERO };
-            return out.push(Output::End(waiter, ended));
-        }
-        let Call { key, credential, body, inputs } = call;
-        let request = Request {
-            key,
-            inputs,
-            body,
-            credential,
-            waiter,
-            held_at: now,
-            queued: None,
-            phase: Phase::New,
-            gone: false,
-            partial: None,
-        };
-        self.unannounced.entry(request.key.clone()).or_default().push(rid);
-        self.requests.insert(rid, request);
-        self.flush_soon(now);
-    }
-
-    /// Before the grant the request is withdrawn and nothing is paid; after it the answer is on its way anyhow.
-    fn gone(&mut self, rid: Rid) {
-        let Some(request) = self.requests.get_mut(&rid) else { return };
-        let batcher = match request.phase {
-            Phase::Granted(_) => {
-                request.gone = true;
-                return;
-            }
-            Phase::New => None,
-            Phase::Announced(token) => self.packs.get(&token).map(|pack| pack.batcher),
-            Phase::Held { batcher, .. } => Some(batcher),
-        };
-        self.requests.remove(&rid);
-        if let Some(batcher) = batcher {
-            self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
-        }
-    }
-
-    fn end(&mut self, now: Now, rid: Rid, outcome: Outcome, out: &mut Vec<Output<W>>) {
-        let Some(request) = self.requests.remove(&rid) else { return };
-        let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
-        out.push(Output::End(request.waiter, Ended { outcome, queued }));
-    }
-
     fn drain(&mut self, now: Now, out: &mut Vec<Output<W>>) {
         self.members.drain(now);
-        let unclaimed = |(rid, request): (&Rid, &Request<W>)| match request.phase {
-            Phase::Granted(_) => None,
-            _ => Some(*rid),
-        };
-        for rid in sorted(self.requests.iter().filter_map(unclaimed)) {
-            let phase = self.requests.get(&rid).map(|request| request.phase);
-            if let Some(Phase::Held { batcher, .. }) = phase {
-                self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
+        self.abandon_at_once(out);
+        for rid in sorted(self.requests.keys().copied()) {
+            let Some(request) = self.requests.get(&rid) else { continue };
+            match (request.phase, request.callers.alone_since().is_some()) {
+                (Phase::Granted(_), false) => {}
+                (Phase::Granted(bid), true) => {
+                    // What nobody waits for now will not be asked for here.
+                    self.drop_request(rid);
+                    self.batch_answered(now, bid, false, false, out);
+                }
+                (_, true) => self.drop_request(rid),
+                (phase, false) => {
+                    if let Phase::Held { batcher, .. } = phase {
+                        self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
+                    }
+                    self.end(now, rid, Outcome::Fault(stopping()), out);
+                }
             }
-            self.end(now, rid, Outcome::Fault(stopping()), out);
         }
     }
 
@@ -310,9 +293,12 @@ impl<W> Core<W> {
                 self.flush(now, out);
             }
             Timer::Unacknowledged(token) => self.unacknowledged(now, token, out),
+            Timer::Alone(rid) => self.still_alone(now, rid),
             Timer::LookOver => {
                 self.look_over(now);
                 self.take_back_idle(now);
+                self.abandon(now, out);
+                self.tidy_kept(now);
                 self.timers.set(now + LOOK_OVER, Timer::LookOver);
             }
         }
@@ -321,7 +307,8 @@ impl<W> Core<W> {
     fn send_gathered(&mut self, out: &mut Vec<Output<W>>) {
         for ((submitter, bid), seqs) in std::mem::take(&mut self.acks) {
             let ingress = self.members.pid().to_bytes();
-            out.push(Output::ResultAck(submitter, wire::ResultAck { bid: bid.to_bytes(), ingress, seqs }));
+            let ack = wire::ResultAck { bid: bid.to_bytes(), ingress, seqs };
+            out.push(Output::ToSubmitter(submitter, wire::to_submitter::Body::ResultAck(ack)));
         }
         for (batcher, rids) in std::mem::take(&mut self.withdrawals) {
             let body = wire::to_batcher::Body::Withdraw(wire::Withdraw { rids });
@@ -337,7 +324,8 @@ impl<W> Machine for Core<W> {
     fn handle(&mut self, now: Now, input: Input<W>, out: &mut Vec<Output<W>>) {
         match input {
             Input::Hold(rid, call, waiter) => self.hold(now, rid, call, waiter, out),
-            Input::Gone(rid) => self.gone(rid),
+            Input::Gone(caller) => self.gone(now, caller),
+            Input::Received(caller) => self.received(now, caller),
             Input::Claim(claim, reply) => self.claim(now, &claim, reply, out),
             Input::Intent(intent, reply) => self.intent(now, &intent, reply, out),
             Input::Submitted(submitted, reply) => self.submitted(submitted, reply, out),

@@ -67,14 +67,14 @@ pub struct Problem {
     pub message: String,
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
-    /// SDKs must not try again by themselves.
-    pub no_retry: bool,
+    /// Whether SDKs are to try again by themselves; `None` leaves it to them.
+    pub should_retry: Option<bool>,
 }
 
 impl Problem {
     /// A problem without a code.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, code: None, message: message.into(), retry_after: None, no_retry: false }
+        Self { status, code: None, message: message.into(), retry_after: None, should_retry: None }
     }
 
     /// A request that cannot be served as it is: 400.
@@ -90,6 +90,17 @@ impl Problem {
     }
 }
 
+impl From<openai::Unstreamable> for Problem {
+    fn from(why: openai::Unstreamable) -> Self {
+        let message = format!(
+            "The provider's answer cannot be given as a stream: {why}. Without `stream` it can be had."
+        );
+        let mut problem = Self::new(StatusCode::BAD_GATEWAY, message).code("unstreamable_answer");
+        problem.should_retry = Some(false);
+        problem
+    }
+}
+
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         Self {
@@ -97,7 +108,7 @@ impl From<Fault> for Problem {
             code: Some(fault.code).filter(|code| !code.is_empty()),
             message: fault.message,
             retry_after: fault.retry_after,
-            no_retry: fault.no_retry,
+            should_retry: fault.no_retry.then_some(false),
         }
     }
 }

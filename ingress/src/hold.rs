@@ -1,11 +1,14 @@
 //! The door between the HTTP side and the state machine: a call goes in, its outcome comes out.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::Rid;
+use common::ids::{Digest, Rid};
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass, Outcome};
 use http::HeaderMap;
@@ -27,15 +30,30 @@ pub struct Call {
     pub body: Bytes,
     /// Embedding inputs in the body, else 1.
     pub inputs: u32,
+    /// What a repetition of it has in common with it.
+    pub pairing: Pairing,
+}
+
+/// How a call and its repetition find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pairing {
+    /// Of credential, endpoint and body as the caller sent it.
+    pub digest: Digest,
+    /// Of credential and `Idempotency-Key`, where there is one.
+    pub idempotency: Option<Digest>,
+    /// The caller says that it sends this again.
+    pub retry: bool,
 }
 
 /// How a held call ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ended {
     /// What the caller gets.
-    pub outcome: Outcome,
+    pub outcome: Arc<Outcome>,
     /// Time from admission to the grant of its batch; to the end if there was none.
     pub queued: Duration,
+    /// Whether it had ended before the caller asked.
+    pub replayed: bool,
 }
 
 /// What waits for the end of a request inside the state machine, and its share of the limits.
@@ -48,7 +66,7 @@ pub struct Waiter {
 impl Waiter {
     /// Tells the caller, if it is still there.
     pub(crate) fn end(self, ended: Ended) {
-        // A caller that went away after the grant is not told.
+        // A caller that went away meanwhile says so in a word of its own.
         let _ = self.caller.send(ended);
     }
 }
@@ -111,12 +129,12 @@ impl Drop for Share {
     }
 }
 
-/// A call on its way. Dropping it says that its caller is gone.
+/// A caller that waits. Dropped without a word, it is gone without its answer.
 pub struct Held {
-    rid: Rid,
+    caller: Rid,
     inputs: mpsc::Sender<Input<Waiter>>,
     ended: oneshot::Receiver<Ended>,
-    over: bool,
+    received: bool,
 }
 
 impl Holder {
@@ -139,10 +157,10 @@ impl Holder {
         let share =
             Share::take(&self.0.held, call.body.len() as u64, self.0.limits).ok_or_else(|| self.full())?;
         let (caller, ended) = oneshot::channel();
-        let rid = Rid::random();
-        let held = Held { rid, inputs: self.0.inputs.clone(), ended, over: false };
+        let id = Rid::random();
+        let held = Held { caller: id, inputs: self.0.inputs.clone(), ended, received: false };
         // The state machine outlives the HTTP side; when it is gone, the missing answer says so.
-        let _ = self.0.inputs.send(Input::Hold(rid, call, Waiter { caller, _share: share })).await;
+        let _ = self.0.inputs.send(Input::Hold(id, call, Waiter { caller, _share: share })).await;
         Ok(held)
     }
 
@@ -174,30 +192,48 @@ impl Holder {
 }
 
 impl Held {
-    /// Waits for the end.
-    pub async fn ended(mut self) -> Ended {
-        let ended = (&mut self.ended).await;
-        self.over = true;
-        ended.unwrap_or_else(|_| {
-            let message = "llm-proxy stopped before the request was answered.";
-            let fault = Fault::new(FaultClass::Unavailable, "stopped", message);
-            Ended { outcome: Outcome::Fault(fault), queued: Duration::ZERO }
-        })
+    /// The id of the request, if it is not the repetition of another.
+    pub fn id(&self) -> Rid {
+        self.caller
+    }
+
+    /// Polls for the end. Once it has given it, it must not be polled again.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        Pin::new(&mut self.ended).poll(cx).map(|ended| ended.unwrap_or_else(|_| stopped()))
+    }
+
+    /// Waits for the end, once. Can be dropped and called again before it has given it.
+    pub async fn ended(&mut self) -> Ended {
+        std::future::poll_fn(|cx| self.poll_ended(cx)).await
+    }
+
+    /// The caller has its answer.
+    pub fn received(mut self) {
+        self.received = true;
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.caller).finish()
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let gone = Input::Gone(self.rid);
-        if let Err(mpsc::error::TrySendError::Full(gone)) = self.inputs.try_send(gone) {
-            // Rare, and it must not be lost: a withdrawn request would be paid for.
+        let word = if self.received { Input::Received(self.caller) } else { Input::Gone(self.caller) };
+        if let Err(mpsc::error::TrySendError::Full(word)) = self.inputs.try_send(word) {
+            // Rare, and it must not be lost: a request that nobody withdraws is paid for.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 let inputs = self.inputs.clone();
-                runtime.spawn(async move { inputs.send(gone).await });
+                runtime.spawn(async move { inputs.send(word).await });
             }
         }
     }
+}
+
+fn stopped() -> Ended {
+    let message = "llm-proxy stopped before the request was answered.";
+    let fault = Fault::new(FaultClass::Unavailable, "stopped", message);
+    Ended { outcome: Arc::new(Outcome::Fault(fault)), queued: Duration::ZERO, replayed: false }
 }

@@ -9,11 +9,15 @@ mod credential;
 mod front;
 mod headers;
 mod intern;
+mod keep;
 mod linger;
+mod patience;
 mod payload;
 mod route;
 mod server;
 mod sniff;
+mod socket;
+mod waiting;
 
 pub use front::{Front, FrontConfig};
 pub(crate) use headers::is_ours;

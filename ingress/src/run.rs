@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
-use crate::core::{Input, JobEvent};
+use crate::core::{Input, JobEvent, Keeping};
 use crate::hold::{Gauge, Limits};
 use crate::http::{Front, FrontConfig, ServeLimits, serve};
 use crate::relay::Relay;
@@ -82,7 +82,12 @@ impl Bound {
         let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
         let limits = Limits { requests: self.args.max_held, bytes: self.args.max_held_bytes };
         let on_job = report_jobs(self.stats.clone());
-        let running = shell::start(&world, limits, self.held, on_job);
+        let keeping = Keeping {
+            reattach_window: self.args.reattach_window,
+            answers_for: self.args.keep_answers,
+            answers_bytes: usize::try_from(self.args.keep_answers_bytes).unwrap_or(usize::MAX),
+        };
+        let running = shell::start(&world, limits, keeping, self.held, on_job);
         let front = Front::new(FrontConfig {
             holder: running.holder.clone(),
             keyring: world.keyring.clone(),
@@ -90,6 +95,7 @@ impl Bound {
             relay,
             max_body: self.args.max_body,
             max_receiving: self.args.max_held_bytes,
+            hold_status: self.args.hold_status,
             admin: true,
         });
         let limits = ServeLimits { max_connections: max_connections(self.args.max_held) };

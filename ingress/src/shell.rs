@@ -15,7 +15,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::core::{Core, GrantDraft, Input, JobEvent, Output, ResultPart};
+use crate::core::{Core, GrantDraft, Input, JobEvent, Keeping, Output, ResultPart};
 use crate::hold::{Gauge, Holder, Limits, Waiter};
 
 /// Inputs that wait for the state machine. Whoever feeds it waits when it is full.
@@ -37,17 +37,19 @@ pub(crate) struct Running {
 pub(crate) fn start(
     world: &World,
     limits: Limits,
+    keeping: Keeping,
     held: Arc<Gauge>,
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) -> Running {
     let (inputs, queue) = mpsc::channel(INPUTS);
     let holder = Holder::new(inputs.clone(), limits, held);
-    let machine = tokio::spawn(run(world.clone(), holder.clone(), inputs.clone(), queue, on_job));
+    let machine = tokio::spawn(run(world.clone(), keeping, holder.clone(), inputs.clone(), queue, on_job));
     Running { holder, inputs, machine }
 }
 
 async fn run(
     world: World,
+    keeping: Keeping,
     holder: Holder,
     inputs: mpsc::Sender<Input<Waiter>>,
     queue: mpsc::Receiver<Input<Waiter>>,
@@ -64,7 +66,7 @@ async fn run(
     });
     let auth = world.keyring.membership(Role::Ingress, pid, &[]);
     let members = Members::new(Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth });
-    let core = Core::new(members, world.subjects.results_prefix(pid));
+    let core = Core::new(members, world.subjects.results_prefix(pid), keeping);
     let performer = Performer {
         link: link.clone(),
         keyring: world.keyring.clone(),
@@ -193,8 +195,7 @@ impl<J: Fn(JobEvent)> Performer<J> {
                     debug!("a chunk is dropped and will be pulled again");
                 }
             }
-            Output::ResultAck(pid, ack) => {
-                let body = wire::to_submitter::Body::ResultAck(ack);
+            Output::ToSubmitter(pid, body) => {
                 self.link.send_to(Role::Submitter, pid, None, &wire::ToSubmitter { body: Some(body) });
             }
             Output::End(waiter, ended) => waiter.end(ended),

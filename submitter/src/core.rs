@@ -15,6 +15,7 @@ use common::subjects::Token;
 use common::timers::{Now, Timers, backoff};
 use common::wire::{self, Role, reply};
 
+mod cancel;
 mod chores;
 mod claim;
 mod deliver;
@@ -23,6 +24,7 @@ mod submit;
 mod tests;
 mod watch;
 
+use cancel::Cancellation;
 use chores::Chore;
 use submit::Registration;
 
@@ -60,6 +62,8 @@ pub enum Input {
     Did(Bid, Did),
     /// Another process is there.
     Heartbeat(wire::Heartbeat),
+    /// Nobody waits any more, at one ingress, for anything in a batch.
+    Abandoned(wire::Abandoned),
     /// The bus came or went.
     Bus(bool),
     /// Take no more batches; give back what is not submitted, finish the rest.
@@ -156,14 +160,25 @@ pub enum Did {
     Polled(Result<JobView, Trouble>),
     /// Cancelling was asked for.
     Cancelled(Result<(), Trouble>),
-    /// Which requests had a line, and how many lines there were.
-    Downloaded(Result<(BTreeSet<Rid>, u64), Trouble>),
+    /// What was in the result files.
+    Downloaded(Result<Lines, Trouble>),
     /// Everything is acknowledged.
     Flushed,
     /// The file is gone.
     Deleted(String, Result<(), Trouble>),
     /// How many files were deleted.
     Swept(Result<usize, Trouble>),
+}
+
+/// The lines of a job's result files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Whose lines there were.
+    pub answered: BTreeSet<Rid>,
+    /// How many of them were executed with success.
+    pub succeeded: u64,
+    /// How many failed. The rest was not executed, since the job was cancelled.
+    pub failed: u64,
 }
 
 /// Why a call came to nothing.
@@ -211,8 +226,8 @@ pub struct JobView {
     pub output_file: Option<String>,
     /// Failed lines.
     pub error_file: Option<String>,
-    /// Lines, done, failed.
-    pub counts: (u64, u64, u64),
+    /// Lines, done, failed; `None` if the provider does not count.
+    pub counts: Option<(u64, u64, u64)>,
     /// Why it failed as a whole: code, line counted from 1, message.
     pub errors: Vec<(String, Option<u64>, String)>,
 }
@@ -271,7 +286,9 @@ struct Batch {
     downloads: u32,
     rounds: u32,
     chores: Vec<Chore>,
-    cancelling: bool,
+    /// When each ingress said last that nobody waits there; at most one entry for each grant.
+    abandoned: BTreeMap<Pid, Now>,
+    cancellation: Cancellation,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -308,6 +325,8 @@ enum Timer {
     Chores(Bid),
     /// Cancel what still runs.
     CancelAll,
+    /// Cancel a batch's job, if still nobody waits for it.
+    Cancel(Bid),
 }
 
 /// The state machine.
@@ -369,8 +388,9 @@ impl Core {
     fn go_on(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let draining = self.members.is_draining();
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        if draining && batch.state == State::Uploading {
-            return self.give_back(now, bid, out);
+        if batch.state == State::Uploading && (draining || batch.is_abandoned(now)) {
+            let why = if draining { cancel::shutting_down() } else { deliver::cancelled() };
+            return self.give_back(now, bid, why, out);
         }
         batch.step += 1;
         let op = match &batch.state {
@@ -445,32 +465,6 @@ impl Core {
         }
     }
 
-    fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.members.drain(now);
-        if let Some(after) = self.timing.cancel_after {
-            self.timers.set(now + after, Timer::CancelAll);
-        }
-        for bid in self.batches.keys().copied().collect::<Vec<_>>() {
-            let Some(batch) = self.batches.get(&bid) else { continue };
-            match batch.state {
-                State::Claiming | State::Opening => self.forget(bid, out),
-                State::Uploading | State::Intending { .. } => self.give_back(now, bid, out),
-                _ => {}
-            }
-        }
-    }
-
-    /// Nothing was created: the callers may send again.
-    fn give_back(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
-        let message =
-            "llm-proxy is shutting down. The request was not submitted to the provider; send it again.";
-        let fault =
-            Fault::new(FaultClass::Unavailable, "shutting_down", message).retry_after(Duration::from_secs(1));
-        // An upload under way may still make a file.
-        self.sweep_later(now, bid);
-        self.fail(now, bid, Outcome::Fault(fault), out);
-    }
-
     fn forget(&mut self, bid: Bid, out: &mut Vec<Output>) {
         if self.batches.remove(&bid).is_some() {
             out.push(Output::Forget(bid));
@@ -521,6 +515,7 @@ impl Core {
             Timer::Unanswered(token) => self.unanswered(now, token, out),
             Timer::Chores(bid) => self.chores(now, bid, out),
             Timer::CancelAll => self.cancel_all(out),
+            Timer::Cancel(bid) => self.end_if_abandoned(now, bid, out),
         }
     }
 }
@@ -554,6 +549,7 @@ impl Machine for Core {
                     self.changed(now, change, out);
                 }
             }
+            Input::Abandoned(word) => self.abandoned(now, &word, out),
             Input::Bus(up) => self.members.bus(now, up),
             Input::Drain => self.drain(now, out),
             Input::GiveUp => self.given_up = true,

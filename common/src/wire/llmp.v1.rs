@@ -109,7 +109,7 @@ pub struct Withdraw {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToSubmitter {
-    #[prost(oneof = "to_submitter::Body", tags = "1, 2")]
+    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3")]
     pub body: ::core::option::Option<to_submitter::Body>,
 }
 /// Nested message and enum types in `ToSubmitter`.
@@ -120,6 +120,8 @@ pub mod to_submitter {
         Offer(super::Offer),
         #[prost(message, tag = "2")]
         ResultAck(super::ResultAck),
+        #[prost(message, tag = "3")]
+        Abandoned(super::Abandoned),
     }
 }
 /// A sealed batch: which requests, and at which ingresses their bodies wait.
@@ -161,6 +163,15 @@ pub struct ResultAck {
     pub ingress: ::prost::bytes::Bytes,
     #[prost(uint64, repeated, tag = "3")]
     pub seqs: ::prost::alloc::vec::Vec<u64>,
+}
+/// Nobody waits any more, at this ingress, for any of its requests in the batch. Sent again every few seconds while it is
+/// so; when it holds for all ingresses of the batch, the job is cancelled.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Abandoned {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bid: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub ingress: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ToIngress {

@@ -203,12 +203,8 @@ impl<W> Core<W> {
         let rids =
             sorted(self.requests.iter().filter(|(_, request)| which(request.phase)).map(|(rid, _)| *rid));
         for rid in rids {
-            if let Some(request) = self.requests.get_mut(&rid) {
-                request.phase = Phase::New;
-                self.unannounced.entry(request.key.clone()).or_default().push(rid);
-            }
+            self.announce_anew(now, rid);
         }
-        self.flush_soon(now);
     }
 }
 

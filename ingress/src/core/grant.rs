@@ -11,7 +11,7 @@ use common::timers::Now;
 use common::wire::{self, reply};
 use http::HeaderMap;
 
-use super::{Core, JobEvent, Output, Phase, sorted};
+use super::{Core, JobEvent, Output, Phase, Timer, sorted};
 
 /// Bytes of the record stream in one chunk, so that a sealed chunk stays well under the bus's limit of 1 MB.
 pub const CHUNK: u64 = 256 * 1024;
@@ -58,7 +58,14 @@ pub(super) struct Batch {
     /// Registered input files: the fence against a late creation.
     files: Vec<String>,
     pub(super) job: String,
+    /// Requests that have not ended.
     pub(super) waiting: usize,
+    /// Those of them that somebody waits for.
+    attended: usize,
+    /// Since when nobody waits for any.
+    alone_since: Option<Now>,
+    /// Whether the submitter was told so.
+    pub(super) abandoned: bool,
     /// When the submitter last made use of the grant.
     used_at: Now,
     pub(super) answered: bool,
@@ -136,7 +143,7 @@ impl<W> Core<W> {
         let mut granted: Option<Batch> = None;
         for rid in rids {
             let Some(request) = self.requests.get_mut(rid) else { continue };
-            if matches!(request.phase, Phase::Granted(_)) {
+            if matches!(request.phase, Phase::Granted(_) | Phase::Withheld) {
                 continue;
             }
             let batch = granted.get_or_insert_with(|| Batch {
@@ -149,6 +156,9 @@ impl<W> Core<W> {
                 files: Vec::new(),
                 job: String::new(),
                 waiting: 0,
+                attended: 0,
+                alone_since: None,
+                abandoned: false,
                 used_at: now,
                 answered: false,
             });
@@ -161,6 +171,7 @@ impl<W> Core<W> {
             batch.ends.push(batch.body_bytes() + (RECORD_HEAD + body.len()) as u64);
             batch.bodies.push((*rid, body));
             batch.waiting += 1;
+            batch.attended += 1;
         }
         self.batches.extend(granted.map(|batch| (bid, batch)));
     }
@@ -237,25 +248,58 @@ impl<W> Core<W> {
         let Some(batch) = self.batches.remove(&bid) else { return };
         tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
         for (rid, body) in batch.bodies {
-            self.take_back(bid, rid, body);
+            self.take_back(now, bid, rid, body);
         }
-        self.flush_soon(now);
     }
 
-    fn take_back(&mut self, bid: Bid, rid: Rid, body: Bytes) {
+    fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes) {
         let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
             return;
         };
-        if request.gone {
-            self.requests.remove(&rid);
-            return;
+        (request.body, request.queued, request.partial) = (body, None, None);
+        if request.is_forsaken(now, self.keeping.reattach_window) {
+            self.drop_request(rid);
+        } else if let Some(since) = request.callers.alone_since() {
+            request.phase = Phase::Withheld;
+            self.timers.set(since + self.keeping.reattach_window, Timer::Alone(rid));
+        } else {
+            self.announce_anew(now, rid);
         }
-        (request.phase, request.body, request.queued, request.partial) = (Phase::New, body, None, None);
-        self.unannounced.entry(request.key.clone()).or_default().push(rid);
     }
 
-    /// One of a batch's requests ended.
-    pub(super) fn batch_answered(&mut self, bid: Bid, by_provider: bool, out: &mut Vec<Output<W>>) {
+    /// So many more or fewer of a batch's requests have somebody who waits for them.
+    pub(super) fn attended(&mut self, now: Now, bid: Bid, change: isize) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        batch.attended = batch.attended.saturating_add_signed(change);
+        batch.alone_since = match batch.attended {
+            0 => batch.alone_since.or(Some(now)),
+            _ => None,
+        };
+    }
+
+    /// A request whose line was not executed because its batch was cancelled, nobody having waited for any of it: if
+    /// somebody does now, it goes into another batch.
+    pub(super) fn cancelled(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
+        let batch = self.batches.get(&bid);
+        let body = batch.and_then(|batch| batch.bodies.iter().find(|(id, _)| *id == rid));
+        let Some((_, body)) = body.cloned() else { return };
+        let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
+        self.take_back(now, bid, rid, body);
+        self.batch_answered(now, bid, !alone, false, out);
+    }
+
+    /// One of a batch's requests ended, with somebody waiting for it or not, by an answer of the provider or not.
+    pub(super) fn batch_answered(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        attended: bool,
+        by_provider: bool,
+        out: &mut Vec<Output<W>>,
+    ) {
+        if attended {
+            self.attended(now, bid, -1);
+        }
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         batch.waiting = batch.waiting.saturating_sub(1);
         batch.answered |= by_provider;
@@ -279,8 +323,50 @@ impl<W> Core<W> {
             let granted =
                 self.requests.iter().filter(|(_, r)| r.phase == Phase::Granted(bid)).map(|(rid, _)| *rid);
             for rid in sorted(granted) {
-                self.end(now, rid, Outcome::Fault(submitter_gone()), out);
-                self.batch_answered(bid, false, out);
+                self.end_granted(now, rid, bid, Outcome::Fault(submitter_gone()), out);
+            }
+        }
+    }
+
+    /// Ends a request of a batch.
+    pub(super) fn end_granted(
+        &mut self,
+        now: Now,
+        rid: Rid,
+        bid: Bid,
+        outcome: Outcome,
+        out: &mut Vec<Output<W>>,
+    ) {
+        let by_provider = matches!(outcome, Outcome::Response(_));
+        let attended = self.requests.get(&rid).is_some_and(|r| r.callers.alone_since().is_none());
+        self.end(now, rid, outcome, out);
+        self.batch_answered(now, bid, attended, by_provider, out);
+    }
+
+    /// Tells submitters of the batches that nobody waits for, whether or not somebody might have come back.
+    pub(super) fn abandon_at_once(&mut self, out: &mut Vec<Output<W>>) {
+        let abandoned =
+            |(bid, batch): (&Bid, &Batch)| (batch.attended == 0).then_some((*bid, batch.submitter));
+        let mut bids: Vec<_> = self.batches.iter().filter_map(abandoned).collect();
+        bids.sort_unstable();
+        for (bid, submitter) in bids {
+            self.batches.remove(&bid);
+            out.push(abandoned_to(submitter, bid, self.members.pid()));
+        }
+    }
+
+    /// Tells submitters of the batches that nobody has waited for so long that they are not worth their price.
+    pub(super) fn abandon(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        let window = self.keeping.reattach_window;
+        let forsaken =
+            |batch: &Batch| batch.alone_since.is_some_and(|since| now.saturating_sub(since) >= window);
+        let mut bids: Vec<Bid> =
+            self.batches.iter().filter(|(_, batch)| forsaken(batch)).map(|(bid, _)| *bid).collect();
+        bids.sort_unstable();
+        for bid in bids {
+            if let Some(batch) = self.batches.get_mut(&bid) {
+                batch.abandoned = true;
+                out.push(abandoned_to(batch.submitter, bid, self.members.pid()));
             }
         }
     }
@@ -288,6 +374,11 @@ impl<W> Core<W> {
 
 fn refused(bid: Bid) -> reply::Body {
     reply::Body::Grant(wire::Grant { bid: bid.to_bytes(), ..Default::default() })
+}
+
+fn abandoned_to<W>(submitter: Pid, bid: Bid, ingress: Pid) -> Output<W> {
+    let abandoned = wire::Abandoned { bid: bid.to_bytes(), ingress: ingress.to_bytes() };
+    Output::ToSubmitter(submitter, wire::to_submitter::Body::Abandoned(abandoned))
 }
 
 fn submitter_gone() -> Fault {

@@ -80,11 +80,18 @@ impl<W> Core<W> {
         };
         if let Some(outcome) = whole {
             let outcome = outcome.unwrap_or_else(|| Outcome::Fault(unreadable()));
-            let by_provider = matches!(outcome, Outcome::Response(_));
-            self.end(now, rid, outcome, out);
-            self.batch_answered(bid, by_provider, out);
+            let abandoned = self.batches.get(&bid).is_some_and(|batch| batch.abandoned);
+            match abandoned && is_cancelled(&outcome) {
+                true => self.cancelled(now, rid, bid, out),
+                false => self.end_granted(now, rid, bid, outcome, out),
+            }
         }
     }
+}
+
+/// Whether the line was not executed because its job was cancelled.
+fn is_cancelled(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled")
 }
 
 fn unreadable() -> Fault {

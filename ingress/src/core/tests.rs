@@ -5,15 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::drive::Core as _;
-use common::ids::{Bid, Pid, Rid, pack_rids};
+use common::ids::{Bid, Digest, Pid, Rid, pack_rids};
 use common::key::BatchKey;
 use common::members::{Identity, Members};
 use common::outcome::{FaultClass, Outcome, Response};
 use common::timers::Now;
-use common::wire::{self, Role, reply, to_batcher};
+use common::wire::{self, Role, reply, to_batcher, to_submitter};
 
-use super::{CHUNK, Core, Input, Output, RECORD_HEAD, ResultPart};
-use crate::hold::Call;
+use super::{CHUNK, Core, Input, Keeping, Output, RECORD_HEAD, ResultPart};
+use crate::hold::{Call, Pairing};
+
+mod repeats;
+
+const WINDOW: Duration = Duration::from_secs(30);
+const KEEPING: Keeping =
+    Keeping { reattach_window: WINDOW, answers_for: Duration::from_secs(3600), answers_bytes: 10_000 };
 
 struct World {
     core: Core<usize>,
@@ -40,7 +46,7 @@ impl World {
             auth: Bytes::new(),
         };
         let mut world = Self {
-            core: Core::new(Members::new(identity), "r".into()),
+            core: Core::new(Members::new(identity), "r".into(), KEEPING),
             now: Now::ZERO,
             out: Vec::new(),
             callers: 0,
@@ -72,11 +78,18 @@ impl World {
     }
 
     fn hold(&mut self, model: &str, body: Vec<u8>) -> Rid {
+        // Each its own: nothing is the repetition of anything.
+        let digest = Digest::random();
+        self.call(model, body, Pairing { digest, idempotency: None, retry: false }).0
+    }
+
+    fn call(&mut self, model: &str, body: Vec<u8>, pairing: Pairing) -> (Rid, Vec<Output<usize>>) {
         let rid = Rid::random();
-        let call = Call { key: key(model), credential: Arc::default(), body: body.into(), inputs: 1 };
+        let call =
+            Call { key: key(model), credential: Arc::default(), body: body.into(), inputs: 1, pairing };
         self.callers += 1;
-        self.give(Input::Hold(rid, call, self.callers));
-        rid
+        let out = self.give(Input::Hold(rid, call, self.callers));
+        (rid, out)
     }
 
     fn claim(&mut self, bid: Bid, submitter: Pid, rids: &[Rid]) -> Vec<Rid> {
@@ -119,7 +132,7 @@ fn announced(out: &[Output<usize>]) -> Vec<(Pid, u64, usize)> {
 
 fn ends(out: &[Output<usize>]) -> Vec<(usize, &Outcome)> {
     let end = |output| match output {
-        &Output::End(waiter, ref ended) => Some((waiter, &ended.outcome)),
+        &Output::End(waiter, ref ended) => Some((waiter, &*ended.outcome)),
         _ => None,
     };
     out.iter().filter_map(end).collect()
@@ -203,6 +216,7 @@ fn a_caller_that_leaves_before_the_grant_is_never_submitted() {
     let rid = world.hold("m", vec![0; 10]);
     world.give(Input::Gone(rid));
     assert_eq!(world.claim(Bid::random(), submitter, &[rid]), []);
+    world.pass(WINDOW);
     assert_eq!(world.core.held(), 0);
 }
 
@@ -213,7 +227,9 @@ fn the_first_answer_wins_and_every_one_is_acknowledged() {
     let bid = Bid::random();
     let rids = [world.hold("m", vec![]), world.hold("m", vec![])];
     world.claim(bid, submitter, &rids);
-    let acknowledged = |out: &[Output<usize>]| out.iter().any(|o| matches!(o, Output::ResultAck(..)));
+    let acknowledged = |out: &[Output<usize>]| {
+        out.iter().any(|o| matches!(o, Output::ToSubmitter(_, to_submitter::Body::ResultAck(_))))
+    };
     let out = world.answer(rids[1], bid, submitter, "second");
     assert!(matches!(ends(&out)[..], [(2, Outcome::Response(r))] if r.body == "second"));
     assert!(acknowledged(&out));

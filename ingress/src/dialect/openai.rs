@@ -2,10 +2,15 @@
 
 mod error;
 mod peek;
+mod sse;
+mod strip;
 
+pub(crate) use error::X_SHOULD_RETRY;
 pub use error::render;
 pub(crate) use peek::no_model;
 pub use peek::{Peek, peek};
+pub use sse::{Events, Unstreamable, can_stream, wants_no_ops};
+pub use strip::{Stripped, strip_stream};
 
 /// The endpoints that OpenAI's Batch API takes and whose bodies are JSON (API reference, `endpoint` of a batch).
 pub const ENDPOINTS: [&str; 7] = [

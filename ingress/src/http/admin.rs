@@ -10,6 +10,7 @@ use super::answer::{refusal, whole};
 use super::payload::Payload;
 use super::route::{Route, route};
 use super::server::{Answering, Handler};
+use super::socket::Socket;
 use crate::dialect::Problem;
 use crate::hold::Holder;
 use crate::stats::Stats;
@@ -31,7 +32,7 @@ impl Admin {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = refusal(&Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Use GET here."));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return response.map(Payload::from);
         }
         let (status, body) = match route {
             Route::Stats => (StatusCode::OK, self.stats.to_json(self.holder.gauge())),
@@ -42,12 +43,12 @@ impl Admin {
             Route::Ready => {
                 (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"not ready"}"#))
             }
-            Route::Batch(_) | Route::Relay => return refusal(&nothing_here()),
+            Route::Batch(_) | Route::Relay => return refusal(&nothing_here()).map(Payload::from),
         };
         let mut headers = HeaderMap::with_capacity(2);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        whole(status, headers, body)
+        whole(status, headers, body).map(Payload::from)
     }
 }
 
@@ -57,7 +58,7 @@ pub(super) fn nothing_here() -> Problem {
 }
 
 impl Handler for Admin {
-    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+    fn handle(self: Arc<Self>, request: Request<Incoming>, _: Option<Arc<Socket>>) -> Answering {
         Box::pin(std::future::ready(self.answer(request.method(), route(request.method(), request.uri()))))
     }
 }

@@ -1,25 +1,34 @@
 //! May a call of a batchable endpoint wait for a batch?
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use common::ids::Rid;
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass};
 use common::seal::Keyring;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 
 use super::body::Intake;
 use super::credential;
 use super::headers::{Mode, mode};
 use super::intern::Interner;
-use crate::dialect::openai::{model_is_optional, no_model, peek};
+use super::patience::retry_count;
+use super::waiting::Streaming;
+use crate::dialect::openai::{
+    Events, Stripped, can_stream, model_is_optional, no_model, peek, strip_stream, wants_no_ops,
+};
 use crate::dialect::{Problem, Unbatchable};
-use crate::hold::Call;
+use crate::hold::{Call, Pairing};
 
 /// The configured name of the upstream whose dialect this is.
 pub(super) const UPSTREAM: &str = "openai";
+
+/// Names a request, whatever becomes of its caller.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Tells calls to hold from those to relay and those to refuse.
 #[derive(Debug)]
@@ -32,8 +41,8 @@ pub(super) struct Admission {
 /// What is to be done with a call.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It waits for its batch.
-    Hold(Call),
+    /// It waits for its batch; and how it is given its answer, if it asked for a stream.
+    Hold(Call, Option<Streaming>),
     /// It goes to the provider as it is; with its body, if that was read already.
     Relay(Unbatchable, Option<Bytes>),
 }
@@ -64,13 +73,20 @@ impl Admission {
             return Ok(Verdict::Relay(reason, None));
         }
         let body = self.intake.read(body).await?;
-        self.weigh(endpoint, credential, body)
+        self.weigh(endpoint, &head.headers, credential, body)
     }
 
     /// Judges a call by its body.
-    fn weigh(&self, endpoint: &'static str, credential: HeaderMap, body: Bytes) -> Result<Verdict, Problem> {
+    fn weigh(
+        &self,
+        endpoint: &'static str,
+        headers: &HeaderMap,
+        credential: HeaderMap,
+        body: Bytes,
+    ) -> Result<Verdict, Problem> {
         let peek = peek(&body)?;
-        if let Some(reason) = peek.unbatchable {
+        let no_stream = (peek.stream && !can_stream(endpoint)).then_some(Unbatchable::Stream);
+        if let Some(reason) = peek.unbatchable.or(no_stream) {
             return Ok(Verdict::Relay(reason, Some(body)));
         }
         let Some(model) = &peek.model else {
@@ -81,7 +97,22 @@ impl Admission {
         };
         let inputs = if endpoint == "/v1/embeddings" { peek.inputs() } else { 1 };
         let (key, credential) = self.share(endpoint, model.clone().into_owned(), credential)?;
-        Ok(Verdict::Hold(Call { key, credential, body, inputs }))
+        let pairing = self.pairing(&key, headers, &body);
+        let (streaming, body) = match peek.stream {
+            true => streaming(&key, headers, &body),
+            false => (None, body),
+        };
+        Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming))
+    }
+
+    /// What a repetition of this call has in common with it.
+    fn pairing(&self, key: &BatchKey, headers: &HeaderMap, body: &[u8]) -> Pairing {
+        let digest = |what: &[u8], value: &[u8]| {
+            self.keyring.digest(key.fingerprint(), &[what, key.endpoint().as_bytes(), value])
+        };
+        let idempotency =
+            headers.get(IDEMPOTENCY_KEY).map(|value| digest(b"idempotency key", value.as_bytes()));
+        Pairing { digest: digest(b"body", body), idempotency, retry: retry_count(headers) > 0 }
     }
 
     fn share(
@@ -97,6 +128,15 @@ impl Admission {
             .map_err(|error| Fault::new(FaultClass::Internal, "internal", error.to_string()))?;
         Ok((key, self.interner.credential(fingerprint, credential)))
     }
+}
+
+/// Batches do not stream: the wish is taken out of the body, and the answer is turned into a stream here.
+fn streaming(key: &BatchKey, headers: &HeaderMap, body: &[u8]) -> (Option<Streaming>, Bytes) {
+    let Stripped { body, include_usage } = strip_stream(body);
+    let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let events = Events::new(key.endpoint(), key.model(), include_usage, Rid::random(), created);
+    let no_ops = wants_no_ops(key.endpoint(), headers);
+    (events.map(|events| Streaming { events, no_ops }), Bytes::from(body.into_owned()))
 }
 
 /// Whether the body is JSON as such, by its head; a reason to relay if it is a form or compressed.
@@ -161,7 +201,7 @@ mod tests {
                 ("content-encoding", "identity"),
                 ("cookie", "c"),
             ];
-            let Ok(Verdict::Hold(call)) = judge(CHAT, CHAT, &lines, BODY).await else {
+            let Ok(Verdict::Hold(call, None)) = judge(CHAT, CHAT, &lines, BODY).await else {
                 panic!("{content_type}")
             };
             assert_eq!(call.body, BODY);
@@ -171,14 +211,14 @@ mod tests {
             );
             assert_eq!(call.credential.len(), 2);
         }
-        assert!(matches!(judge(CHAT, CHAT, &[KEY], BODY).await, Ok(Verdict::Hold(_))));
+        assert!(matches!(judge(CHAT, CHAT, &[KEY], BODY).await, Ok(Verdict::Hold(..))));
     }
 
     #[tokio::test]
     async fn inputs_are_counted_for_embeddings_only() {
         let body = r#"{"model":"m","input":["a","b"]}"#;
         for (endpoint, inputs) in [("/v1/embeddings", 2), ("/v1/responses", 1)] {
-            let Ok(Verdict::Hold(call)) = judge(endpoint, endpoint, &[KEY, JSON], body).await else {
+            let Ok(Verdict::Hold(call, None)) = judge(endpoint, endpoint, &[KEY, JSON], body).await else {
                 panic!()
             };
             assert_eq!(call.inputs, inputs);
@@ -217,7 +257,11 @@ mod tests {
             relay(CHAT, CHAT, &[KEY, JSON, ("content-encoding", "gzip")], "").await,
             ("content-encoding", false)
         );
-        assert_eq!(relay(CHAT, CHAT, &[KEY, JSON], r#"{"model":"m","stream":true}"#).await, ("stream", true));
+        let images = "/v1/images/generations";
+        assert_eq!(
+            relay(images, images, &[KEY, JSON], r#"{"model":"m","stream":true}"#).await,
+            ("stream", true)
+        );
         assert_eq!(
             relay("/v1/moderations", "/moderations", &[KEY, JSON], r#"{"input":"x"}"#).await,
             ("no-model", true)
@@ -226,5 +270,44 @@ mod tests {
             relay("/v1/responses", "/responses", &[KEY, JSON], r#"{"prompt":{"id":"p"}}"#).await,
             ("no-model", true)
         );
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_batched_without_the_wish_for_it() {
+        let body =
+            r#"{ "stream" : true, "model":"m", "n": 1e999, "stream_options": {"include_usage": true} }"#;
+        let Ok(Verdict::Hold(call, Some(_))) = judge(CHAT, CHAT, &[KEY, JSON], body).await else { panic!() };
+        assert_eq!(call.body, r#"{ "model":"m", "n": 1e999 }"#);
+    }
+
+    #[tokio::test]
+    async fn repetitions_are_recognised_by_body_endpoint_and_credential() {
+        let admission = admission();
+        let pairing = async |endpoint: &'static str, key: &str, more: &[(&str, &str)], body: &'static str| {
+            let mut request = Request::post(endpoint).header("authorization", key);
+            for (name, value) in more {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let mut body = Full::new(Bytes::from_static(body.as_bytes()));
+            match admission.judge(endpoint, &head, &mut body).await {
+                Ok(Verdict::Hold(call, _)) => call.pairing,
+                other => panic!("{other:?}"),
+            }
+        };
+        let body = r#"{"model":"m"}"#;
+        let first = pairing(CHAT, "Bearer a", &[], body).await;
+        assert_eq!(first, pairing(CHAT, "Bearer a", &[("user-agent", "other")], body).await);
+        assert_ne!(first.digest, pairing(CHAT, "Bearer b", &[], body).await.digest);
+        assert_ne!(first.digest, pairing("/v1/responses", "Bearer a", &[], body).await.digest);
+        assert_ne!(first.digest, pairing(CHAT, "Bearer a", &[], r#"{"model":"m" }"#).await.digest);
+        let streamed = pairing(CHAT, "Bearer a", &[], r#"{"model":"m","stream":true}"#).await;
+        assert_ne!(first.digest, streamed.digest);
+        let retry = pairing(CHAT, "Bearer a", &[("x-stainless-retry-count", "1")], body).await;
+        assert!(retry.retry && !first.retry && retry.digest == first.digest);
+        let name = ("idempotency-key", "k");
+        let (mine, theirs) =
+            (pairing(CHAT, "Bearer a", &[name], body).await, pairing(CHAT, "Bearer b", &[name], body).await);
+        assert!(mine.idempotency.is_some() && mine.idempotency != theirs.idempotency);
     }
 }

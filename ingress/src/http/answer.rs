@@ -5,43 +5,65 @@ use common::outcome::{Outcome, Response as Provided};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::headers::{JOB, QUEUED_MS, ROUTE};
-use super::payload::Payload;
+use crate::dialect::openai::Events;
 use crate::dialect::{Problem, openai};
 use crate::hold::Ended;
 use crate::relay::is_hop_by_hop;
 use crate::stats::Answered;
 
+/// The type of a stream of events (HTML standard, server-sent events).
+pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
 /// An answer in memory.
-pub(super) fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Payload> {
-    let mut response = Response::new(Payload::from(body));
+pub(super) fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
 /// An error of ours, in the dialect of the endpoint.
-pub(super) fn refusal(problem: &Problem) -> Response<Payload> {
+pub(super) fn refusal(problem: &Problem) -> Response<Bytes> {
     let (status, headers, body) = openai::render(problem);
     whole(status, headers, body)
 }
 
-/// The answer to a call that was held, and what to count it as.
-pub(super) fn batched(ended: Ended) -> (Response<Payload>, Answered) {
-    let (mut response, how) = match ended.outcome {
+/// The answer to a call that was held, and what to count it as. With `events` a success is given as a stream.
+pub(super) fn batched(ended: &Ended, events: Option<Events>) -> (Response<Bytes>, Answered) {
+    let (mut response, how) = match &*ended.outcome {
+        Outcome::Response(provided) if provided.status.is_success() => succeeded(provided, events),
         Outcome::Response(provided) => {
-            let good = provided.status.is_success() || provided.status.is_redirection();
+            let good = provided.status.is_redirection();
             (verbatim(provided), if good { Answered::Success } else { Answered::Failure })
         }
-        Outcome::Fault(fault) => (refusal(&fault.into()), Answered::Synthesized),
+        Outcome::Fault(fault) => (refusal(&fault.clone().into()), Answered::Synthesized),
     };
     let queued = u64::try_from(ended.queued.as_millis()).unwrap_or(u64::MAX);
+    let failed = !response.status().is_success();
     let headers = response.headers_mut();
     headers.insert(ROUTE, HeaderValue::from_static("batch"));
     headers.insert(QUEUED_MS, HeaderValue::from(queued));
+    if ended.replayed && failed {
+        // It has failed for good: trying again would only give the same once more.
+        headers.insert(openai::X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
     (response, how)
 }
 
-fn verbatim(provided: Provided) -> Response<Payload> {
+fn succeeded(provided: &Provided, events: Option<Events>) -> (Response<Bytes>, Answered) {
+    let mut response = verbatim(provided);
+    let Some(events) = events else { return (response, Answered::Success) };
+    match events.finish(&provided.body) {
+        Ok(stream) => {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+            *response.body_mut() = stream;
+            (response, Answered::Success)
+        }
+        Err(problem) => (refusal(&problem.into()), Answered::Synthesized),
+    }
+}
+
+fn verbatim(provided: &Provided) -> Response<Bytes> {
     let mut headers = HeaderMap::with_capacity(provided.headers.len() + 4);
     for (name, value) in &provided.headers {
         if !is_framing(name) {
@@ -49,12 +71,12 @@ fn verbatim(provided: Provided) -> Response<Payload> {
         }
     }
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    if let Some(job) =
-        Some(provided.job).filter(|job| !job.is_empty()).and_then(|job| HeaderValue::try_from(job).ok())
+    if let Ok(job) = HeaderValue::try_from(&provided.job)
+        && !provided.job.is_empty()
     {
         headers.insert(JOB, job);
     }
-    whole(provided.status, headers, provided.body)
+    whole(provided.status, headers, provided.body.clone())
 }
 
 /// Lines about how a body travels; this one travels anew, out of a line of a result file.
@@ -66,17 +88,15 @@ fn is_framing(name: &HeaderName) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use common::outcome::{Fault, FaultClass};
-    use http_body_util::BodyExt;
-
     use super::*;
+    use common::outcome::{Fault, FaultClass};
 
     fn ended(outcome: Outcome) -> Ended {
-        Ended { outcome, queued: Duration::from_millis(4321) }
+        Ended { outcome: outcome.into(), queued: Duration::from_millis(4321), replayed: false }
     }
 
-    #[tokio::test]
-    async fn a_providers_answer_is_given_verbatim() {
+    #[test]
+    fn a_providers_answer_is_given_verbatim() {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", "req_1".parse().unwrap());
         headers.insert("content-length", "9999".parse().unwrap());
@@ -84,7 +104,7 @@ mod tests {
         let body = Bytes::from_static(b"{\"n\": 1e400,\n \"n\": 2}");
         let provided =
             Provided { status: StatusCode::BAD_REQUEST, headers, job: "batch_1".into(), body: body.clone() };
-        let (response, how) = batched(ended(Outcome::Response(provided)));
+        let (response, how) = batched(&ended(Outcome::Response(provided)), None);
         assert_eq!((response.status().as_u16(), how), (400, Answered::Failure));
         let lines = response.headers();
         assert_eq!(lines["x-request-id"], "req_1");
@@ -94,15 +114,23 @@ mod tests {
             (&"batch".parse().unwrap(), &"batch_1".parse().unwrap(), &"4321".parse().unwrap())
         );
         assert!(!lines.contains_key("content-length") && !lines.contains_key("transfer-encoding"));
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), body);
+        assert_eq!(response.into_body(), body);
     }
 
     #[test]
     fn faults_carry_our_lines_too() {
         let (response, how) =
-            batched(ended(Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late"))));
+            batched(&ended(Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late"))), None);
         assert_eq!((response.status().as_u16(), how), (504, Answered::Synthesized));
         assert_eq!(response.headers()[ROUTE], "batch");
         assert!(!response.headers().contains_key(JOB));
+        assert!(!response.headers().contains_key("x-should-retry"));
+    }
+
+    #[test]
+    fn an_error_that_is_told_again_is_final() {
+        let fault = Fault::new(FaultClass::Unavailable, "code", "words");
+        let ended = Ended { replayed: true, ..ended(Outcome::Fault(fault)) };
+        assert_eq!(batched(&ended, None).0.headers()["x-should-retry"], "false");
     }
 }

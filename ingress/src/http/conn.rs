@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::payload::Payload;
 use super::server::{Answering, Handler};
 use super::sniff::{Sniffed, Version, sniff};
+use super::socket::{Socket, Stream};
 
 /// How long a request's head may take, and how long a connection may idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,6 +38,9 @@ const WINDOW: u32 = 8 * 1024 * 1024;
 /// vanished without a word must not be held for.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(20);
+/// How long a client may leave what was sent to it without acknowledgement, or take nothing of it: a client that never
+/// reads must not keep an answer in memory.
+const UNREAD_FOR: Duration = Duration::from_secs(120);
 
 /// What all connections of a listener share.
 pub(super) struct Connections<H> {
@@ -69,15 +73,18 @@ impl<H: Handler> Connections<H> {
     /// Serves a connection to its end.
     pub(super) async fn serve(&self, stream: TcpStream) {
         prepare(&stream);
+        let socket = Socket::new(stream);
         // Boxed, so that the task of a connection has room for its longest phase only.
-        let begun = Box::pin(self.begin(stream)).await;
+        let begun = Box::pin(self.begin(Stream(socket.clone()))).await;
         match begun {
             Some((Version::Http1, io)) => {
-                let connection = self.http1.serve_connection(io, Calls(self.handler.clone())).with_upgrades();
+                let calls = Calls { handler: self.handler.clone(), socket: Some(socket) };
+                let connection = self.http1.serve_connection(io, calls).with_upgrades();
                 self.drive(connection, |connection| connection.graceful_shutdown()).await;
             }
             Some((Version::Http2, io)) => {
-                let connection = self.http2.serve_connection(io, Calls(self.handler.clone()));
+                let calls = Calls { handler: self.handler.clone(), socket: None };
+                let connection = self.http2.serve_connection(io, calls);
                 Box::pin(self.drive(connection, |connection| connection.graceful_shutdown())).await;
             }
             None => {}
@@ -85,7 +92,7 @@ impl<H: Handler> Connections<H> {
     }
 
     /// Waits for the first bytes; nothing, if none come or the listener closes.
-    async fn begin(&self, stream: TcpStream) -> Option<(Version, Sniffed)> {
+    async fn begin(&self, stream: Stream) -> Option<(Version, Sniffed)> {
         tokio::select! {
             sniffed = tokio::time::timeout(HEAD_TIMEOUT, sniff(stream)) => sniffed.ok()?.ok(),
             () = self.closing.cancelled() => None,
@@ -121,7 +128,10 @@ impl<H: Handler> Connections<H> {
 /// Answers small writes at once, and notices a client whose machine has gone.
 fn prepare(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
-    let set = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    let socket = SockRef::from(stream);
+    let set = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    #[cfg(target_os = "linux")]
+    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(UNREAD_FOR)));
     if let Err(error) = set {
         // The connection is probably gone already, which reading it will tell.
         tracing::debug!(%error, "socket options");
@@ -129,7 +139,11 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// The handler as hyper calls it.
-struct Calls<H>(Arc<H>);
+struct Calls<H> {
+    handler: Arc<H>,
+    /// Of HTTP/1, where one call at a time has the connection to itself.
+    socket: Option<Arc<Socket>>,
+}
 
 impl<H: Handler> Service<Request<Incoming>> for Calls<H> {
     type Response = Response<Payload>;
@@ -137,7 +151,7 @@ impl<H: Handler> Service<Request<Incoming>> for Calls<H> {
     type Future = Infallibly;
 
     fn call(&self, request: Request<Incoming>) -> Infallibly {
-        Infallibly(self.0.clone().handle(request))
+        Infallibly(self.handler.clone().handle(request, self.socket.clone()))
     }
 }
 

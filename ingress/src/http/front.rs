@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::seal::Keyring;
 use http::request::Parts;
@@ -10,17 +11,23 @@ use hyper::body::Incoming;
 
 use super::admin::{Admin, nothing_here};
 use super::admit::{Admission, Verdict};
-use super::answer::{batched, refusal};
+use super::answer::refusal;
 use super::body::Intake;
 use super::headers::{RELAY_REASON, ROUTE};
+use super::keep::{Manner, keep};
 use super::linger::linger;
+use super::patience::{Patience, Then};
 use super::payload::Payload;
 use super::route::{Route, route};
 use super::server::{Answering, Handler};
+use super::socket::Socket;
 use crate::dialect::{Problem, Unbatchable};
 use crate::hold::{Call, Holder};
 use crate::relay::Relay;
 use crate::stats::{Answered, Ongoing, Stats};
+
+/// What operators should know of some callers, once.
+const TOTAL_TIMEOUT: &str = "a caller uses OpenAI's SDK for Node 7.5 or newer without streaming: it gives up after its whole timeout (600 s unless set), whatever it hears; set `timeout: 86400000` on its client or use `stream: true` (docs/clients.md)";
 
 /// What the front is made of.
 pub struct FrontConfig {
@@ -36,6 +43,8 @@ pub struct FrontConfig {
     pub max_body: u64,
     /// Bytes of bodies that are being received at a time, all together; `--max-held-bytes` is a sensible value.
     pub max_receiving: u64,
+    /// Whether the status of callers that are known to be direct and able stays open, by interim responses.
+    pub hold_status: bool,
     /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
     pub admin: bool,
 }
@@ -52,6 +61,9 @@ pub(super) struct Reception {
     pub(super) admission: Admission,
     pub(super) stats: Arc<Stats>,
     pub(super) relay: Relay,
+    pub(super) hold_status: bool,
+    /// Whether the log names the clients whose timeout needs attention.
+    pub(super) warned: AtomicBool,
 }
 
 /// How far a request has come once it was received.
@@ -59,38 +71,38 @@ pub(super) enum Step {
     /// Its answer is there.
     Answer(Response<Payload>),
     /// It has to wait for its batch.
-    Hold(Call, Ongoing),
+    Hold(Call, Manner, Ongoing),
 }
 
 impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
-        let FrontConfig { holder, keyring, stats, relay, max_body, max_receiving, admin } = config;
+        let FrontConfig { holder, keyring, stats, relay, max_body, max_receiving, hold_status, admin } =
+            config;
         let admission = Admission::new(keyring, Intake::new(max_body, max_receiving));
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
-        Self { reception: Arc::new(Reception { admission, stats, relay }), holder, admin }
+        let warned = AtomicBool::new(false);
+        let reception = Reception { admission, stats, relay, hold_status, warned };
+        Self { reception: Arc::new(reception), holder, admin }
     }
 
     fn ours(&self, method: &Method, route: Route) -> Response<Payload> {
         match &self.admin {
             Some(admin) => admin.answer(method, route),
-            None => refusal(&nothing_here()),
+            None => refusal(&nothing_here()).map(Payload::from),
         }
     }
 
-    async fn hold(&self, call: Call, ongoing: Ongoing) -> Response<Payload> {
-        let held = match self.holder.hold(call).await {
-            Ok(held) => held,
-            Err(fault) => return refuse(fault.into(), ongoing),
-        };
-        let (response, how) = batched(held.ended().await);
-        ongoing.answered(how);
-        response
+    async fn hold(&self, call: Call, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
+        match self.holder.hold(call).await {
+            Ok(held) => keep(held, manner, ongoing).await,
+            Err(fault) => refuse(fault.into(), ongoing),
+        }
     }
 }
 
 impl Handler for Front {
-    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+    fn handle(self: Arc<Self>, request: Request<Incoming>, socket: Option<Arc<Socket>>) -> Answering {
         let route = route(request.method(), request.uri());
         let endpoint = match route {
             Route::Batch(endpoint) => Some(endpoint),
@@ -101,12 +113,12 @@ impl Handler for Front {
         };
         // In a box of its own, which is gone while the call waits: with it go the head of the request and all that
         // receiving and relaying need. What waits for hours is small.
-        let received = Box::pin(self.reception.clone().receive(endpoint, request));
+        let received = Box::pin(self.reception.clone().receive(endpoint, request, socket));
         Box::pin(async move {
             let step = received.await;
             match step {
                 Step::Answer(response) => response,
-                Step::Hold(call, ongoing) => self.hold(call, ongoing).await,
+                Step::Hold(call, manner, ongoing) => self.hold(call, manner, ongoing).await,
             }
         })
     }
@@ -118,18 +130,31 @@ impl Reception {
         self: Arc<Self>,
         endpoint: Option<&'static str>,
         request: Request<Incoming>,
+        socket: Option<Arc<Socket>>,
     ) -> Step {
         let (head, body) = request.into_parts();
         match endpoint {
-            Some(endpoint) => self.admit(endpoint, head, body).await,
+            Some(endpoint) => self.admit(endpoint, head, body, socket).await,
             None => Step::Answer(self.relay(head, Payload::Streamed(body), None).await),
         }
     }
 
-    async fn admit(&self, endpoint: &'static str, head: Parts, mut body: Incoming) -> Step {
+    async fn admit(
+        &self,
+        endpoint: &'static str,
+        head: Parts,
+        mut body: Incoming,
+        socket: Option<Arc<Socket>>,
+    ) -> Step {
         let ongoing = self.stats.arrived();
         match self.admission.judge(endpoint, &head, &mut body).await {
-            Ok(Verdict::Hold(call)) => Step::Hold(call, ongoing),
+            Ok(Verdict::Hold(call, streaming)) => {
+                let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
+                if patience.then != Then::Begin && !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("{TOTAL_TIMEOUT}");
+                }
+                Step::Hold(call, Manner { patience, streaming, socket }, ongoing)
+            }
             Ok(Verdict::Relay(reason, read)) => {
                 ongoing.forget();
                 let body = read.map_or_else(|| Payload::Streamed(body), Payload::from);
@@ -147,7 +172,11 @@ impl Reception {
 
     async fn relay(&self, head: Parts, body: Payload, reason: Option<Unbatchable>) -> Response<Payload> {
         self.stats.relayed();
-        let mut response = self.relay.forward(head, body).await.unwrap_or_else(|problem| refusal(&problem));
+        let mut response = self
+            .relay
+            .forward(head, body)
+            .await
+            .unwrap_or_else(|problem| refusal(&problem).map(Payload::from));
         let headers = response.headers_mut();
         let route = if reason == Some(Unbatchable::Mode) { "sync" } else { "relay" };
         headers.insert(ROUTE, HeaderValue::from_static(route));
@@ -161,7 +190,7 @@ impl Reception {
 /// Answers a call that was not held.
 fn refuse(problem: Problem, ongoing: Ongoing) -> Response<Payload> {
     ongoing.answered(Answered::Synthesized);
-    let mut response = refusal(&problem);
+    let mut response = refusal(&problem).map(Payload::from);
     response.headers_mut().insert(ROUTE, HeaderValue::from_static("batch"));
     response
 }

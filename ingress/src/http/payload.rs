@@ -1,4 +1,4 @@
-//! Bodies on their way through: whole ones in memory, streamed ones as they come.
+//! Bodies on their way through: whole ones in memory, streamed ones as they come, and answers to calls that are held.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +8,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::waiting::Waiting;
+use crate::hold::Held;
+
 /// The body of a relayed request or of any answer.
 #[derive(Debug)]
 pub enum Payload {
@@ -15,6 +18,44 @@ pub enum Payload {
     Whole(Full<Bytes>),
     /// From the other side's connection, at the pace of the reader.
     Streamed(Incoming),
+    /// In memory, for a caller that was held.
+    Delivery(Box<Delivery>),
+    /// For a caller that is still held.
+    Waiting(Box<Waiting>),
+}
+
+/// Why a body ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The other side's connection failed.
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
+    /// The outcome is an error, and the answer had begun as a success.
+    #[error("the outcome is an error, and the answer had begun")]
+    LateError,
+}
+
+/// An answer that tells whether it was taken.
+#[derive(Debug)]
+pub struct Delivery {
+    body: Full<Bytes>,
+    held: Option<Held>,
+}
+
+impl Payload {
+    /// An answer for a caller that was held.
+    pub(super) fn delivery(body: Bytes, held: Held) -> Self {
+        Self::Delivery(Box::new(Delivery { body: Full::new(body), held: Some(held) }))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // Dropped before it was taken, the answer is kept for the caller's next try.
+        if let Some(held) = self.held.take().filter(|_| self.body.is_end_stream()) {
+            held.received();
+        }
+    }
 }
 
 impl From<Bytes> for Payload {
@@ -25,15 +66,16 @@ impl From<Bytes> for Payload {
 
 impl Body for Payload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx).map_err(Broken::from),
+            Self::Delivery(delivery) => {
+                Pin::new(&mut delivery.body).poll_frame(cx).map_err(|never| match never {})
+            }
+            Self::Waiting(waiting) => waiting.poll(cx),
         }
     }
 
@@ -41,6 +83,8 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
+            Self::Delivery(delivery) => delivery.body.is_end_stream(),
+            Self::Waiting(waiting) => waiting.is_over(),
         }
     }
 
@@ -48,6 +92,8 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
+            Self::Delivery(delivery) => delivery.body.size_hint(),
+            Self::Waiting(_) => SizeHint::default(),
         }
     }
 }

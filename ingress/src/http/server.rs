@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::conn::Connections;
 use super::payload::Payload;
+use super::socket::Socket;
 
 /// The pause after an accept that failed, as it does when no more files can be opened.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -23,8 +24,8 @@ pub type Answering = Pin<Box<dyn Future<Output = Response<Payload>> + Send>>;
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Begins to answer one request.
-    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering;
+    /// Begins to answer one request, with the connection of HTTP/1 at hand, which it has to itself.
+    fn handle(self: Arc<Self>, request: Request<Incoming>, socket: Option<Arc<Socket>>) -> Answering;
 }
 
 /// Bounds of a listener.

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+
+use super::socket::Stream;
 
 /// What an HTTP/2 connection with prior knowledge begins with (RFC 9113, 3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,14 +26,14 @@ pub(super) struct Sniffed {
     first: [u8; PREFACE.len()],
     given: u8,
     filled: u8,
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
 }
 
 /// Reads until the protocol is clear.
 ///
 /// # Errors
 /// What reading the socket says; an end before the first byte is [`io::ErrorKind::UnexpectedEof`].
-pub(super) async fn sniff(mut stream: TcpStream) -> io::Result<(Version, Sniffed)> {
+pub(super) async fn sniff(mut stream: Stream) -> io::Result<(Version, Sniffed)> {
     let mut first = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < PREFACE.len() && PREFACE.starts_with(&first[..filled]) {

@@ -7,6 +7,7 @@ mod relaying;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,8 +24,10 @@ use super::admit::Admission;
 use super::answer::batched;
 use super::body::Intake;
 use super::front::{Reception, Step};
+use super::payload::Payload;
 use super::route::{Route, route};
 use super::server::{Answering, Handler, ServeLimits, serve};
+use super::socket::Socket;
 use crate::hold::Ended;
 use crate::relay::Relay;
 use crate::stats::Stats;
@@ -59,16 +62,16 @@ impl Drop for Waiting {
 }
 
 impl Handler for Desk {
-    fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+    fn handle(self: Arc<Self>, request: Request<Incoming>, _: Option<Arc<Socket>>) -> Answering {
         let endpoint = match route(request.method(), request.uri()) {
             Route::Batch(endpoint) => Some(endpoint),
             _ => None,
         };
-        let received = Box::pin(self.reception.clone().receive(endpoint, request));
+        let received = Box::pin(self.reception.clone().receive(endpoint, request, None));
         Box::pin(async move {
             let (call, ongoing) = match received.await {
                 Step::Answer(response) => return response,
-                Step::Hold(call, ongoing) => (call, ongoing),
+                Step::Hold(call, _, ongoing) => (call, ongoing),
             };
             if call.key.model() == "wait" {
                 let _waiting = Waiting(self.held.clone());
@@ -81,10 +84,11 @@ impl Handler for Desk {
                 job: "batch_1".into(),
                 body: call.body,
             };
-            let (response, how) =
-                batched(Ended { outcome: Outcome::Response(provided), queued: Duration::from_secs(1) });
+            let outcome = Outcome::Response(provided).into();
+            let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false };
+            let (response, how) = batched(&ended, None);
             ongoing.answered(how);
-            response
+            response.map(Payload::from)
         })
     }
 }
@@ -105,7 +109,14 @@ impl Proxy {
         let relay = Relay::new(&format!("http://{provider}/v1"), abort.clone()).unwrap();
         let admission =
             Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, 10 * MAX_BODY));
-        let reception = Arc::new(Reception { admission, stats: Arc::new(Stats::default()), relay });
+        let reception = Reception {
+            admission,
+            stats: Arc::new(Stats::default()),
+            relay,
+            hold_status: false,
+            warned: AtomicBool::new(false),
+        };
+        let reception = Arc::new(reception);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };

@@ -1,6 +1,6 @@
 //! From an offer to the grants of its ingresses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::ids::{Bid, Pid, unpack_rids};
@@ -8,7 +8,7 @@ use common::key::BatchKey;
 use common::timers::Now;
 use common::wire::{self, reply, to_ingress};
 
-use super::{Batch, Core, Granted, MAX_BATCHES, Output, Purpose, State};
+use super::{Batch, Cancellation, Core, Granted, MAX_BATCHES, Output, Purpose, State};
 
 /// First and longest wait for the answer to a claim.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -53,7 +53,8 @@ impl Core {
             downloads: 0,
             rounds: 0,
             chores: Vec::new(),
-            cancelling: false,
+            abandoned: BTreeMap::new(),
+            cancellation: Cancellation::default(),
         };
         let ingresses: Vec<Pid> =
             batch.parts.iter().filter_map(|part| Pid::from_slice(&part.ingress).ok()).collect();
@@ -146,6 +147,7 @@ impl Core {
         if batch.grants.len() == before {
             return;
         }
+        batch.abandoned.remove(&gone);
         match &batch.state {
             State::Uploading if batch.grants.is_empty() => {
                 self.sweep_later(now, bid);
@@ -161,5 +163,6 @@ impl Core {
             }
             _ => {}
         }
+        self.end_if_abandoned(now, bid, out);
     }
 }

@@ -1,13 +1,12 @@
 //! From a finished job to acknowledged results.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::ids::{Bid, Rid};
+use common::ids::Bid;
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::Now;
 
-use super::{Core, JobPhase, Output, State, Trouble};
+use super::{Core, JobPhase, Lines, Output, State, Trouble};
 
 /// How often result files with fewer lines than the counts promise are downloaded before a line counts as missing.
 const DOWNLOADS: u32 = 3;
@@ -19,31 +18,31 @@ impl Core {
         &mut self,
         now: Now,
         bid: Bid,
-        result: Result<(BTreeSet<Rid>, u64), Trouble>,
+        result: Result<Lines, Trouble>,
         out: &mut Vec<Output>,
     ) {
         let delivering = |batch: &&mut super::Batch| batch.state == State::Delivering;
         let Some(batch) = self.batches.get_mut(&bid).filter(delivering) else { return };
-        let (answered, lines) = match result {
-            Ok(done) => done,
+        let lines = match result {
+            Ok(lines) => lines,
             Err(trouble) if batch.attempt < TRIES => return self.again(now, bid, &trouble, out),
             Err(trouble) => {
                 let outcome = trouble.answer.clone().unwrap_or_else(super::too_late);
                 return self.fail(now, bid, outcome, out);
             }
         };
-        batch.told.extend(answered);
+        batch.told.extend(&lines.answered);
         batch.downloads += 1;
-        let (_, completed, failed) = batch.job.as_ref().map_or((0, 0, 0), |job| job.counts);
+        let job = batch.job.as_ref();
+        let (phase, counts) = job.map_or((JobPhase::Completed, None), |job| (job.phase, job.counts));
         let missing = batch.untold().count();
-        if missing > 0 && lines < completed + failed && batch.downloads < DOWNLOADS {
-            tracing::info!(%bid, lines, promised = completed + failed, "result files are short; downloading again");
+        if missing > 0 && lines.are_short_of(counts) && batch.downloads < DOWNLOADS {
+            tracing::info!(%bid, found = lines.answered.len(), promised = ?counts, "result files are short; downloading again");
             return self.later(now, bid, Duration::from_secs(1));
         }
         if missing > 0 {
             tracing::warn!(%bid, missing, "requests without a line in the results");
-            let phase = batch.job.as_ref().map_or(JobPhase::Completed, |job| job.phase);
-            self.tell_rest(bid, Outcome::Fault(no_line(phase)), out);
+            self.tell_rest(bid, Outcome::Fault(no_line(phase, lines.are_all_of(counts))), out);
         }
         self.enter(now, bid, State::Flushing, out);
     }
@@ -63,22 +62,39 @@ impl Core {
     }
 }
 
-/// What a request gets whose line is in neither file.
-fn no_line(phase: JobPhase) -> Fault {
+impl Lines {
+    /// Whether the provider has executed more lines than these.
+    fn are_short_of(&self, counts: Option<(u64, u64, u64)>) -> bool {
+        let (_, completed, failed) = counts.unwrap_or_default();
+        self.succeeded < completed || self.succeeded + self.failed < completed + failed
+    }
+
+    /// Whether the provider certainly has executed no more lines than these. Counts that are absent prove nothing, and
+    /// neither do such that count fewer lines than there are.
+    fn are_all_of(&self, counts: Option<(u64, u64, u64)>) -> bool {
+        let completed = counts.map(|(_, completed, _)| completed);
+        completed == Some(self.succeeded) && !self.are_short_of(counts)
+    }
+}
+
+/// What a request gets whose line is in neither file. Ingresses may send one again by itself whose batch was
+/// cancelled: it must be certain that it was not executed.
+fn no_line(phase: JobPhase, not_executed: bool) -> Fault {
     match phase {
         JobPhase::Expired => {
             let message = "The provider's batch expired before the request was executed.";
             Fault::new(FaultClass::Expired, "batch_expired", message).no_retry()
         }
-        JobPhase::Cancelled => {
-            let message =
-                "The batch of this request was cancelled before the request was executed; send it again.";
-            Fault::new(FaultClass::Unavailable, "batch_cancelled", message)
-                .retry_after(Duration::from_secs(1))
-        }
-        JobPhase::Running | JobPhase::Completed | JobPhase::Failed => {
+        JobPhase::Cancelled if not_executed => cancelled(),
+        JobPhase::Cancelled | JobPhase::Running | JobPhase::Completed | JobPhase::Failed => {
             let message = "The provider finished the batch without an answer to this request.";
             Fault::new(FaultClass::Internal, "no_result_line", message).no_retry()
         }
     }
+}
+
+/// What a request gets that was certainly not executed, and will not be, since its batch was cancelled.
+pub(super) fn cancelled() -> Fault {
+    let message = "The batch of this request was cancelled before the request was executed; send it again.";
+    Fault::new(FaultClass::Unavailable, "batch_cancelled", message).retry_after(Duration::from_secs(1))
 }

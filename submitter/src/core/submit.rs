@@ -7,7 +7,9 @@ use common::ids::{Bid, Pid};
 use common::timers::{Now, backoff};
 use common::wire::{self, to_ingress};
 
-use super::{AGAIN, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
+use super::{
+    AGAIN, Cancellation, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt,
+};
 
 /// How long an intent waits for its answer, and how often it is sent to an ingress that nobody has heard of, and to a
 /// live one, before it is left out.
@@ -240,8 +242,11 @@ impl Core {
         if let Some(batch) = self.batches.get_mut(&bid) {
             (batch.state, batch.attempt, batch.since) = (State::Polling, 0, now);
             batch.step += 1;
+            // What was done about an earlier job, that was refused, says nothing about this one.
+            batch.cancellation = Cancellation::default();
         }
         self.poll_later(now, bid);
+        self.end_if_abandoned(now, bid, out);
     }
 
     fn send_submitted(&mut self, now: Now, bid: Bid, ingress: Pid, attempt: u32, out: &mut Vec<Output>) {

@@ -11,7 +11,10 @@ use common::outcome::{FaultClass, Outcome};
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_ingress};
 
-use super::{Claimant, Core, Did, Input, JobPhase, JobView, Op, Output, Timing, Trouble, TroubleKind};
+use super::{Claimant, Core, Did, Input, JobPhase, JobView, Lines, Op, Output, Timing, Trouble, TroubleKind};
+
+mod abandoned;
+mod cancelled;
 
 struct World {
     core: Core,
@@ -165,9 +168,13 @@ fn job(phase: JobPhase) -> JobView {
         input_file: Some("file-1".into()),
         output_file: Some("out".into()),
         error_file: None,
-        counts: (0, 0, 0),
+        counts: Some((0, 0, 0)),
         errors: Vec::new(),
     }
+}
+
+fn succeeded(rids: &[Rid]) -> Lines {
+    Lines { answered: rids.iter().copied().collect(), succeeded: rids.len() as u64, failed: 0 }
 }
 
 fn trouble(kind: TroubleKind, retryable: bool) -> Trouble {
@@ -189,8 +196,7 @@ fn a_batch_goes_its_way_and_leaves_nothing() {
     assert_eq!(world.op(), Op::Poll { job: "batch_1".into() });
     world.did(Did::Polled(Ok(job(JobPhase::Completed))));
     assert_eq!(world.op(), Op::Download { files: vec!["out".into()], job: "batch_1".into() });
-    let all = world.rids.iter().copied().collect();
-    world.did(Did::Downloaded(Ok((all, 3))));
+    world.did(Did::Downloaded(Ok(succeeded(&world.rids))));
     world.finish();
 }
 
@@ -342,11 +348,11 @@ fn a_short_result_file_is_downloaded_again_before_lines_count_as_missing() {
     let mut world = World::new(2);
     world.polling();
     world.op();
-    world.did(Did::Polled(Ok(JobView { counts: (2, 2, 0), ..job(JobPhase::Completed) })));
-    let one = BTreeSet::from([world.rids[0]]);
+    world.did(Did::Polled(Ok(JobView { counts: Some((2, 2, 0)), ..job(JobPhase::Completed) })));
+    let one = succeeded(&world.rids[..1]);
     for _ in 0..3 {
         assert!(matches!(world.op(), Op::Download { .. }));
-        world.did(Did::Downloaded(Ok((one.clone(), 1))));
+        world.did(Did::Downloaded(Ok(one.clone())));
     }
     let Op::Tell(rids, Outcome::Fault(fault)) = world.op() else { panic!("the missing one is told") };
     assert_eq!((rids, fault.code.as_str()), (vec![world.rids[1]], "no_result_line"));
@@ -360,7 +366,7 @@ fn an_expired_batch_keeps_its_finished_lines_and_tells_the_others() {
     world.op();
     world.did(Did::Polled(Ok(job(JobPhase::Expired))));
     world.op();
-    world.did(Did::Downloaded(Ok((BTreeSet::from([world.rids[0]]), 1))));
+    world.did(Did::Downloaded(Ok(succeeded(&world.rids[..1]))));
     let Op::Tell(rids, Outcome::Fault(fault)) = world.op() else { panic!("the expired one is told") };
     assert_eq!((rids, fault.class), (vec![world.rids[1]], FaultClass::Expired));
 }

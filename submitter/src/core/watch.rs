@@ -75,15 +75,16 @@ impl Core {
     fn send_state(&self, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get(&bid) else { return };
         let Some(job) = &batch.job else { return };
+        let (total, completed, failed) = job.counts.unwrap_or_default();
         for grant in &batch.grants {
             let state = wire::JobState {
                 bid: bid.to_bytes(),
                 epoch: grant.epoch,
                 job: job.id.clone(),
                 status: job.status.clone(),
-                total: job.counts.0,
-                completed: job.counts.1,
-                failed: job.counts.2,
+                total,
+                completed,
+                failed,
             };
             out.push(Output::ToIngress(grant.ingress, None, to_ingress::Body::JobState(state)));
         }
@@ -132,25 +133,6 @@ impl Core {
         (batch.state, batch.attempt, batch.since) = (State::Uploading, 0, now);
         batch.step += 1;
         self.later(now, bid, wait);
-    }
-
-    pub(super) fn cancel_all(&mut self, out: &mut Vec<Output>) {
-        for (bid, batch) in &mut self.batches {
-            if batch.state == State::Polling && !batch.cancelling {
-                batch.cancelling = true;
-                out.push(Output::Do(*bid, Op::Cancel { job: batch.job_id() }));
-            }
-        }
-    }
-
-    pub(super) fn cancelled(&mut self, now: Now, bid: Bid, result: &Result<(), Trouble>) {
-        if let Err(trouble) = result {
-            tracing::warn!(%bid, "a job could not be cancelled: {}", trouble.message);
-        }
-        // Whatever became of it, the next poll tells.
-        if self.batches.get(&bid).is_some_and(|batch| batch.state == State::Polling) {
-            self.poll_later(now, bid);
-        }
     }
 }
 

@@ -83,7 +83,7 @@ fn view(batch: BatchObject) -> JobView {
         input_file: batch.input_file_id,
         output_file: batch.output_file_id,
         error_file: batch.error_file_id,
-        counts: batch.counts.map_or((0, 0, 0), |counts| (counts.total, counts.completed, counts.failed)),
+        counts: batch.counts.map(|counts| (counts.total, counts.completed, counts.failed)),
         errors: batch.errors.into_iter().map(|error| (error.code, error.line, error.message)).collect(),
     }
 }

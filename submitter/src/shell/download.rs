@@ -1,6 +1,5 @@
 //! From a job's result files to its callers, line by line.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,27 +9,27 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::calls::trouble;
 use super::work::Work;
-use crate::core::Trouble;
+use crate::core::{Lines, Trouble};
 use crate::openai::{Client, LineOutcome, LineSplitter, ResultLine, parse_result_line};
 
 /// How soon a download that was cut is taken up where it ended. It ends: each time must have brought a line.
 const RESUME_AFTER: Duration = Duration::from_millis(250);
 
-/// Delivers every line of the files. Returns whose lines there were, and how many lines.
+/// The code of lines that were not executed since their job was cancelled (OpenAI batch guide).
+const CANCELLED: &str = "batch_cancelled";
+
+/// Delivers every line of the files, and counts them.
 pub(super) async fn deliver(
     client: &Client,
     work: &Work,
     files: &[String],
     job: &str,
-) -> Result<(BTreeSet<Rid>, u64), Trouble> {
-    let mut answered = BTreeSet::new();
-    let mut lines = 0;
+) -> Result<Lines, Trouble> {
+    let mut lines = Lines::default();
     for file in files {
         let mut splitter = LineSplitter::default();
         let mut from = splitter.offset();
-        while let Err(trouble) =
-            download(client, work, file, job, &mut splitter, &mut answered, &mut lines).await
-        {
+        while let Err(trouble) = download(client, work, file, job, &mut splitter, &mut lines).await {
             // Without progress the wait is the state machine's: others need the turn.
             if splitter.offset() == from {
                 return Err(trouble);
@@ -40,7 +39,7 @@ pub(super) async fn deliver(
             tokio::time::sleep(RESUME_AFTER).await;
         }
     }
-    Ok((answered, lines))
+    Ok(lines)
 }
 
 async fn download(
@@ -49,8 +48,7 @@ async fn download(
     file: &str,
     job: &str,
     splitter: &mut LineSplitter,
-    answered: &mut BTreeSet<Rid>,
-    lines: &mut u64,
+    lines: &mut Lines,
 ) -> Result<(), Trouble> {
     let mut content =
         client.content(&work.credential, file, splitter.offset()).await.map_err(|e| trouble(&e))?;
@@ -60,16 +58,16 @@ async fn download(
             None => break,
         }
         while let Some(line) = splitter.next_line().map_err(|e| too_long(&e.to_string()))? {
-            take_line(work, &line, job, answered, lines).await;
+            take_line(work, &line, job, lines).await;
         }
     }
     if let Some(line) = splitter.finish() {
-        take_line(work, &line, job, answered, lines).await;
+        take_line(work, &line, job, lines).await;
     }
     Ok(())
 }
 
-async fn take_line(work: &Work, line: &Bytes, job: &str, answered: &mut BTreeSet<Rid>, lines: &mut u64) {
+async fn take_line(work: &Work, line: &Bytes, job: &str, lines: &mut Lines) {
     if line.is_empty() {
         return;
     }
@@ -80,9 +78,22 @@ async fn take_line(work: &Work, line: &Bytes, job: &str, answered: &mut BTreeSet
     let Some(rid) = parsed.custom_id.parse::<Rid>().ok().filter(|rid| work.courier.knows(*rid)) else {
         return tracing::warn!(job, "a result line for a request that is not in the batch");
     };
-    if answered.insert(rid) {
-        *lines += 1;
+    if lines.answered.insert(rid) {
+        count(&parsed.outcome, lines);
         work.courier.tell(rid, outcome(parsed, job)).await;
+    }
+}
+
+/// Counts as the provider does (OpenAI API reference, `request_counts`). Lines that were not executed since the job was
+/// cancelled are neither completed nor failed.
+fn count(outcome: &LineOutcome<'_>, lines: &mut Lines) {
+    match outcome {
+        LineOutcome::Response { status: 200..300, .. }
+        | LineOutcome::Error { status: Some(200..300), .. } => {
+            lines.succeeded += 1;
+        }
+        LineOutcome::Error { status: None, code, .. } if code == CANCELLED => {}
+        LineOutcome::Response { .. } | LineOutcome::Error { .. } => lines.failed += 1,
     }
 }
 
@@ -103,6 +114,10 @@ fn outcome(line: ResultLine<'_>, job: &str) -> Outcome {
                 body: Bytes::copy_from_slice(body),
             })
         }
+        // What has a status was executed, whatever its code says.
+        LineOutcome::Error { status: Some(_), code, message } if code == CANCELLED => {
+            Outcome::Fault(Fault::new(FaultClass::Internal, "no_result_line", message).no_retry())
+        }
         LineOutcome::Error { code, message, .. } => Outcome::Fault(not_executed(&code, &message)),
     }
 }
@@ -112,9 +127,7 @@ fn outcome(line: ResultLine<'_>, job: &str) -> Outcome {
 fn not_executed(code: &str, message: &str) -> Fault {
     match code {
         "batch_expired" | "request_timeout" => Fault::new(FaultClass::Expired, code, message).no_retry(),
-        "batch_cancelled" => {
-            Fault::new(FaultClass::Unavailable, code, message).retry_after(Duration::from_secs(1))
-        }
+        CANCELLED => Fault::new(FaultClass::Unavailable, code, message).retry_after(Duration::from_secs(1)),
         _ => Fault::new(FaultClass::Internal, code, message).no_retry(),
     }
 }
@@ -128,5 +141,44 @@ fn too_long(message: &str) -> Trouble {
         message: message.to_owned(),
         answer: None,
         status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a line counts (succeeded, failed), and the code of its fault, if it is one.
+    fn judged(line: &str) -> (u64, u64, Option<String>) {
+        let line = parse_result_line(line.as_bytes()).unwrap();
+        let mut lines = Lines::default();
+        count(&line.outcome, &mut lines);
+        let code = match outcome(line, "batch_1") {
+            Outcome::Response(_) => None,
+            Outcome::Fault(fault) => Some(fault.code),
+        };
+        (lines.succeeded, lines.failed, code)
+    }
+
+    #[test]
+    fn lines_count_as_the_provider_counts_them() {
+        let answer = |status| {
+            format!(r#"{{"custom_id":"c","response":{{"status_code":{status},"body":{{}}}},"error":null}}"#)
+        };
+        assert_eq!(judged(&answer(200)), (1, 0, None));
+        assert_eq!(judged(&answer(429)), (0, 1, None));
+        let error = |code| format!(r#"{{"custom_id":"c","response":null,"error":{{"code":"{code}"}}}}"#);
+        assert_eq!(judged(&error("batch_cancelled")), (0, 0, Some("batch_cancelled".into())));
+        assert_eq!(judged(&error("request_timeout")), (0, 1, Some("request_timeout".into())));
+    }
+
+    #[test]
+    fn what_was_executed_is_never_said_to_be_cancelled() {
+        for (status, succeeded, failed) in [(200, 1, 0), (500, 0, 1)] {
+            let line = format!(
+                r#"{{"custom_id":"c","response":{{"status_code":{status},"body":null}},"error":{{"code":"batch_cancelled"}}}}"#
+            );
+            assert_eq!(judged(&line), (succeeded, failed, Some("no_result_line".into())));
+        }
     }
 }

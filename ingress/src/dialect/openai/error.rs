@@ -7,8 +7,11 @@ use serde::Serialize;
 
 use crate::dialect::Problem;
 
+/// A wait in milliseconds, which SDKs prefer to `retry-after`.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Tells OpenAI's and Anthropic's SDKs whether to try again by themselves (their sources).
+pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 #[derive(Serialize)]
 struct Envelope<'a> {
@@ -48,9 +51,13 @@ fn headers(problem: &Problem) -> HeaderMap {
         // Whole seconds, rounded up: a caller that comes back early only waits again.
         let seconds = u64::try_from(after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if after.subsec_nanos() > 0 {
+            let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+        }
     }
-    if problem.no_retry {
-        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    if let Some(should) = problem.should_retry {
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if should { "true" } else { "false" }));
     }
     headers
 }

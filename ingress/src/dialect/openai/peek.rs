@@ -120,9 +120,7 @@ impl Fields<'_> {
     fn unbatchable(&self) -> Option<Unbatchable> {
         let given = |field: Option<&str>| field.is_some_and(|value| value != "null");
         let tier = self.service_tier.and_then(string);
-        if self.stream == Some("true") {
-            Some(Unbatchable::Stream)
-        } else if self.background == Some("true") {
+        if self.background == Some("true") {
             Some(Unbatchable::Background)
         } else if given(self.conversation) {
             Some(Unbatchable::Conversation)

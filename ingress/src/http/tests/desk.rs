@@ -25,6 +25,7 @@ impl House {
             relay,
             max_body: MAX_BODY,
             max_receiving: MAX_BODY,
+            hold_status: false,
             admin,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -46,9 +47,12 @@ impl House {
     }
 
     async fn held(&mut self) -> Waiter {
-        match soon(self.inputs.recv()).await {
-            Some(Input::Hold(_, _, waiter)) => waiter,
-            _ => panic!("a call was expected"),
+        loop {
+            match soon(self.inputs.recv()).await {
+                Some(Input::Hold(_, _, waiter)) => return waiter,
+                Some(Input::Received(_)) => {}
+                _ => panic!("a call was expected"),
+            }
         }
     }
 }
@@ -63,7 +67,8 @@ async fn calls_wait_for_the_state_machine() {
         client.send(post("/v1/responses", CALL)).await;
         let waiter = house.held().await;
         let outcome = Outcome::Fault(Fault::new(class, "code", "words").no_retry());
-        waiter.end(Ended { outcome, queued: Duration::from_millis(7) });
+        waiter.end(Ended { outcome: outcome.into(), queued: Duration::from_millis(7), replayed: false });
+
         let (head, body) = client.message().await;
         assert_eq!(status(&head), class.status().as_str());
         assert_eq!(

@@ -118,10 +118,10 @@ async fn an_upgrade_may_be_declined() {
 async fn calls_that_cannot_be_batched_say_why() {
     let (provider, _proxy, mut client) = relay().await;
     let body = "{\"model\":\"m\", \"stream\":true}";
-    client.send(post("/chat/completions", body)).await;
+    client.send(post("/images/generations", body)).await;
     let mut theirs = provider.accept().await;
     let (head, sent) = theirs.message().await;
-    assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
+    assert!(head.starts_with("POST /v1/images/generations HTTP/1.1\r\n"));
     assert_eq!((line(&head, "authorization"), sent), (Some("Bearer k"), body.into()));
     theirs.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 0\r\n\r\n").await;
     let head = client.head().await;

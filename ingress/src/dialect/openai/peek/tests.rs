@@ -61,12 +61,12 @@ fn models_that_are_none() {
 #[test]
 fn what_cannot_be_batched() {
     let reason = |rest: &str| ok(&format!("{{\"model\":\"m\",{rest}}}")).unbatchable;
-    assert_eq!(reason(r#""stream":true"#), Some(Unbatchable::Stream));
     assert_eq!(reason(r#""background":true"#), Some(Unbatchable::Background));
     assert_eq!(reason(r#""conversation":{"id":"c"}"#), Some(Unbatchable::Conversation));
     assert_eq!(reason(r#""previous_response_id":"r""#), Some(Unbatchable::PreviousResponse));
     assert_eq!(reason(r#""service_tier":"flex""#), Some(Unbatchable::ServiceTier));
     for fine in [
+        r#""stream":true"#,
         r#""background":false"#,
         r#""conversation":null"#,
         r#""previous_response_id":null"#,

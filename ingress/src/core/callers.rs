@@ -1,0 +1,221 @@
+//! Callers come and go: a new request, a repetition, a caller that left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::ids::Rid;
+use common::outcome::{Fault, FaultClass, Outcome};
+use common::timers::Now;
+use smallvec::SmallVec;
+
+use super::kept::Returned;
+use super::pair::Found;
+use super::{Core, Output, Phase, Request, Timer, stopping};
+use crate::hold::{Call, Ended};
+
+/// The callers of one request, by the id that their own request would have.
+pub(super) struct Callers<W> {
+    /// Never empty: the last one stays when it has gone, since its waiter carries the request's share of the limits.
+    waiters: SmallVec<[(Rid, W); 1]>,
+    /// Since when nobody waits.
+    alone_since: Option<Now>,
+}
+
+impl<W> Callers<W> {
+    fn new(caller: Rid, waiter: W) -> Self {
+        Self { waiters: SmallVec::from_buf([(caller, waiter)]), alone_since: None }
+    }
+
+    /// Since when nobody waits; `None` while somebody does.
+    pub(super) fn alone_since(&self) -> Option<Now> {
+        self.alone_since
+    }
+
+    fn join(&mut self, caller: Rid, waiter: W) {
+        if self.alone_since.take().is_some() {
+            self.waiters.clear();
+        }
+        self.waiters.push((caller, waiter));
+    }
+
+    /// Whether the one that leaves was the last.
+    fn leave(&mut self, now: Now, caller: Rid) -> bool {
+        let Some(at) = self.waiters.iter().position(|(id, _)| *id == caller) else { return false };
+        if self.waiters.len() > 1 {
+            self.waiters.remove(at);
+            return false;
+        }
+        self.alone_since.is_none() && self.alone_since.replace(now).is_none()
+    }
+
+    /// Those that still wait.
+    pub(super) fn waiting(self) -> impl Iterator<Item = W> {
+        let gone = self.alone_since.is_some();
+        self.waiters.into_iter().map(|(_, waiter)| waiter).filter(move |_| !gone)
+    }
+}
+
+impl<W> Core<W> {
+    pub(super) fn hold(&mut self, now: Now, caller: Rid, call: Call, waiter: W, out: &mut Vec<Output<W>>) {
+        if self.members.is_draining() {
+            return refuse(waiter, stopping(), out);
+        }
+        match self.pairs.find(call.pairing) {
+            Found::New => self.begin(now, caller, call, waiter),
+            Found::Repeats(rid) => self.attach(now, rid, caller, waiter, out),
+            Found::Conflict => refuse(waiter, key_taken(), out),
+        }
+    }
+
+    fn begin(&mut self, now: Now, rid: Rid, call: Call, waiter: W) {
+        let Call { key, credential, body, inputs, pairing } = call;
+        let request = Request {
+            key,
+            inputs,
+            body,
+            credential,
+            callers: Callers::new(rid, waiter),
+            place: self.pairs.add(rid, pairing),
+            held_at: now,
+            queued: None,
+            phase: Phase::New,
+            partial: None,
+        };
+        self.unannounced.entry(request.key.clone()).or_default().push(rid);
+        self.requests.insert(rid, request);
+        self.flush_soon(now);
+    }
+
+    /// A repetition: waits with those who wait, takes up an orphan, or gets the answer that is there.
+    fn attach(&mut self, now: Now, rid: Rid, caller: Rid, waiter: W, out: &mut Vec<Output<W>>) {
+        self.repetitions.insert(caller, rid);
+        let Some(request) = self.requests.get_mut(&rid) else {
+            let Some(answer) = self.kept.give(rid) else { return };
+            let (outcome, queued) = (answer.outcome.clone(), answer.queued);
+            self.pairs.adopt(answer.place);
+            return out.push(Output::End(waiter, Ended { outcome, queued, replayed: true }));
+        };
+        let was_alone = request.callers.alone_since().is_some();
+        request.callers.join(caller, waiter);
+        if !was_alone {
+            return;
+        }
+        self.pairs.adopt(request.place);
+        match request.phase {
+            Phase::Granted(bid) => self.attended(now, bid, 1),
+            Phase::Withheld => self.announce_anew(now, rid),
+            Phase::New | Phase::Announced(_) | Phase::Held { .. } => {}
+        }
+    }
+
+    /// A caller went away without its answer.
+    pub(super) fn gone(&mut self, now: Now, caller: Rid) {
+        let rid = self.repetitions.remove(&caller).unwrap_or(caller);
+        let Some(request) = self.requests.get_mut(&rid) else { return self.returned(now, rid, false) };
+        if !request.callers.leave(now, caller) {
+            return;
+        }
+        let (place, phase) = (request.place, request.phase);
+        self.pairs.orphan(place, rid);
+        match phase {
+            Phase::Granted(bid) => self.attended(now, bid, -1),
+            _ => self.withhold(now, rid, phase),
+        }
+    }
+
+    /// A caller has its answer.
+    pub(super) fn received(&mut self, now: Now, caller: Rid) {
+        let rid = self.repetitions.remove(&caller).unwrap_or(caller);
+        self.returned(now, rid, true);
+    }
+
+    fn returned(&mut self, now: Now, rid: Rid, received: bool) {
+        match self.kept.returned(now, rid, received) {
+            Returned::Nothing => {}
+            Returned::Shelved(place) => self.pairs.orphan(place, rid),
+            Returned::Gone(place) => self.pairs.remove(place),
+        }
+        self.tidy_kept(now);
+    }
+
+    pub(super) fn tidy_kept(&mut self, now: Now) {
+        for place in self.kept.tidy(now) {
+            self.pairs.remove(place);
+        }
+    }
+
+    /// Before the grant nothing is paid: the request leaves the batch that is being made, and is dropped if nobody takes
+    /// it up within the window.
+    fn withhold(&mut self, now: Now, rid: Rid, phase: Phase) {
+        let Some(request) = self.requests.get_mut(&rid) else { return };
+        request.phase = Phase::Withheld;
+        let batcher = match phase {
+            Phase::New => {
+                let key = request.key.clone();
+                self.unannounced.entry(key).and_modify(|rids| rids.retain(|other| *other != rid));
+                None
+            }
+            Phase::Announced(token) => self.packs.get(&token).map(|pack| pack.batcher),
+            Phase::Held { batcher, .. } => Some(batcher),
+            Phase::Withheld | Phase::Granted(_) => None,
+        };
+        if let Some(batcher) = batcher {
+            self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
+        }
+        self.timers.set(now + self.keeping.reattach_window, Timer::Alone(rid));
+    }
+
+    /// Drops a withheld request that nobody took up.
+    pub(super) fn still_alone(&mut self, now: Now, rid: Rid) {
+        let Some(request) = self.requests.get(&rid).filter(|request| request.phase == Phase::Withheld) else {
+            return;
+        };
+        if request.is_forsaken(now, self.keeping.reattach_window) {
+            self.drop_request(rid);
+        }
+    }
+
+    pub(super) fn announce_anew(&mut self, now: Now, rid: Rid) {
+        let Some(request) = self.requests.get_mut(&rid) else { return };
+        request.phase = Phase::New;
+        self.unannounced.entry(request.key.clone()).or_default().push(rid);
+        self.flush_soon(now);
+    }
+
+    /// Forgets a request that nobody waits for.
+    pub(super) fn drop_request(&mut self, rid: Rid) {
+        if let Some(request) = self.requests.remove(&rid) {
+            self.pairs.remove(request.place);
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Now, rid: Rid, outcome: Outcome, out: &mut Vec<Output<W>>) {
+        let Some(request) = self.requests.remove(&rid) else { return };
+        let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
+        let outcome = Arc::new(outcome);
+        let mut readers = 0;
+        for waiter in request.callers.waiting() {
+            readers += 1;
+            out.push(Output::End(waiter, Ended { outcome: outcome.clone(), queued, replayed: false }));
+        }
+        self.kept.put(now, rid, outcome, queued, request.place, readers);
+        self.tidy_kept(now);
+    }
+}
+
+impl<W> Request<W> {
+    /// Whether nobody has waited for so long.
+    pub(super) fn is_forsaken(&self, now: Now, window: Duration) -> bool {
+        self.callers.alone_since().is_some_and(|since| now.saturating_sub(since) >= window)
+    }
+}
+
+fn refuse<W>(waiter: W, fault: Fault, out: &mut Vec<Output<W>>) {
+    let outcome = Arc::new(Outcome::Fault(fault));
+    out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false }));
+}
+
+fn key_taken() -> Fault {
+    let message = "This Idempotency-Key was used with another request. Use a new key for each request.";
+    Fault::new(FaultClass::Invalid, "idempotency_key_reused", message).no_retry()
+}

@@ -1,0 +1,101 @@
+//! Telling a repetition from a new request.
+//!
+//! SDKs send a request again byte for byte when they lose patience or their connection, and so does a script that is run
+//! again. Such a repetition takes up the request that its caller left (an orphan), oldest first. Identical requests
+//! at the same time are legal (n samples) and stay n requests.
+
+use std::collections::{BTreeMap, HashMap};
+
+use common::ids::{Digest, Rid};
+
+use crate::hold::Pairing;
+
+/// Everything that a repetition could belong to: requests that have not ended, and answers that are kept.
+#[derive(Default)]
+pub(super) struct Pairs {
+    /// Without an `Idempotency-Key`: by digest, then in order of arrival.
+    all: BTreeMap<(Digest, u64), Rid>,
+    /// Those of them that nobody waits for.
+    orphans: BTreeMap<(Digest, u64), Rid>,
+    /// With an `Idempotency-Key`: by the key's digest.
+    named: HashMap<Digest, (Rid, Digest)>,
+    arrivals: u64,
+}
+
+/// Where a request stands in [`Pairs`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    digest: Digest,
+    name: Option<Digest>,
+    arrival: u64,
+}
+
+impl Place {
+    /// Whether the request has an `Idempotency-Key`.
+    pub(super) fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
+/// What a call turns out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A new request.
+    New,
+    /// The repetition of this one.
+    Repeats(Rid),
+    /// Another request under an `Idempotency-Key` that is taken.
+    Conflict,
+}
+
+impl Pairs {
+    /// Takes in a new request.
+    pub(super) fn add(&mut self, rid: Rid, pairing: Pairing) -> Place {
+        self.arrivals += 1;
+        let place = Place { digest: pairing.digest, name: pairing.idempotency, arrival: self.arrivals };
+        match place.name {
+            Some(name) => drop(self.named.insert(name, (rid, place.digest))),
+            None => drop(self.all.insert((place.digest, place.arrival), rid)),
+        }
+        place
+    }
+
+    /// Forgets one.
+    pub(super) fn remove(&mut self, place: Place) {
+        match place.name {
+            Some(name) => drop(self.named.remove(&name)),
+            None => {
+                self.all.remove(&(place.digest, place.arrival));
+                self.orphans.remove(&(place.digest, place.arrival));
+            }
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn orphan(&mut self, place: Place, rid: Rid) {
+        if place.name.is_none() {
+            self.orphans.insert((place.digest, place.arrival), rid);
+        }
+    }
+
+    /// Somebody waits for it again.
+    pub(super) fn adopt(&mut self, place: Place) {
+        self.orphans.remove(&(place.digest, place.arrival));
+    }
+
+    /// What a call repeats. With an `Idempotency-Key` only the key decides. Without, it is the oldest orphan; failing that,
+    /// a call that says of itself that it is a repetition shares a twin's answer, whose old connection may be half open.
+    pub(super) fn find(&self, pairing: Pairing) -> Found {
+        if let Some(name) = pairing.idempotency {
+            return match self.named.get(&name) {
+                None => Found::New,
+                Some((rid, digest)) if *digest == pairing.digest => Found::Repeats(*rid),
+                Some(_) => Found::Conflict,
+            };
+        }
+        let range = (pairing.digest, 0)..=(pairing.digest, u64::MAX);
+        let orphan = self.orphans.range(range.clone()).next();
+        let twin = || self.all.range(range).next().filter(|_| pairing.retry);
+        orphan.or_else(twin).map_or(Found::New, |(_, rid)| Found::Repeats(*rid))
+    }
+}

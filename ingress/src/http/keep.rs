@@ -1,0 +1,106 @@
+//! Keeping a caller that waits, for as long as its batch takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::answer::{EVENT_STREAM, batched, refusal};
+use super::headers::ROUTE;
+use super::patience::{Patience, Then};
+use super::payload::Payload;
+use super::socket::Socket;
+use super::waiting::{Streaming, Waiting};
+use crate::dialect::Problem;
+use crate::hold::{Ended, Held};
+use crate::stats::Ongoing;
+
+/// Keeps nginx from collecting an answer before it hands it on.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// How soon a caller that was sent away should be back. Its request waits for it.
+const SOON: Duration = Duration::from_millis(200);
+
+/// How a caller gets its answer.
+#[derive(Debug)]
+pub(super) struct Manner {
+    /// How it is kept waiting.
+    pub(super) patience: Patience,
+    /// What it gets where it asked for a stream.
+    pub(super) streaming: Option<Streaming>,
+    /// The connection, of HTTP/1.
+    pub(super) socket: Option<Arc<Socket>>,
+}
+
+/// Waits for the end of a held call and answers it; or begins the answer when waiting in silence would be too long.
+pub(super) async fn keep(mut held: Held, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
+    if let Some(ended) = wait_open(&mut held, &manner).await {
+        let (response, how) = batched(&ended, manner.streaming.map(|streaming| streaming.events));
+        ongoing.answered(how);
+        return response.map(|body| Payload::delivery(body, held));
+    }
+    match manner.patience.then {
+        Then::Begin => begin(held, manner, ongoing),
+        Then::ComeBack => send_away(&come_back(), ongoing),
+        Then::Explain => send_away(&explain(), ongoing),
+    }
+}
+
+/// Waits while the status is open. Nothing, if it cannot stay open any longer.
+async fn wait_open(held: &mut Held, manner: &Manner) -> Option<Ended> {
+    let Patience { open, beat, processing, .. } = manner.patience;
+    let mut waited = Duration::ZERO;
+    loop {
+        let left = open.map_or(Duration::MAX, |open| open.saturating_sub(waited));
+        let pause = if processing { beat.min(left) } else { left };
+        if let Ok(ended) = tokio::time::timeout(pause, held.ended()).await {
+            return Some(ended);
+        }
+        waited += pause;
+        if open.is_some_and(|open| waited >= open) {
+            return None;
+        }
+        if let Some(Err(error)) = manner.socket.as_ref().map(|socket| socket.processing()) {
+            // The library finds out by itself, and drops this future.
+            tracing::debug!(%error, "a connection that is held");
+        }
+    }
+}
+
+fn begin(held: Held, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
+    let Manner { patience, streaming, socket } = manner;
+    let kind = if streaming.is_some() { EVENT_STREAM } else { "application/json" };
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    // An intermediary that compressed the answer would collect it.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(ROUTE, HeaderValue::from_static("batch"));
+    let waiting = Waiting::new(held, ongoing, streaming, socket, patience.beat);
+    let mut response = Response::new(Payload::Waiting(Box::new(waiting)));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Dropping the caller keeps its request for the time in which it comes back.
+fn send_away(problem: &Problem, ongoing: Ongoing) -> Response<Payload> {
+    ongoing.forget();
+    let mut response = refusal(problem);
+    response.headers_mut().insert(ROUTE, HeaderValue::from_static("batch"));
+    response.map(Payload::from)
+}
+
+/// For a client that gives up at a fixed time, whatever it hears: a new attempt gives it more.
+fn come_back() -> Problem {
+    let message = "The request is still waiting for its batch. Sending it again takes it up where it is; it is not paid again.";
+    let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, message).code("still_waiting");
+    (problem.retry_after, problem.should_retry) = (Some(SOON), Some(true));
+    problem
+}
+
+/// For the last attempt of such a client.
+fn explain() -> Problem {
+    let message = "The request is still waiting for its batch, and this version of the SDK gives up after a fixed time. Set `timeout: 86400000` on the client or the call, or use `stream: true`; sending the same request again takes it up where it is, and it is not paid again.";
+    let mut problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, message).code("client_timeout_too_short");
+    problem.should_retry = Some(false);
+    problem
+}

@@ -1,0 +1,134 @@
+//! Ending batches before their time: on the order to stop, and when no caller waits any more.
+
+use std::time::Duration;
+
+use common::ids::{Bid, Pid};
+use common::outcome::{Fault, FaultClass, Outcome};
+use common::timers::{Now, backoff};
+use common::wire;
+
+use super::{AGAIN, AGAIN_MAX, Batch, Core, JobPhase, Op, Output, State, Timer, Trouble, deliver, salt};
+
+/// How long an ingress's word that nobody waits counts. It repeats it every 5 s while it is so, and takes it back by
+/// silence: two of its intervals and some.
+const FRESH: Duration = Duration::from_secs(12);
+/// Most cancellations of one job. With the waits between them, this is about a quarter of an hour.
+const CANCELS: u32 = 20;
+/// The longest wait that a provider may ask for before the next.
+const ASKED_MAX: Duration = Duration::from_secs(600);
+
+/// How far the cancellation of a batch's job is.
+#[derive(Debug, Default)]
+pub(super) struct Cancellation {
+    /// It is on its way or done.
+    asked: bool,
+    tries: u32,
+    /// When it may be tried again.
+    due: Now,
+}
+
+impl Batch {
+    /// Whether no caller waits for anything in this batch, by what its ingresses said lately. A lost ingress has no
+    /// grant in it any more: nothing can be delivered there, so it is not waited for.
+    pub(super) fn is_abandoned(&self, now: Now) -> bool {
+        let fresh = |said: &Now| now.saturating_sub(*said) <= FRESH;
+        self.grants.iter().all(|grant| self.abandoned.get(&grant.ingress).is_some_and(fresh))
+    }
+
+    /// Whether a cancellation can help, and has not been asked for.
+    fn may_be_cancelled(&self, now: Now) -> bool {
+        let Cancellation { asked, tries, due } = self.cancellation;
+        let running = self.job.as_ref().is_some_and(|job| job.phase == JobPhase::Running);
+        running && !asked && tries < CANCELS && due <= now
+    }
+
+    fn ask_to_cancel(&mut self, bid: Bid, out: &mut Vec<Output>) {
+        if self.state == State::Polling && !self.cancellation.asked {
+            self.cancellation.asked = true;
+            self.cancellation.tries += 1;
+            out.push(Output::Do(bid, Op::Cancel { job: self.job_id() }));
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn drain(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.members.drain(now);
+        if let Some(after) = self.timing.cancel_after {
+            self.timers.set(now + after, Timer::CancelAll);
+        }
+        for bid in self.batches.keys().copied().collect::<Vec<_>>() {
+            let Some(batch) = self.batches.get(&bid) else { continue };
+            match batch.state {
+                State::Claiming | State::Opening => self.forget(bid, out),
+                State::Uploading | State::Intending { .. } => self.give_back(now, bid, shutting_down(), out),
+                _ => {}
+            }
+        }
+    }
+
+    /// Nothing was created: the callers may send again.
+    pub(super) fn give_back(&mut self, now: Now, bid: Bid, why: Fault, out: &mut Vec<Output>) {
+        // An upload under way may still make a file.
+        self.sweep_later(now, bid);
+        self.fail(now, bid, Outcome::Fault(why), out);
+    }
+
+    /// An ingress says that nobody waits there. Only ingresses with a grant in the batch are remembered.
+    pub(super) fn abandoned(&mut self, now: Now, word: &wire::Abandoned, out: &mut Vec<Output>) {
+        let (Ok(bid), Ok(ingress)) = (Bid::from_slice(&word.bid), Pid::from_slice(&word.ingress)) else {
+            return;
+        };
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        if batch.grants.iter().any(|grant| grant.ingress == ingress) {
+            batch.abandoned.insert(ingress, now);
+            self.end_if_abandoned(now, bid, out);
+        }
+    }
+
+    /// Gives back a batch that nobody waits for, or cancels its job. While a creation may be on its way, what became of
+    /// it comes first.
+    pub(super) fn end_if_abandoned(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let left_to_the_provider = self.members.is_draining() && self.timing.cancel_after.is_none();
+        let abandoned = |batch: &&mut Batch| batch.is_abandoned(now);
+        let Some(batch) = self.batches.get_mut(&bid).filter(abandoned) else { return };
+        match batch.state {
+            State::Uploading | State::Intending { .. } => {
+                tracing::info!(%bid, "nobody waits for a batch any more: it is not submitted");
+                self.give_back(now, bid, deliver::cancelled(), out);
+            }
+            State::Polling if batch.may_be_cancelled(now) && !left_to_the_provider => {
+                tracing::info!(%bid, job = batch.job_id(), "nobody waits for a job any more: it is cancelled");
+                batch.ask_to_cancel(bid, out);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn cancel_all(&mut self, out: &mut Vec<Output>) {
+        for (bid, batch) in &mut self.batches {
+            batch.ask_to_cancel(*bid, out);
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, now: Now, bid: Bid, result: &Result<(), Trouble>) {
+        let polling = |batch: &&mut Batch| batch.state == State::Polling;
+        let Some(batch) = self.batches.get_mut(&bid).filter(polling) else { return };
+        let Err(trouble) = result else {
+            // Whatever became of it, the next poll tells.
+            return self.poll_later(now, bid);
+        };
+        tracing::warn!(%bid, "a job could not be cancelled: {}", trouble.message);
+        let cancellation = &mut batch.cancellation;
+        let wait = backoff(AGAIN, AGAIN_MAX, cancellation.tries.saturating_sub(1), salt(bid));
+        let wait = trouble.retry_after.map_or(wait, |asked| asked.clamp(wait, ASKED_MAX));
+        (cancellation.asked, cancellation.due) = (false, now + wait);
+        self.timers.set(now + wait, Timer::Cancel(bid));
+    }
+}
+
+/// What callers get whose batch the order to stop has met before its job was created.
+pub(super) fn shutting_down() -> Fault {
+    let message = "llm-proxy is shutting down. The request was not submitted to the provider; send it again.";
+    Fault::new(FaultClass::Unavailable, "shutting_down", message).retry_after(Duration::from_secs(1))
+}
