@@ -25,6 +25,8 @@ const SPARE_CONNECTIONS: usize = 1_000;
 /// Connections that wait to be accepted, as far as the system allows. Programs begin thousands of calls at once, and one
 /// that finds no place here tries again only after a second, then three, then seven.
 const BACKLOG: u32 = 65_535;
+/// How long a client may take nothing of what it is sent.
+const UNREAD_FOR: Duration = Duration::from_secs(120);
 /// How long answers that are there may take to be written at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -98,7 +100,8 @@ impl Bound {
             hold_status: self.args.hold_status,
             admin: true,
         });
-        let limits = ServeLimits { max_connections: max_connections(self.args.max_held) };
+        let max_connections = max_connections(self.args.max_held);
+        let limits = ServeLimits { max_connections, unread_for: UNREAD_FOR };
         let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
         let ending = async {
             shutdown.cancelled().await;

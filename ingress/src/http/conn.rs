@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::payload::Payload;
-use super::server::{Answering, Handler};
+use super::server::{Answering, Handler, ServeLimits};
 use super::sniff::{Sniffed, Version, sniff};
 use super::socket::{Socket, Stream};
 
@@ -38,13 +38,11 @@ const WINDOW: u32 = 8 * 1024 * 1024;
 /// vanished without a word must not be held for.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(20);
-/// How long a client may leave what was sent to it without acknowledgement, or take nothing of it: a client that never
-/// reads must not keep an answer in memory.
-const UNREAD_FOR: Duration = Duration::from_secs(120);
 
 /// What all connections of a listener share.
 pub(super) struct Connections<H> {
     handler: Arc<H>,
+    limits: ServeLimits,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     closing: CancellationToken,
@@ -52,7 +50,12 @@ pub(super) struct Connections<H> {
 }
 
 impl<H: Handler> Connections<H> {
-    pub(super) fn new(handler: Arc<H>, closing: CancellationToken, abort: CancellationToken) -> Self {
+    pub(super) fn new(
+        handler: Arc<H>,
+        limits: ServeLimits,
+        closing: CancellationToken,
+        abort: CancellationToken,
+    ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -67,12 +70,12 @@ impl<H: Handler> Connections<H> {
             .max_header_list_size(MAX_BUFFER as u32)
             .keep_alive_interval(PROBE_AFTER)
             .keep_alive_timeout(PROBE_EVERY);
-        Self { handler, http1, http2, closing, abort }
+        Self { handler, limits, http1, http2, closing, abort }
     }
 
     /// Serves a connection to its end.
     pub(super) async fn serve(&self, stream: TcpStream) {
-        prepare(&stream);
+        prepare(&stream, self.limits.unread_for);
         let socket = Socket::new(stream);
         // Boxed, so that the task of a connection has room for its longest phase only.
         let begun = Box::pin(self.begin(Stream(socket.clone()))).await;
@@ -126,12 +129,12 @@ impl<H: Handler> Connections<H> {
 }
 
 /// Answers small writes at once, and notices a client whose machine has gone.
-fn prepare(stream: &TcpStream) {
+fn prepare(stream: &TcpStream, unread_for: Duration) {
     let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
     let socket = SockRef::from(stream);
     let set = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
     #[cfg(target_os = "linux")]
-    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(UNREAD_FOR)));
+    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(unread_for)));
     if let Err(error) = set {
         // The connection is probably gone already, which reading it will tell.
         tracing::debug!(%error, "socket options");

@@ -35,24 +35,43 @@ pub enum Broken {
     LateError,
 }
 
-/// An answer that tells whether it was taken.
+/// Bytes of an answer that are handed over at a time. The library asks for more when it has passed on what it has, so that
+/// an answer counts as taken only when all but the end of it has left.
+const PIECE: usize = 64 * 1024;
+
+/// An answer in memory for a caller that was held. It tells the state machine whether it was taken.
 #[derive(Debug)]
 pub struct Delivery {
-    body: Full<Bytes>,
+    rest: Bytes,
     held: Option<Held>,
+}
+
+impl Delivery {
+    pub(super) fn new(body: Bytes, held: Held) -> Self {
+        Self { rest: body, held: Some(held) }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        (!piece.is_empty()).then_some(piece)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.rest.is_empty()
+    }
 }
 
 impl Payload {
     /// An answer for a caller that was held.
     pub(super) fn delivery(body: Bytes, held: Held) -> Self {
-        Self::Delivery(Box::new(Delivery { body: Full::new(body), held: Some(held) }))
+        Self::Delivery(Box::new(Delivery::new(body, held)))
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         // Dropped before it was taken, the answer is kept for the caller's next try.
-        if let Some(held) = self.held.take().filter(|_| self.body.is_end_stream()) {
+        if let Some(held) = self.held.take().filter(|_| self.rest.is_empty()) {
             held.received();
         }
     }
@@ -72,9 +91,7 @@ impl Body for Payload {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Streamed(body) => Pin::new(body).poll_frame(cx).map_err(Broken::from),
-            Self::Delivery(delivery) => {
-                Pin::new(&mut delivery.body).poll_frame(cx).map_err(|never| match never {})
-            }
+            Self::Delivery(delivery) => Poll::Ready(delivery.next().map(|piece| Ok(Frame::data(piece)))),
             Self::Waiting(waiting) => waiting.poll(cx),
         }
     }
@@ -83,7 +100,7 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
-            Self::Delivery(delivery) => delivery.body.is_end_stream(),
+            Self::Delivery(delivery) => delivery.is_over(),
             Self::Waiting(waiting) => waiting.is_over(),
         }
     }
@@ -92,7 +109,7 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
-            Self::Delivery(delivery) => delivery.body.size_hint(),
+            Self::Delivery(delivery) => SizeHint::with_exact(delivery.rest.len() as u64),
             Self::Waiting(_) => SizeHint::default(),
         }
     }

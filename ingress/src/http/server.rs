@@ -34,6 +34,9 @@ pub struct ServeLimits {
     /// Connections at a time; further ones wait in the system's queue. Keep it below the limit of open files, with
     /// room for what is relayed: each relayed request opens one more.
     pub max_connections: usize,
+    /// How long a client may leave what was sent to it without acknowledgement, or take nothing of it: a client that
+    /// never reads must not keep an answer in memory. In force on Linux.
+    pub unread_for: Duration,
 }
 
 /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 without TLS on a listener.
@@ -48,7 +51,7 @@ pub async fn serve<H: Handler>(
     abort: CancellationToken,
 ) {
     let closing = CancellationToken::new();
-    let connections = Arc::new(Connections::new(handler, closing.clone(), abort.clone()));
+    let connections = Arc::new(Connections::new(handler, limits, closing.clone(), abort.clone()));
     let tasks = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let accepting = async {

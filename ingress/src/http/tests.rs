@@ -3,6 +3,7 @@
 mod calls;
 mod desk;
 mod ending;
+mod keeping;
 mod relaying;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::stats::Stats;
 
 const MAX_BODY: u64 = 10_000_000;
 const MAX_CONNECTIONS: usize = 20;
+const UNREAD_FOR: Duration = Duration::from_secs(1);
 
 /// Waits with a bound that no healthy run comes near.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -119,7 +121,7 @@ impl Proxy {
         let reception = Arc::new(reception);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
+        let limits = ServeLimits { max_connections: MAX_CONNECTIONS, unread_for: UNREAD_FOR };
         let served = tokio::spawn(serve(
             listener,
             Arc::new(Desk { reception, held }),

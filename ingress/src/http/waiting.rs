@@ -9,7 +9,7 @@ use common::outcome::Outcome;
 use http_body::Frame;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::payload::Broken;
+use super::payload::{Broken, Delivery};
 use super::socket::Socket;
 use crate::dialect::openai::{Events, render};
 use crate::hold::{Ended, Held};
@@ -23,11 +23,20 @@ const NO_OP_EVERY: Duration = Duration::from_secs(60);
 /// The body of an answer whose status is committed.
 #[derive(Debug)]
 pub struct Waiting {
-    /// Taken when the answer is there.
-    caller: Option<Caller>,
+    phase: Phase,
     beat: Interval,
     /// Since the last event, for streams.
     quiet: Duration,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The outcome is not there.
+    Held(Caller),
+    /// It is being given.
+    Giving(Delivery),
+    /// It cannot be given.
+    Broken,
 }
 
 /// What a caller gets that asked for a stream.
@@ -59,38 +68,57 @@ impl Waiting {
     ) -> Self {
         let mut beat = interval(every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { caller: Some(Caller { held, ongoing, streaming, socket }), beat, quiet: Duration::ZERO }
+        let caller = Caller { held, ongoing, streaming, socket };
+        Self { phase: Phase::Held(caller), beat, quiet: Duration::ZERO }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Some(caller) = &mut self.caller else { return Poll::Ready(None) };
-        if let Poll::Ready(ended) = caller.held.poll_ended(cx) {
-            let answer = self.caller.take().map(|caller| caller.conclude(ended));
-            return Poll::Ready(answer.map(|answer| answer.map(Frame::data)));
+        if let Phase::Held(caller) = &mut self.phase
+            && let Poll::Ready(ended) = caller.held.poll_ended(cx)
+            && let Phase::Held(caller) = std::mem::replace(&mut self.phase, Phase::Broken)
+        {
+            match caller.conclude(&ended) {
+                Some(delivery) => self.phase = Phase::Giving(delivery),
+                None => return Poll::Ready(Some(Err(Broken::LateError))),
+            }
+        }
+        match &mut self.phase {
+            Phase::Held(_) => {}
+            Phase::Giving(delivery) => return Poll::Ready(delivery.next().map(|piece| Ok(Frame::data(piece)))),
+            Phase::Broken => return Poll::Ready(None),
         }
         if self.beat.poll_tick(cx).is_pending() {
             return Poll::Pending;
         }
+        Poll::Ready(Some(Ok(Frame::data(self.sign_of_life()))))
+    }
+
+    fn sign_of_life(&mut self) -> Bytes {
         self.quiet += self.beat.period();
-        let sign = match &mut caller.streaming {
-            Some(streaming) if streaming.no_ops && self.quiet > NO_OP_EVERY => {
+        match &mut self.phase {
+            Phase::Held(Caller { streaming: Some(streaming), .. })
+                if streaming.no_ops && self.quiet > NO_OP_EVERY =>
+            {
                 self.quiet = Duration::ZERO;
                 streaming.events.no_op()
             }
             _ => Bytes::from_static(SIGN_OF_LIFE),
-        };
-        Poll::Ready(Some(Ok(Frame::data(sign))))
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.caller.is_none()
+        match &self.phase {
+            Phase::Held(_) => false,
+            Phase::Giving(delivery) => delivery.is_over(),
+            Phase::Broken => true,
+        }
     }
 }
 
 impl Caller {
     /// The rest of the answer. An error of a call that is not streamed cannot be told any more: the connection breaks, and
     /// the outcome is kept for the caller's next try.
-    fn conclude(self, ended: Ended) -> Result<Bytes, Broken> {
+    fn conclude(self, ended: &Ended) -> Option<Delivery> {
         let (body, how) = match (&*ended.outcome, self.streaming.map(|streaming| streaming.events)) {
             (Outcome::Response(response), None) if response.status.is_success() => {
                 (response.body.clone(), Answered::Success)
@@ -117,11 +145,10 @@ impl Caller {
                 }
                 let provided = matches!(outcome, Outcome::Response(_));
                 self.ongoing.answered(if provided { Answered::Failure } else { Answered::Synthesized });
-                return Err(Broken::LateError);
+                return None;
             }
         };
-        self.held.received();
         self.ongoing.answered(how);
-        Ok(body)
+        Some(Delivery::new(body, self.held))
     }
 }

@@ -118,11 +118,10 @@ pub(crate) fn failure(request: &Request<'_>) -> Option<ApiError> {
 
 fn chat(request: &Request<'_>, style: &Style) -> (String, u64) {
     let text = content(request, style.awkward);
-    let quoted = quote(&text);
+    let (message, finish) = chat_message(request, style, &text);
+    let logprobs = if request.fields.is_true("logprobs") { logprobs(&text) } else { "null".to_owned() };
     let choices = (0..request.n).map(|index| {
-        format!(
-            r#"{{"index":{index},"message":{{"role":"assistant","content":{quoted},"refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}"#
-        )
+        format!(r#"{{"index":{index},"message":{message},"logprobs":{logprobs},"finish_reason":"{finish}"}}"#)
     });
     let choices = choices.collect::<Vec<_>>().join(",");
     let output = tokens(&text) * request.n as u64;
@@ -135,6 +134,49 @@ fn chat(request: &Request<'_>, style: &Style) -> (String, u64) {
         style.tier
     );
     (body, output)
+}
+
+/// The message of a choice, and its `finish_reason`.
+fn chat_message(request: &Request<'_>, style: &Style, text: &str) -> (String, &'static str) {
+    let quoted = quote(text);
+    if request.magic.calls.is_empty() {
+        let (content, refusal) =
+            if request.magic.refuse { ("null", quoted.as_str()) } else { (quoted.as_str(), "null") };
+        let message =
+            format!(r#"{{"role":"assistant","content":{content},"refusal":{refusal},"annotations":[]}}"#);
+        return (message, "stop");
+    }
+    let arguments = arguments(text);
+    let call = |(index, name): (usize, &String)| {
+        format!(
+            r#"{{"id":"call_{:016x}{index}","type":"function","function":{{"name":{},"arguments":{arguments}}}}}"#,
+            style.id,
+            quote(name)
+        )
+    };
+    let calls = request.magic.calls.iter().enumerate().map(call).collect::<Vec<_>>().join(",");
+    let message = format!(
+        r#"{{"role":"assistant","content":null,"tool_calls":[{calls}],"refusal":null,"annotations":[]}}"#
+    );
+    (message, "tool_calls")
+}
+
+/// The arguments of a tool call, `{"text": ...}` in a string.
+fn arguments(text: &str) -> String {
+    quote(&format!(r#"{{"text":{}}}"#, quote(text)))
+}
+
+/// The log probabilities of a choice: one token for each word.
+fn logprobs(text: &str) -> String {
+    let token = |word: &str| {
+        format!(
+            r#"{{"token":{},"logprob":-0.25,"bytes":{:?},"top_logprobs":[]}}"#,
+            quote(word),
+            word.as_bytes()
+        )
+    };
+    let tokens = text.split_inclusive(' ').map(token).collect::<Vec<_>>().join(",");
+    format!(r#"{{"content":[{tokens}],"refusal":null}}"#)
 }
 
 /// The usage object of chat completions and completions.
@@ -150,13 +192,13 @@ pub(crate) fn responses(request: &Request<'_>, style: &Style, status: &str) -> (
     let text = content(request, style.awkward);
     let output_tokens = tokens(&text);
     let (output, usage) = if status == "completed" {
-        let item = message_item(style.id, "completed", Some(&text));
+        let items = output_items(request, style, &text);
         let input = request.input_tokens;
         let usage = format!(
             r#"{{"input_tokens":{input},"input_tokens_details":{{"cached_tokens":0}},"output_tokens":{output_tokens},"output_tokens_details":{{"reasoning_tokens":0}},"total_tokens":{}}}"#,
             input + output_tokens
         );
-        (item, usage)
+        (items, usage)
     } else {
         (String::new(), "null".to_owned())
     };
@@ -170,11 +212,34 @@ pub(crate) fn responses(request: &Request<'_>, style: &Style, status: &str) -> (
     (body, output_tokens)
 }
 
+/// All items of a response that is complete.
+fn output_items(request: &Request<'_>, style: &Style, text: &str) -> String {
+    if request.magic.refuse {
+        let part = format!(r#"{{"type":"refusal","refusal":{}}}"#, quote(text));
+        return item_of_parts(style.id, "completed", &part);
+    }
+    if request.magic.calls.is_empty() {
+        return message_item(style.id, "completed", Some(text));
+    }
+    let arguments = arguments(text);
+    let call = |(index, name): (usize, &String)| {
+        format!(
+            r#"{{"id":"fc_{id:016x}{index}","type":"function_call","status":"completed","arguments":{arguments},"call_id":"call_{id:016x}{index}","name":{}}}"#,
+            quote(name),
+            id = style.id
+        )
+    };
+    request.magic.calls.iter().enumerate().map(call).collect::<Vec<_>>().join(",")
+}
+
 /// The message item of a response; without a text it has no content yet.
 pub(crate) fn message_item(id: u64, status: &str, text: Option<&str>) -> String {
-    let content = text.map(text_part).unwrap_or_default();
+    item_of_parts(id, status, &text.map(text_part).unwrap_or_default())
+}
+
+fn item_of_parts(id: u64, status: &str, parts: &str) -> String {
     format!(
-        r#"{{"id":"msg_{id:016x}","type":"message","status":"{status}","role":"assistant","content":[{content}]}}"#
+        r#"{{"id":"msg_{id:016x}","type":"message","status":"{status}","role":"assistant","content":[{parts}]}}"#
     )
 }
 
@@ -310,6 +375,31 @@ mod tests {
         assert_eq!(value["choices"][1]["message"]["content"], "X7");
         assert_eq!(value["usage"]["prompt_tokens"], body.len() / 4);
         assert_eq!(value["service_tier"], "default");
+    }
+
+    #[test]
+    fn tools_are_called_and_requests_refused_on_demand() {
+        let body = |text: &str| {
+            format!(
+                r#"{{"model":"gpt-4o","logprobs":true,"messages":[{{"role":"user","content":"{text}"}}],"input":"{text}"}}"#
+            )
+        };
+        let chat = |text: &str| answer(Endpoint::ChatCompletions, &body(text), false).1["choices"][0].take();
+        let output = |text: &str| answer(Endpoint::Responses, &body(text), false).1["output"].take();
+        let called = chat("call:a call:b echo:X7");
+        assert_eq!(called["finish_reason"], "tool_calls");
+        assert_eq!(called["message"]["content"], Value::Null);
+        let second = &called["message"]["tool_calls"][1]["function"];
+        assert_eq!((&second["name"], &second["arguments"]), (&"b".into(), &r#"{"text":"X7"}"#.into()));
+        let items = output("call:a call:b echo:X7");
+        assert_eq!((&items[1]["name"], &items[1]["arguments"]), (&"b".into(), &r#"{"text":"X7"}"#.into()));
+        let refused = chat("refuse echo:X7");
+        assert_eq!(
+            (&refused["message"]["content"], &refused["message"]["refusal"]),
+            (&Value::Null, &"X7".into())
+        );
+        assert_eq!(output("refuse echo:X7")[0]["content"][0]["refusal"], "X7");
+        assert_eq!(chat("echo:X7")["logprobs"]["content"][0]["token"], "X7");
     }
 
     #[test]

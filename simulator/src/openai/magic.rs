@@ -17,6 +17,10 @@ pub(crate) struct Magic {
     pub size: Option<usize>,
     /// `noflex`: no capacity for flex processing.
     pub noflex: bool,
+    /// `call:NAME`: the answer calls these tools.
+    pub calls: Vec<String>,
+    /// `refuse`: the answer's text is a refusal.
+    pub refuse: bool,
 }
 
 /// Largest answer that `size:N` can ask for, in bytes.
@@ -39,9 +43,11 @@ impl Magic {
                 Some(("size", bytes)) => {
                     magic.size = bytes.parse().ok().map(|bytes: usize| bytes.min(MAX_SIZE))
                 }
+                Some(("call", name)) if !name.is_empty() => magic.calls.push(name.to_owned()),
                 None if word == "expire" => magic.expire = true,
                 None if word == "vanish" => magic.vanish = true,
                 None if word == "noflex" => magic.noflex = true,
+                None if word == "refuse" => magic.refuse = true,
                 _ => {}
             }
         }
@@ -58,6 +64,8 @@ mod tests {
         let magic = Magic::of("please echo:a:b-1 and\nfail:429 slow:20 size:99999999999");
         assert_eq!(magic.echo.as_deref(), Some("a:b-1"));
         assert_eq!((magic.fail, magic.slow, magic.size), (Some(429), 20, Some(MAX_SIZE)));
+        let magic = Magic::of("call:a refuse call:b call:");
+        assert_eq!((magic.calls, magic.refuse), (vec!["a".to_owned(), "b".to_owned()], true));
         assert_eq!(Magic::of("fail:200 expired vanishing echo:"), Magic::default());
     }
 }

@@ -7,16 +7,20 @@ use crate::core::Input;
 use crate::hold::{Holder, Limits, Waiter};
 use crate::http::{Front, FrontConfig};
 
-struct House {
-    address: SocketAddr,
+pub(super) struct House {
+    pub(super) address: SocketAddr,
     holder: Holder,
-    inputs: mpsc::Receiver<Input<Waiter>>,
+    pub(super) inputs: mpsc::Receiver<Input<Waiter>>,
 }
 
 impl House {
     async fn open(admin: bool) -> Self {
+        Self::with(admin, false, Limits { requests: 1, bytes: 1000 }).await
+    }
+
+    pub(super) async fn with(admin: bool, hold_status: bool, limits: Limits) -> Self {
         let (inputs, receiver) = mpsc::channel(10);
-        let holder = Holder::new(inputs, Limits { requests: 1, bytes: 1000 }, Arc::default());
+        let holder = Holder::new(inputs, limits, Arc::default());
         let relay = Relay::new("http://127.0.0.1:9/v1", CancellationToken::new()).unwrap();
         let config = FrontConfig {
             holder: holder.clone(),
@@ -25,18 +29,18 @@ impl House {
             relay,
             max_body: MAX_BODY,
             max_receiving: MAX_BODY,
-            hold_status: false,
+            hold_status,
             admin,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
+        let limits = ServeLimits { max_connections: MAX_CONNECTIONS, unread_for: UNREAD_FOR };
         let never = CancellationToken::new;
         tokio::spawn(serve(listener, Arc::new(Front::new(config)), limits, never(), never()));
         Self { address, holder, inputs: receiver }
     }
 
-    async fn client(&self) -> Wire {
+    pub(super) async fn client(&self) -> Wire {
         Wire(TcpStream::connect(self.address).await.unwrap())
     }
 
@@ -46,7 +50,7 @@ impl House {
         if method == "HEAD" { (client.head().await, Bytes::new()) } else { client.message().await }
     }
 
-    async fn held(&mut self) -> Waiter {
+    pub(super) async fn held(&mut self) -> Waiter {
         loop {
             match soon(self.inputs.recv()).await {
                 Some(Input::Hold(_, _, waiter)) => return waiter,

@@ -39,7 +39,7 @@ struct Deltas<'w, 'a> {
 impl<'a> Deltas<'_, 'a> {
     fn write(mut self, message: &Object<'a>) {
         self.role(message);
-        self.rest(message, |member| is_reasoning(member));
+        self.rest(message, is_reasoning);
         for key in ["content", "refusal"] {
             match message.get(key) {
                 None | Some("null" | "\"\"") => {}
@@ -66,7 +66,7 @@ impl<'a> Deltas<'_, 'a> {
         self.delta("null", |out| {
             out.text("\"role\":");
             out.raw(message.get("role").unwrap_or("\"assistant\""));
-            if message.get("content").is_none_or(|content| is_string(content)) {
+            if message.get("content").is_none_or(is_string) {
                 out.text(",\"content\":\"\"");
             }
             if message.get("refusal").is_some_and(is_string) {

@@ -92,3 +92,6 @@ pub(crate) fn quoted(text: &str) -> String {
     // A string always serialises.
     serde_json::to_string(text).unwrap_or_default()
 }
+
+#[cfg(test)]
+pub(crate) mod arbitrary;
