@@ -16,15 +16,20 @@ for program in python3 node npm; do
 done
 
 # A copy of what was installed lies in the installation: it is made again when the wish has changed, or was cut short.
+python_packages() {
+    local wish=$1 venv=$2
+    if ! cmp -s "$wish" "$venv/installed.txt"; then
+        echo "sdk.sh: installing the Python packages of $wish into ${venv#"$PWD/"}"
+        rm -rf "$venv"
+        python3 -m venv "$venv" || die "python3 cannot make a virtual environment (on Debian: apt-get install python3-venv)"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: -r "$wish"
+        cp "$wish" "$venv/installed.txt"
+    fi
+}
 venv=$PWD/.cache/venv
-wish=tests/sdk/requirements.txt
-if ! cmp -s "$wish" "$venv/installed.txt"; then
-    echo "sdk.sh: installing the Python packages of $wish into .cache/venv"
-    rm -rf "$venv"
-    python3 -m venv "$venv" || die "python3 cannot make a virtual environment (on Debian: apt-get install python3-venv)"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: -r "$wish"
-    cp "$wish" "$venv/installed.txt"
-fi
+python_packages tests/sdk/requirements.txt "$venv"
+# Some packages want an older one than others.
+python_packages tests/sdk/requirements-openai2.txt "$PWD/.cache/venv-openai2"
 
 lock=tests/sdk/package-lock.json
 modules=tests/sdk/node_modules

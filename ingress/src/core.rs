@@ -34,7 +34,7 @@ mod result;
 #[cfg(test)]
 mod tests;
 
-pub use grant::{CHUNK, GrantDraft, RECORD_HEAD};
+pub use grant::GrantDraft;
 pub use kept::Keeping;
 pub use result::ResultPart;
 

@@ -215,6 +215,3 @@ impl Performer {
         });
     }
 }
-
-/// Names of what is left out, as a set.
-type Except = BTreeSet<common::ids::Rid>;

@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use common::ids::{Bid, Fingerprint, ID_LEN, Pid, Rid, unpack_rids};
+use common::ids::{Bid, Fingerprint, Pid, Rid, unpack_rids};
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass, Outcome};
+use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
 use common::wire::{self, reply};
 use http::HeaderMap;
 
 use super::{Core, JobEvent, Output, Phase, Timer, sorted};
 
-/// Bytes of the record stream in one chunk, so that a sealed chunk stays well under the bus's limit of 1 MB.
-pub const CHUNK: u64 = 256 * 1024;
-/// What precedes each body in the record stream: the id of its request and its length (u32, big endian).
-pub const RECORD_HEAD: usize = ID_LEN + 4;
 /// How long a grant may lie idle before any file is registered.
 const TAKE_BACK: Duration = Duration::from_secs(60);
 /// Most input files that may be registered for one batch. Each stands for a creation that came to nothing.

@@ -9,10 +9,11 @@ use common::ids::{Bid, Digest, Pid, Rid, pack_rids};
 use common::key::BatchKey;
 use common::members::{Identity, Members};
 use common::outcome::{FaultClass, Outcome, Response};
+use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_batcher, to_submitter};
 
-use super::{CHUNK, Core, Input, Keeping, Output, RECORD_HEAD, ResultPart};
+use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
 
 mod repeats;

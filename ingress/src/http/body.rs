@@ -12,6 +12,8 @@ use crate::dialect::Problem;
 
 /// How long a body may stop in the middle.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long a body may take altogether: 50 MB at 85 KB/s.
+const TOTAL: Duration = Duration::from_secs(600);
 /// Memory set aside at once for a body whose length is announced, at most; the rest follows as bytes come.
 const FIRST: usize = 64 * 1024;
 
@@ -39,15 +41,20 @@ impl Intake {
     ///
     /// # Errors
     /// A [`Problem`]: 413 over the limit, before anything is read where the length is announced; 408 when it stops
-    /// coming; 429 when too much is being received; 400 when it ends early.
+    /// coming or takes too long; 429 when too much is being received; 400 when it ends early.
     pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(&self, body: &mut B) -> Result<Bytes, Problem> {
+        let too_slow = || stalled(format!("Your request's body took more than {} seconds.", TOTAL.as_secs()));
+        tokio::time::timeout(TOTAL, self.read_on(body)).await.map_err(|_| too_slow())?
+    }
+
+    async fn read_on<B: Body<Data = Bytes> + Unpin>(&self, body: &mut B) -> Result<Bytes, Problem> {
         let announced = body.size_hint().exact();
         if announced.is_some_and(|length| length > self.max_body) {
             return Err(self.too_large());
         }
         let mut share = Share { intake: self, bytes: 0 };
         let mut read = Vec::new();
-        while let Some(frame) = tokio::time::timeout(IDLE, body.frame()).await.map_err(|_| stalled())? {
+        while let Some(frame) = tokio::time::timeout(IDLE, body.frame()).await.map_err(|_| idle())? {
             // Trailers say nothing that is used here.
             let Ok(data) = frame.map_err(|_| cut())?.into_data() else { continue };
             let length = read.len() as u64 + data.len() as u64;
@@ -108,8 +115,11 @@ fn reserve(read: &mut Vec<u8>, more: usize, announced: Option<u64>) {
     read.reserve_exact(ahead.min(announced).max(needed) - read.len());
 }
 
-fn stalled() -> Problem {
-    let message = format!("No more of your request's body came for {} seconds.", IDLE.as_secs());
+fn idle() -> Problem {
+    stalled(format!("No more of your request's body came for {} seconds.", IDLE.as_secs()))
+}
+
+fn stalled(message: String) -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, message).code("request_timeout")
 }
 
@@ -176,6 +186,18 @@ mod tests {
     async fn a_body_that_stops_coming_is_given_up() {
         let intake = Intake::new(10, 100);
         let mut body = StreamBody::new(chunks(&[b"01"]).chain(stream::pending()));
+        assert_eq!(intake.read(&mut body).await.unwrap_err().status, 408);
+        assert_eq!(intake.total.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_too() {
+        let intake = Intake::new(1000, 1000);
+        let byte = |()| async {
+            tokio::time::sleep(IDLE / 2).await;
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))), ()))
+        };
+        let mut body = StreamBody::new(Box::pin(stream::unfold((), byte)));
         assert_eq!(intake.read(&mut body).await.unwrap_err().status, 408);
         assert_eq!(intake.total.load(Ordering::Relaxed), 0);
     }

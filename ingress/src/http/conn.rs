@@ -12,12 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::payload::Payload;
-use super::server::{Answering, Handler, ServeLimits};
+use super::server::{Answering, Handler, PROBE_AFTER, PROBE_EVERY};
 use super::sniff::{Sniffed, Version, sniff};
 use super::socket::{Socket, Stream};
 
@@ -34,15 +33,10 @@ const MAX_STREAMS: u32 = 100_000;
 /// Bytes of bodies that an HTTP/2 connection may send before any is read. Thousands of calls begin on one connection at a
 /// time; where they have to share a small window they are cut into frames so small that h2 takes it for a flood.
 const WINDOW: u32 = 8 * 1024 * 1024;
-/// Silence after which the other side is asked for a sign of life, and the pause between questions: a client that
-/// vanished without a word must not be held for.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
-const PROBE_EVERY: Duration = Duration::from_secs(20);
 
 /// What all connections of a listener share.
 pub(super) struct Connections<H> {
     handler: Arc<H>,
-    limits: ServeLimits,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     closing: CancellationToken,
@@ -50,12 +44,7 @@ pub(super) struct Connections<H> {
 }
 
 impl<H: Handler> Connections<H> {
-    pub(super) fn new(
-        handler: Arc<H>,
-        limits: ServeLimits,
-        closing: CancellationToken,
-        abort: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(handler: Arc<H>, closing: CancellationToken, abort: CancellationToken) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -70,12 +59,11 @@ impl<H: Handler> Connections<H> {
             .max_header_list_size(MAX_BUFFER as u32)
             .keep_alive_interval(PROBE_AFTER)
             .keep_alive_timeout(PROBE_EVERY);
-        Self { handler, limits, http1, http2, closing, abort }
+        Self { handler, http1, http2, closing, abort }
     }
 
     /// Serves a connection to its end.
     pub(super) async fn serve(&self, stream: TcpStream) {
-        prepare(&stream, self.limits.unread_for);
         let socket = Socket::new(stream);
         // Boxed, so that the task of a connection has room for its longest phase only.
         let begun = Box::pin(self.begin(Stream(socket.clone()))).await;
@@ -125,19 +113,6 @@ impl<H: Handler> Connections<H> {
             // The reason of an HTTP/2 error is only in its sources, which Debug shows.
             tracing::debug!(?error, "connection ended");
         }
-    }
-}
-
-/// Answers small writes at once, and notices a client whose machine has gone.
-fn prepare(stream: &TcpStream, unread_for: Duration) {
-    let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
-    let socket = SockRef::from(stream);
-    let set = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
-    #[cfg(target_os = "linux")]
-    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(unread_for)));
-    if let Err(error) = set {
-        // The connection is probably gone already, which reading it will tell.
-        tracing::debug!(%error, "socket options");
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,11 @@ use super::socket::Socket;
 
 /// The pause after an accept that failed, as it does when no more files can be opened.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Silence after which the other side is asked for a sign of life, and the pause between questions: a client that
+/// vanished without a word must not be held for.
+pub(super) const PROBE_AFTER: Duration = Duration::from_secs(60);
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(20);
 
 /// An answer in the making. Dropped when the client leaves.
 pub type Answering = Pin<Box<dyn Future<Output = Response<Payload>> + Send>>;
@@ -50,8 +56,9 @@ pub async fn serve<H: Handler>(
     drain: CancellationToken,
     abort: CancellationToken,
 ) {
+    prepare(&listener, limits.unread_for);
     let closing = CancellationToken::new();
-    let connections = Arc::new(Connections::new(handler, limits, closing.clone(), abort.clone()));
+    let connections = Arc::new(Connections::new(handler, closing.clone(), abort.clone()));
     let tasks = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let accepting = async {
@@ -71,6 +78,19 @@ pub async fn serve<H: Handler>(
     closing.cancel();
     tasks.close();
     tasks.wait().await;
+}
+
+/// What all connections inherit: small writes leave at once, and a client whose machine has gone, or that never reads, is
+/// noticed. Set on the listener, it costs each connection nothing.
+fn prepare(listener: &TcpListener, unread_for: Duration) {
+    let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let socket = SockRef::from(listener);
+    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    #[cfg(target_os = "linux")]
+    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(unread_for)));
+    if let Err(error) = set {
+        tracing::warn!(%error, "the listener takes no options: clients that vanish may go unnoticed");
+    }
 }
 
 /// The next connection, however long it takes.

@@ -84,7 +84,9 @@ impl Waiting {
         }
         match &mut self.phase {
             Phase::Held(_) => {}
-            Phase::Giving(delivery) => return Poll::Ready(delivery.next().map(|piece| Ok(Frame::data(piece)))),
+            Phase::Giving(delivery) => {
+                return Poll::Ready(delivery.next().map(|piece| Ok(Frame::data(piece))));
+            }
             Phase::Broken => return Poll::Ready(None),
         }
         if self.beat.poll_tick(cx).is_pending() {

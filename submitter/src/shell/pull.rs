@@ -1,32 +1,28 @@
 //! From the bodies at the ingresses to an uploaded file, in constant memory however large the batch is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use common::ids::{ID_LEN, Pid, Rid};
 use common::link::{CallError, Link};
+use common::records::{CHUNK, RECORD_HEAD};
 use common::seal::chunk_aad;
 use common::wire;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use prost::Message as _;
 
-use super::Except;
 use super::calls::trouble;
 use super::work::Work;
 use crate::core::{Granted, Trouble, TroubleKind};
 use crate::openai::{Client, Kind, encode_line, line_len};
 
-/// Bytes of the record stream in one chunk; ingresses cut them so.
-const CHUNK: u64 = 256 * 1024;
 /// Chunks that are pulled at a time.
 const AHEAD: usize = 8;
 /// How long one pull waits for its chunk, and how often it is made.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PULLS: u32 = 5;
-/// What precedes a body in the record stream.
-const HEAD: usize = ID_LEN + 4;
 
 /// The bodies of an ingress cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +36,7 @@ pub(super) async fn upload(
     work: &Arc<Work>,
     name: &str,
     from: Vec<Granted>,
-    except: Except,
+    except: BTreeSet<Rid>,
 ) -> Result<String, Trouble> {
     let length = length(work, &from, &except);
     let lines = lines(link.clone(), work.clone(), from, except);
@@ -59,11 +55,11 @@ pub(super) async fn upload(
 }
 
 /// The exact length of the file: what a line adds to its body is known, and the bodies are known together.
-fn length(work: &Work, from: &[Granted], except: &Except) -> u64 {
+fn length(work: &Work, from: &[Granted], except: &BTreeSet<Rid>) -> u64 {
     let lengths = work.lengths.lock().unwrap_or_else(PoisonError::into_inner);
     let mut total = 0;
     for granted in from {
-        let bodies = granted.body_bytes.saturating_sub((granted.rids.len() * HEAD) as u64);
+        let bodies = granted.body_bytes.saturating_sub((granted.rids.len() * RECORD_HEAD) as u64);
         let left_out = granted.rids.iter().filter(|rid| except.contains(rid));
         let without: u64 = left_out.filter_map(|rid| lengths.get(rid)).map(|length| u64::from(*length)).sum();
         let lines = granted.rids.iter().filter(|rid| !except.contains(rid));
@@ -78,7 +74,7 @@ fn lines(
     link: Link,
     work: Arc<Work>,
     from: Vec<Granted>,
-    except: Except,
+    except: BTreeSet<Rid>,
 ) -> impl Stream<Item = Result<Bytes, Lost>> + Send + 'static {
     let except = Arc::new(except);
     stream::iter(from).flat_map(move |granted| {
@@ -146,14 +142,14 @@ impl RecordReader {
     }
 
     fn next_record(&mut self) -> Option<(Rid, Bytes)> {
-        let head = self.buffer.get(..HEAD)?;
+        let head = self.buffer.get(..RECORD_HEAD)?;
         let rid = Rid::from_slice(&head[..ID_LEN]).ok()?;
         let length = u32::from_be_bytes(head[ID_LEN..].try_into().ok()?) as usize;
-        if self.buffer.len() < HEAD + length {
-            self.buffer.reserve(HEAD + length - self.buffer.len());
+        if self.buffer.len() < RECORD_HEAD + length {
+            self.buffer.reserve(RECORD_HEAD + length - self.buffer.len());
             return None;
         }
-        self.buffer.advance(HEAD);
+        self.buffer.advance(RECORD_HEAD);
         Some((rid, self.buffer.split_to(length).freeze()))
     }
 }

@@ -58,20 +58,24 @@ pub fn can_stream(endpoint: &str) -> bool {
     Kind::of(endpoint).is_some()
 }
 
-/// Whether the caller needs [`Events::no_op`] while it waits. An empty line keeps every client's connection alive; only
-/// LangChain's `astream` wants a parsed chunk every 120 s. It runs on OpenAI's asynchronous Python client.
+/// Clients that need no [`Events::no_op`] and whose accumulators are better off without.
+const WITHOUT_NO_OPS: [&str; 3] = ["OpenAI/Python", "OpenAI/JS", "ai/"];
+
+/// Whether the caller is given [`Events::no_op`] while it waits. An empty line keeps every client's connection alive; but
+/// LangChain's `astream` wants a parsed chunk every 120 s, and so may others that nobody has looked at.
 ///
-/// A no-op is not free, see [`Events::no_op`], so nobody else gets one. On the Responses endpoint the client's own
-/// `responses.stream()` helper would even refuse the stream; LangChain differs from it by not setting a time limit.
+/// A no-op is not free, see [`Events::no_op`], so those that are known not to need it get none. On the Responses endpoint
+/// the client's own `responses.stream()` helper would even refuse the stream: there only LangChain gets it, which runs on
+/// OpenAI's asynchronous Python client and differs from it by not setting a time limit.
 pub fn wants_no_ops(endpoint: &str, headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let limited = headers.contains_key("x-stainless-read-timeout");
-    agent.starts_with("AsyncOpenAI/Python")
-        && match Kind::of(endpoint) {
-            Some(Kind::Responses) => !limited,
-            Some(_) => true,
-            None => false,
+    match Kind::of(endpoint) {
+        Some(Kind::Responses) => {
+            agent.starts_with("AsyncOpenAI/Python") && !headers.contains_key("x-stainless-read-timeout")
         }
+        Some(Kind::Chat | Kind::Completions) => !WITHOUT_NO_OPS.iter().any(|known| agent.starts_with(known)),
+        None => false,
+    }
 }
 
 /// A stream in the making: what the events sent while waiting and those of the answer share. 48 bytes and the

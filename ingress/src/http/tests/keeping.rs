@@ -86,7 +86,8 @@ async fn an_answer_begins_late_and_goes_on_until_it_is_there() {
         client.send(with(HURRY, "/v1/chat/completions", CALL)).await;
         let waiter = house.held().await;
         let head = client.head().await;
-        let lines = ["content-type", "transfer-encoding", "x-accel-buffering", "cache-control", "x-llm-proxy-route"];
+        let lines =
+            ["content-type", "transfer-encoding", "x-accel-buffering", "cache-control", "x-llm-proxy-route"];
         assert_eq!(
             lines.map(|name| line(&head, name).unwrap_or("")),
             ["application/json", "chunked", "no", "no-cache, no-transform", "batch"]
@@ -133,7 +134,8 @@ async fn an_error_after_the_beginning_breaks_the_connection() {
         let head = client.head().await;
         assert_eq!((status(&head), line(&head, "content-length")), ("200", None));
         fail(waiter);
-        let error = client.rest().await.expect_err("no orderly end, which HTTP/1.0 takes for the end of the answer");
+        let error =
+            client.rest().await.expect_err("no orderly end, which HTTP/1.0 takes for the end of the answer");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{version}");
         assert!(!house.received().await, "kept for the next try");
     }
@@ -196,7 +198,11 @@ async fn a_stream_gets_events_and_errors_as_events() {
     client.send(with(HURRY, "/v1/chat/completions", STREAM)).await;
     let waiter = house.held().await;
     client.head().await;
-    answer(waiter, 400, r#"{"error":{"message":"no","type":"invalid_request_error","param":null,"code":"bad"}}"#);
+    answer(
+        waiter,
+        400,
+        r#"{"error":{"message":"no","type":"invalid_request_error","param":null,"code":"bad"}}"#,
+    );
     let events = client.after_beats().await;
     assert!(events.starts_with(r#"data: {"error":{"message":"no""#), "{events}");
     assert!(events.ends_with("data: [DONE]\n\n"));

@@ -73,7 +73,8 @@ fn only_an_asynchronous_python_client_gets_no_ops() {
     assert!(asked("/v1/responses", &[client]));
     assert!(!asked("/v1/responses", &[client, limit]));
     assert!(!asked("/v1/embeddings", &[client]));
-    assert!(!asked("/v1/chat/completions", &[]));
+    assert!(asked("/v1/chat/completions", &[]));
+    assert!(!asked("/v1/responses", &[]));
     assert!(!asked("/v1/chat/completions", &[("user-agent", "OpenAI/Python 3.54.0")]));
     assert!(!asked("/v1/responses", &[("user-agent", "OpenAI/JS 7.57.0")]));
 }

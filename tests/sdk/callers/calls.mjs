@@ -1,0 +1,103 @@
+// Makes the calls that it reads from standard input, all at once, each with a client of its own, and prints what came of each.
+import { text as readAll } from 'node:stream/consumers';
+
+import { createOpenAI } from '@ai-sdk/openai';
+import { generateText, streamText } from 'ai';
+
+const model = 'gpt-4o-mini';
+
+async function joined(stream, textOf) {
+  let text = '';
+  for await (const part of stream) text += textOf(part) ?? '';
+  return text;
+}
+
+// ---- openai ----
+
+const openai = (name) => async (call) => {
+  const { default: OpenAI } = await import(name);
+  const client = new OpenAI({ baseURL: call.base_url, apiKey: call.key });
+  // Given to a call, and not to the client, a timeout is told to the server.
+  const options = { timeout: call.timeout * 1000 };
+  if (call.api === 'responses') {
+    const body = { model, input: call.text };
+    if (!call.stream) return (await client.responses.create(body, options)).output_text;
+    const events = await client.responses.create({ ...body, stream: true }, options);
+    return joined(events, (event) => (event.type === 'response.output_text.delta' ? event.delta : ''));
+  }
+  const body = { model, messages: [{ role: 'user', content: call.text }] };
+  if (!call.stream) return (await client.chat.completions.create(body, options)).choices[0].message.content;
+  const chunks = await client.chat.completions.create({ ...body, stream: true }, options);
+  return joined(chunks, (chunk) => chunk.choices[0]?.delta?.content);
+};
+
+// ---- AI SDK ----
+
+// It has no time limit of its own, so that it is told of in the header for everybody.
+async function ai(call) {
+  const provider = createOpenAI({ baseURL: call.base_url, apiKey: call.key, headers: hint(call) });
+  const used = call.api === 'responses' ? provider.responses(model) : provider.chat(model);
+  if (!call.stream) return (await generateText({ model: used, prompt: call.text })).text;
+  // Errors of a stream are given to a callback and to the full stream.
+  const { fullStream } = streamText({ model: used, prompt: call.text, onError: () => {} });
+  return joined(fullStream, (part) => {
+    if (part.type === 'error') throw part.error;
+    return part.type === 'text-delta' ? part.text : '';
+  });
+}
+
+// ---- fetch ----
+
+const hint = (call) => ({ 'x-server-timeout': String(call.timeout) });
+
+async function viaFetch(call) {
+  const answer = await fetch(`${call.base_url}/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${call.key}`, ...hint(call) },
+    body: JSON.stringify({ model, messages: [{ role: 'user', content: call.text }], stream: call.stream }),
+  });
+  const body = await answer.text();
+  if (!answer.ok) {
+    throw Object.assign(new Error(body), { status: answer.status, code: JSON.parse(body).error.code });
+  }
+  if (!call.stream) return JSON.parse(body).choices[0].message.content;
+  const data = body.split('\n').filter((line) => line.startsWith('data: {')).map((line) => JSON.parse(line.slice(6)));
+  const failed = data.find((chunk) => chunk.error);
+  if (failed) throw Object.assign(new Error(failed.error.message), { code: failed.error.code });
+  if (!body.trimEnd().endsWith('data: [DONE]')) throw new Error('a stream without an end');
+  return data.map((chunk) => chunk.choices[0]?.delta?.content ?? '').join('');
+}
+
+// ---- All of them ----
+
+const clients = { openai: openai('openai'), 'openai-6': openai('openai-6'), ai, fetch: viaFetch };
+
+function kinds(error) {
+  const names = [];
+  for (let type = error.constructor; type?.name; type = Object.getPrototypeOf(type)) names.push(type.name);
+  return names;
+}
+
+// An exception as the tests look at it; of the AI SDK's several attempts the last one counts.
+function told(thrown) {
+  const error = thrown.lastError ?? thrown;
+  return {
+    types: [...(error === thrown ? [] : kinds(thrown)), ...kinds(error)],
+    status: error.status ?? error.statusCode ?? null,
+    code: error.code ?? error.data?.error?.code ?? null,
+    message: String(error.message ?? error),
+  };
+}
+
+async function make(call) {
+  try {
+    return { text: await clients[call.client](call) };
+  } catch (thrown) {
+    return { error: told(thrown) };
+  }
+}
+
+const calls = JSON.parse(await readAll(process.stdin));
+// Imports take time, and must not take it from a call's patience.
+await Promise.all(['openai', 'openai-6'].map((name) => import(name)));
+process.stdout.write(JSON.stringify(await Promise.all(calls.map(make))));
