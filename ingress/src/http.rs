@@ -23,7 +23,7 @@ pub use front::{Front, FrontConfig};
 pub(crate) use headers::is_ours;
 pub use payload::Payload;
 pub(crate) use route::below_v1;
-pub use server::{ServeLimits, serve};
+pub use server::{ServeLimits, listen, serve};
 
 #[cfg(test)]
 mod tests;

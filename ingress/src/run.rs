@@ -9,22 +9,19 @@ use bytes::Bytes;
 use common::args::UpstreamArgs;
 use common::ids::Bid;
 use common::world::World;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::core::{Input, JobEvent, Keeping};
 use crate::hold::{Gauge, Limits};
-use crate::http::{Front, FrontConfig, ServeLimits, serve};
+use crate::http::{Front, FrontConfig, ServeLimits, listen, serve};
 use crate::relay::Relay;
 use crate::shell;
 use crate::stats::{JobReport, Stats};
 
 /// Connections beyond those that hold a request: relays, polls of operators, idle keep-alives.
 const SPARE_CONNECTIONS: usize = 1_000;
-/// Connections that wait to be accepted, as far as the system allows. Programs begin thousands of calls at once, and one
-/// that finds no place here tries again only after a second, then three, then seven.
-const BACKLOG: u32 = 65_535;
 /// How long a client may take nothing of what it is sent.
 const UNREAD_FOR: Duration = Duration::from_secs(120);
 /// How long answers that are there may take to be written at the end.
@@ -44,18 +41,10 @@ pub struct Bound {
 /// # Errors
 /// If the address cannot be had.
 pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
-    let listener = listen(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener =
+        listen(args.listen, UNREAD_FOR).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held: Arc::default() })
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As the standard library does on Unix: a restart must not wait for old connections to be forgotten.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 impl Bound {
@@ -101,7 +90,7 @@ impl Bound {
             admin: true,
         });
         let max_connections = max_connections(self.args.max_held);
-        let limits = ServeLimits { max_connections, unread_for: UNREAD_FOR };
+        let limits = ServeLimits { max_connections };
         let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
         let ending = async {
             shutdown.cancelled().await;

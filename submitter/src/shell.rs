@@ -1,6 +1,6 @@
 //! Runs the state machine: the bus on one side, the provider's API on the other.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::bus::Message;

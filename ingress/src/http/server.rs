@@ -1,6 +1,7 @@
 //! Accepting connections, and ending them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(super) const PROBE_AFTER: Duration = Duration::from_secs(60);
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(20);
 
+/// Connections that wait to be accepted, as far as the system allows. Programs begin thousands of calls at once, and one
+/// that finds no place here tries again only after a second, then three, then seven.
+const BACKLOG: u32 = 65_535;
+
+/// Takes a port. Connections inherit what is set here, which costs each of them nothing: small writes leave at once, and a
+/// client is noticed whose machine has gone, or that takes nothing of what it is sent for `unread_for` (on Linux).
+///
+/// # Errors
+/// If the address cannot be had.
+pub fn listen(address: SocketAddr, unread_for: Duration) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As the standard library does on Unix: a restart must not wait for old connections to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let options = SockRef::from(&socket);
+    options.set_tcp_nodelay(true)?;
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(unread_for))?;
+    socket.listen(BACKLOG)
+}
+
 /// An answer in the making. Dropped when the client leaves.
 pub type Answering = Pin<Box<dyn Future<Output = Response<Payload>> + Send>>;
 
@@ -40,9 +64,6 @@ pub struct ServeLimits {
     /// Connections at a time; further ones wait in the system's queue. Keep it below the limit of open files, with
     /// room for what is relayed: each relayed request opens one more.
     pub max_connections: usize,
-    /// How long a client may leave what was sent to it without acknowledgement, or take nothing of it: a client that
-    /// never reads must not keep an answer in memory. In force on Linux.
-    pub unread_for: Duration,
 }
 
 /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 without TLS on a listener.
@@ -56,7 +77,6 @@ pub async fn serve<H: Handler>(
     drain: CancellationToken,
     abort: CancellationToken,
 ) {
-    prepare(&listener, limits.unread_for);
     let closing = CancellationToken::new();
     let connections = Arc::new(Connections::new(handler, closing.clone(), abort.clone()));
     let tasks = TaskTracker::new();
@@ -78,19 +98,6 @@ pub async fn serve<H: Handler>(
     closing.cancel();
     tasks.close();
     tasks.wait().await;
-}
-
-/// What all connections inherit: small writes leave at once, and a client whose machine has gone, or that never reads, is
-/// noticed. Set on the listener, it costs each connection nothing.
-fn prepare(listener: &TcpListener, unread_for: Duration) {
-    let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
-    let socket = SockRef::from(listener);
-    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
-    #[cfg(target_os = "linux")]
-    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(unread_for)));
-    if let Err(error) = set {
-        tracing::warn!(%error, "the listener takes no options: clients that vanish may go unnoticed");
-    }
 }
 
 /// The next connection, however long it takes.

@@ -27,7 +27,7 @@ use super::body::Intake;
 use super::front::{Reception, Step};
 use super::payload::Payload;
 use super::route::{Route, route};
-use super::server::{Answering, Handler, ServeLimits, serve};
+use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
 use crate::hold::Ended;
 use crate::relay::Relay;
@@ -119,9 +119,9 @@ impl Proxy {
             warned: AtomicBool::new(false),
         };
         let reception = Arc::new(reception);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), UNREAD_FOR).unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = ServeLimits { max_connections: MAX_CONNECTIONS, unread_for: UNREAD_FOR };
+        let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let served = tokio::spawn(serve(
             listener,
             Arc::new(Desk { reception, held }),

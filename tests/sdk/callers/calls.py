@@ -12,7 +12,6 @@ import sys
 MODEL = "gpt-4o-mini"
 
 
-
 def messages(call):
     return [{"role": "user", "content": call["text"]}]
 

@@ -32,9 +32,9 @@ impl House {
             hold_status,
             admin,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), UNREAD_FOR).unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = ServeLimits { max_connections: MAX_CONNECTIONS, unread_for: UNREAD_FOR };
+        let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let never = CancellationToken::new;
         tokio::spawn(serve(listener, Arc::new(Front::new(config)), limits, never(), never()));
         Self { address, holder, inputs: receiver }
