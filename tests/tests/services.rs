@@ -132,8 +132,11 @@ async fn a_server_that_stalls_costs_time_only() {
 /// A client that goes before its batch is sealed is not submitted; those beside it are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_early_costs_nothing() {
-    let tweaks =
-        Tweaks { batcher: vec!["--window=60s", "--idle=60s", "--max-requests=3"], ..Tweaks::default() };
+    let tweaks = Tweaks {
+        ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=1s"],
+        batcher: vec!["--window=60s", "--idle=60s", "--max-requests=3"],
+        ..Tweaks::default()
+    };
     let deployment = Deployment::start(Kind::Nats, Config::default(), tweaks).await.unwrap();
     let (client, url) = (Client::builder().no_proxy().build().unwrap(), deployment.base_url());
     let make = |call: &Call| {
@@ -155,5 +158,36 @@ async fn a_client_that_leaves_early_costs_nothing() {
     let ledger = deployment.simulator.ledger();
     assert!(ledger.iter().all(|entry| entry.marker.as_deref() != Some("leave-1")), "{ledger:?}");
     assert_eq!(ledger.len(), 3);
+    end(deployment).await;
+}
+
+/// A job whose callers have all gone is cancelled. What it had finished is kept, and the same calls made again are
+/// answered with nothing billed twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_waits_for_is_cancelled_and_what_it_finished_is_kept() {
+    // So long that only its cancellation ends it, line by line.
+    let config = Config {
+        batch_time: Duration::ZERO,
+        line_time: Duration::from_millis(1500),
+        jitter: 0.0,
+        ..Config::default()
+    };
+    let tweaks = Tweaks { ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=2s"], ..Tweaks::default() };
+    let deployment = Deployment::start(Kind::Nats, config, tweaks).await.unwrap();
+    let (calls, urls) = (Call::spread("again", 30, 1, 1), deployment.base_urls());
+    let first = tokio::spawn({
+        let (calls, urls) = (calls.clone(), urls.clone());
+        async move { make_all(&calls, &urls).await }
+    });
+    until("some lines are done", async || deployment.simulator.billed_count() >= 2).await;
+    first.abort();
+    until("the job is cancelled", async || deployment.simulator.received(Op::Cancel) > 0).await;
+    until("all is over", async || deployment.simulator.state().batches_active == 0).await;
+    let finished = deployment.simulator.billed_count();
+    assert!((2..30).contains(&finished), "{finished} of 30 lines finished");
+    let got = make_all(&calls, &urls).await.unwrap();
+    println!("{finished} answers were kept, {} calls went into another job", 30 - finished);
+    assert_all_own(&calls, &got, &deployment);
+    assert_eq!(deployment.simulator.state().batch_count, 2);
     end(deployment).await;
 }
