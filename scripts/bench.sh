@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the release executable and measures it; docs/benchmarks.md says what the figures mean.
 #
-#   scripts/bench.sh                       everything, three runs each: about ten minutes
+#   scripts/bench.sh                       everything, three runs each: about half an hour
 #   scripts/bench.sh --mode serve --runs 1
+#   scripts/bench.sh --mode waiting --runs 1     memory and CPU of callers that wait for long (also waiting-h2)
 #   LLM_PROXY=path scripts/bench.sh        measures an executable that is built already
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -32,9 +32,10 @@ use crate::Args;
 
 /// What can happen to a batcher.
 #[derive(Debug, Clone)]
-pub(crate) enum Input {
+pub enum Input {
     /// An ingress has requests that wait.
     Announce {
+        /// Which.
         announce: wire::Announce,
         /// Where the acknowledgement goes.
         reply: Option<String>,
@@ -46,18 +47,35 @@ pub(crate) enum Input {
     /// A process says that it lives.
     Heartbeat(wire::Heartbeat),
     /// The bus came or went, and what it carries at most.
-    Bus { up: bool, max_payload: usize },
+    Bus {
+        /// Whether it is there.
+        up: bool,
+        /// Bytes of the longest message.
+        max_payload: usize,
+    },
     /// Take nothing new, seal everything, and finish.
     Drain,
 }
 
 /// What a batcher wants done.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Output {
+pub enum Output {
     /// Acknowledge an announcement.
-    Ack { reply: String, busy: bool },
+    Ack {
+        /// Where it goes.
+        reply: String,
+        /// Whether nothing was taken.
+        busy: bool,
+    },
     /// Offer a batch to a submitter; its answer comes back with the token.
-    Offer { to: Pid, token: Token, offer: wire::ToSubmitter },
+    Offer {
+        /// The submitter.
+        to: Pid,
+        /// Comes back with the answer.
+        token: Token,
+        /// The message.
+        offer: wire::ToSubmitter,
+    },
     /// Tell everybody that this batcher lives.
     Beat(wire::Heartbeat),
 }
@@ -76,10 +94,10 @@ enum Due {
 }
 
 /// Where the ids of batches come from.
-pub(crate) type Bids = Box<dyn FnMut() -> Bid + Send>;
+pub type Bids = Box<dyn FnMut() -> Bid + Send>;
 
 /// The state of a batcher.
-pub(crate) struct Core {
+pub struct Core {
     args: Args,
     max_payload: usize,
     bids: Bids,
@@ -101,7 +119,7 @@ pub(crate) struct Core {
 impl Core {
     /// Holds nothing yet. `bids` names the batches: it must never give the same id twice, in any process.
     /// `max_payload` is what the bus carries at most.
-    pub(crate) fn new(args: Args, identity: Identity, max_payload: usize, bids: Bids) -> Self {
+    pub fn new(args: Args, identity: Identity, max_payload: usize, bids: Bids) -> Self {
         Self {
             args,
             max_payload,
@@ -117,6 +135,17 @@ impl Core {
             timers: Timers::default(),
             malformed: 0,
         }
+    }
+
+    /// Everything that grows with what is held, by name: all zero when nothing is.
+    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("requests", self.batches.requests()),
+            ("batches", self.batches.ids().count()),
+            ("open batches", self.open.len()),
+            ("offers", self.offers.len()),
+            ("unplaced offers", self.unplaced.len()),
+        ]
     }
 
     fn heartbeat(&mut self, now: Now, beat: &wire::Heartbeat, out: &mut Vec<Output>) {

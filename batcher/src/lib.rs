@@ -4,7 +4,7 @@
 //! died is announced again by the ingresses, to another batcher.
 
 mod args;
-mod core;
+pub mod core;
 mod shell;
 
 pub use args::Args;

@@ -236,6 +236,21 @@ impl<W> Core<W> {
         self.requests.len()
     }
 
+    /// Everything that grows with what is held, by name: all zero when nothing is.
+    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("requests", self.requests.len()),
+            ("repetitions", self.repetitions.len()),
+            ("pairs", self.pairs.len()),
+            ("kept answers", self.kept.len()),
+            ("unannounced", self.unannounced.values().map(Vec::len).sum()),
+            ("announcements", self.packs.len()),
+            ("batches", self.batches.len()),
+            ("acknowledgements", self.acks.len()),
+            ("withdrawals", self.withdrawals.len()),
+        ]
+    }
+
     /// The heartbeat that says farewell.
     pub fn farewell(&self) -> wire::Heartbeat {
         self.members.farewell()

@@ -365,6 +365,11 @@ impl Core {
         }
     }
 
+    /// Everything that grows with what is held, by name: all zero when nothing is.
+    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
+        vec![("batches", self.batches.len()), ("exchanges", self.tokens.len())]
+    }
+
     /// The heartbeat that says farewell.
     pub fn farewell(&self) -> wire::Heartbeat {
         self.members.farewell()

@@ -1,5 +1,7 @@
 """Fixtures: the deployments, each started once, and clients that differ from the default in base URL and key alone."""
 
+import concurrent.futures
+import contextlib
 import os
 
 import openai
@@ -13,8 +15,21 @@ LOG_TAIL = 6000
 
 @pytest.fixture(scope="session", params=["serve", "split"])
 def deployment(request):
+    with checked(request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def holding():
+    """A deployment that holds the status of its answers open."""
+    with checked("holding") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def checked(kind):
     """A running deployment. After its last test: nothing left at the provider, nothing billed twice, a clean end."""
-    with Deployment(request.param) as running:
+    with Deployment(kind) as running:
         yield running
         state = running.settled_state()
         codes = running.stop()
@@ -26,6 +41,13 @@ def deployment(request):
         assert state["violations"] == [], tails
         assert set(codes.values()) == {0}, f"exit codes {codes}\n{tails}"
         assert [name for name, text in logs.items() if KEY in text] == [], "a key is in a log"
+
+
+@pytest.fixture(scope="session")
+def background():
+    """Runs something beside the tests; gives a future."""
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        yield threads.submit
 
 
 @pytest.fixture
@@ -44,7 +66,8 @@ def strict_client(client):
 def pytest_runtest_makereport(item, call):
     """Adds the services' logs to the report of a failed test."""
     report = yield
-    running = getattr(item, "funcargs", {}).get("deployment")
+    given = getattr(item, "funcargs", {})
+    running = given.get("deployment", given.get("holding"))
     if report.when == "call" and report.failed and isinstance(running, Deployment):
         report.sections += [(f"log of {name}", text[-LOG_TAIL:]) for name, text in running.logs()]
     return report

@@ -1,5 +1,6 @@
-"""Deployments of llm-proxy as real processes: a simulated provider, and in front of it one process (`serve`) or three on a real
-nats-server (`split`)."""
+"""Deployments of llm-proxy as real processes: a simulated provider, and in front of it one process (`serve`), three on a
+real nats-server (`split`), where answers hold what breaks careless readers, or one that holds the status of its answers
+open (`holding`), where the provider is slow to begin."""
 
 import contextlib
 import json
@@ -27,7 +28,10 @@ STOP_SECONDS = 60
 
 SEALING = ["--window", "300ms", "--idle", "100ms"]
 POLLING = ["--poll-min", "100ms", "--poll-max", "500ms"]
-QUICK_PROVIDER = ["--validate-time", "50ms", "--batch-time", "200ms", "--finalize-time", "50ms"]
+QUICK_PROVIDER = ["--batch-time", "200ms", "--finalize-time", "50ms"]
+QUICK_TO_BEGIN = ["--validate-time", "50ms"]
+# Longer than the limits of the clients in the tests.
+SLOW_TO_BEGIN = ["--validate-time", "5s"]
 
 
 def marker():
@@ -117,9 +121,12 @@ class Deployment:
     def _start(self):
         provider, proxy = (url.removeprefix("http://") for url in (self.provider_url, self.proxy_url))
         upstream = ["--openai-url", f"{self.provider_url}/v1"]
-        self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER)
-        if self.kind == "serve":
-            self._spawn("serve", "--listen", proxy, *upstream, *SEALING, *POLLING)
+        begin = SLOW_TO_BEGIN if self.kind == "holding" else QUICK_TO_BEGIN
+        odd = ["--awkward-answers"] if self.kind == "split" else []
+        self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)
+        if self.kind != "split":
+            holding = ["--hold-status"] if self.kind == "holding" else []
+            self._spawn("serve", "--listen", proxy, *upstream, *SEALING, *POLLING, *holding)
             return
         nats_server = subprocess.check_output([ROOT / "scripts/nats-server.sh"], text=True).strip()
         nats = ["--nats", f"nats://127.0.0.1:{self._nats_port}"]
@@ -160,6 +167,14 @@ class Deployment:
     def state(self):
         """What the simulated provider knows now."""
         return json.loads(self._get(f"{self.provider_url}/_sim/state"))
+
+    def lines(self):
+        """The lines and calls that the simulated provider has executed, by their markers."""
+        ledger = json.loads(self._get(f"{self.provider_url}/_sim/ledger?limit=1000000"))
+        by_marker = {}
+        for entry in ledger["entries"]:
+            by_marker.setdefault(entry["marker"], []).append(entry)
+        return by_marker
 
     def settled_state(self):
         """The same when no batch is active and no file is left, or after a long wait as it is then."""

@@ -76,8 +76,10 @@ def run(deployment, program, calls, markers):
     if program == "curl":
         with concurrent.futures.ThreadPoolExecutor(max_workers=len(wanted)) as threads:
             return dict(zip(calls, threads.map(curl, wanted)))
-    # Without what the shell may say about OpenAI: the packages would read it.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "LANGCHAIN_", "LANGSMITH_"))}
+    # Without what the shell may say: the packages would read it.
+    foreign = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    # LiteLLM would look up prices elsewhere.
     env |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     ran = subprocess.run(
         PROGRAMS[program], input=json.dumps(wanted), env=env, text=True, timeout=PROGRAM_SECONDS, capture_output=True
@@ -104,7 +106,7 @@ def curl(call):
         return failed(json.loads(answer)["error"], int(status))
     if not call["stream"]:
         return {"text": json.loads(answer)["choices"][0]["message"]["content"]}
-    data = [line.removeprefix("data: ") for line in answer.splitlines() if line.startswith("data: ")]
+    data = [line.removeprefix("data: ") for line in answer.split("\n") if line.startswith("data: ")]
     assert data.pop() == "[DONE]"
     chunks = [json.loads(chunk) for chunk in data]
     if "error" in chunks[-1]:

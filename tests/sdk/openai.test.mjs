@@ -83,13 +83,72 @@ test('error classes', async (t) => {
     caught(chat('fail:500', { using: strictClient }), OpenAI.InternalServerError, 500));
 });
 
-test('a stream is relayed', async () => {
+test('a stream is batched', async () => {
   const text = marker();
   const { data, response } = await client.chat.completions
     .create({ model, messages: [{ role: 'user', content: `echo:${text}` }], stream: true })
     .withResponse();
-  assert.equal(response.headers.get('x-llm-proxy-route'), 'relay');
+  assert.equal(response.headers.get('x-llm-proxy-route'), 'batch');
   let streamed = '';
   for await (const chunk of data) streamed += chunk.choices[0]?.delta?.content ?? '';
   assert.equal(streamed, text);
+});
+
+// ---- The package's own helpers for streams collect what the call without a stream gives ----
+
+const parameters = {
+  type: 'object',
+  properties: { text: { type: 'string' } },
+  required: ['text'],
+  additionalProperties: false,
+};
+const left = { name: 'left', strict: true, parameters };
+const right = { name: 'right', strict: true, parameters };
+
+// What two answers to two texts must differ in is taken out, and what the helpers parse on top of an answer.
+function plain(value, text) {
+  const json = JSON.stringify(value, (key, one) => {
+    if (one === null || key.includes('parsed') || key === 'index') return undefined;
+    if (key === 'id' || key === 'call_id') return one.replace(/[0-9a-f]+$/, '');
+    return key === 'bytes' ? one.length : one;
+  });
+  return JSON.parse(json.replaceAll(text, 'TEXT'));
+}
+
+const chats = [
+  ['text', 'size:300', {}],
+  ['two choices', '', { n: 2 }],
+  ['tools', 'call:left call:right', { tools: [left, right].map((tool) => ({ type: 'function', function: tool })) }],
+  ['refusal', 'refuse', {}],
+  ['log probabilities', 'size:100', { logprobs: true }],
+];
+test('helper for chat', { concurrency: true }, async (t) => {
+  await Promise.all(chats.map(([name, order, more]) => t.test(name, async () => {
+    const asked = (text) => ({ model, messages: [{ role: 'user', content: `echo:${text} ${order}` }], ...more });
+    const [text, streamedText] = [marker(), marker()];
+    const stream = client.chat.completions.stream({ ...asked(streamedText), stream_options: { include_usage: true } });
+    const [whole, final] = await Promise.all([
+      client.chat.completions.create(asked(text)),
+      stream.finalChatCompletion(),
+    ]);
+    assert.deepEqual(plain(final.choices, streamedText), plain(whole.choices, text));
+    assert.deepEqual(final.usage, whole.usage);
+    assert.equal((await stream.totalUsage()).total_tokens, whole.usage.total_tokens);
+  })));
+});
+
+const responses = [
+  ['text', 'size:300', {}],
+  ['tools', 'call:left call:right', { tools: [left, right].map((tool) => ({ type: 'function', ...tool })) }],
+  ['refusal', 'refuse', {}],
+];
+test('helper for responses', { concurrency: true }, async (t) => {
+  await Promise.all(responses.map(([name, order, more]) => t.test(name, async () => {
+    const asked = (text) => ({ model, input: `echo:${text} ${order}`, ...more });
+    const [text, streamedText] = [marker(), marker()];
+    const stream = client.responses.stream(asked(streamedText));
+    const [whole, final] = await Promise.all([client.responses.create(asked(text)), stream.finalResponse()]);
+    assert.deepEqual(plain(final.output, streamedText), plain(whole.output, text));
+    assert.deepEqual(final.usage, whole.usage);
+  })));
 });

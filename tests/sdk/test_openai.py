@@ -187,15 +187,35 @@ def test_unknown_model(client):
     assert "no-such-model" in caught.value.message
 
 
-# ---- Relay ----
+# ---- Streams ----
 
 
-def test_stream_is_relayed(client):
+def test_a_stream_is_batched(client):
     text = marker()
     raw = client.chat.completions.with_raw_response.create(
         model=CHAT_MODEL, messages=saying(f"echo:{text}"), stream=True
     )
-    assert raw.headers["x-llm-proxy-route"] == "relay"
+    assert raw.headers["x-llm-proxy-route"] == "batch"
+    assert raw.headers["x-llm-proxy-job"].startswith("batch_")
+    assert_streams(raw, text)
+
+
+# ---- Relay ----
+
+
+def test_a_stream_is_the_providers_own_on_request(client):
+    text = marker()
+    raw = client.chat.completions.with_raw_response.create(
+        model=CHAT_MODEL,
+        messages=saying(f"echo:{text}"),
+        stream=True,
+        extra_headers={"x-llm-proxy-mode": "sync"},
+    )
+    assert raw.headers["x-llm-proxy-route"] == "sync"
+    assert_streams(raw, text)
+
+
+def assert_streams(raw, text):
     assert raw.headers["content-type"].startswith("text/event-stream")
     chunks = list(raw.parse())
     assert len(chunks) > 1

@@ -160,6 +160,11 @@ impl Kept {
         }
     }
 
+    /// Number of answers.
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Number of answers and bytes on the shelf.
     #[cfg(test)]
     pub(super) fn shelved(&self) -> (usize, usize) {

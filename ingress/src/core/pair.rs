@@ -49,6 +49,11 @@ pub(super) enum Found {
 }
 
 impl Pairs {
+    /// Number of requests and answers that a repetition could belong to.
+    pub(super) fn len(&self) -> usize {
+        self.all.len() + self.named.len()
+    }
+
     /// Takes in a new request.
     pub(super) fn add(&mut self, rid: Rid, pairing: Pairing) -> Place {
         self.arrivals += 1;

@@ -1,10 +1,9 @@
-// Makes the calls that it reads from standard input, all at once, each with a client of its own, and prints what came of each.
+// Makes the calls that it reads from standard input, all at once, each with a client of its own, and prints what came of
+// each.
 import { text as readAll } from 'node:stream/consumers';
 
 import { createOpenAI } from '@ai-sdk/openai';
 import { generateText, streamText } from 'ai';
-
-const model = 'gpt-4o-mini';
 
 async function joined(stream, textOf) {
   let text = '';
@@ -20,12 +19,12 @@ const openai = (name) => async (call) => {
   // Given to a call, and not to the client, a timeout is told to the server.
   const options = { timeout: call.timeout * 1000 };
   if (call.api === 'responses') {
-    const body = { model, input: call.text };
+    const body = { model: call.model, input: call.text };
     if (!call.stream) return (await client.responses.create(body, options)).output_text;
     const events = await client.responses.create({ ...body, stream: true }, options);
     return joined(events, (event) => (event.type === 'response.output_text.delta' ? event.delta : ''));
   }
-  const body = { model, messages: [{ role: 'user', content: call.text }] };
+  const body = { model: call.model, messages: [{ role: 'user', content: call.text }] };
   if (!call.stream) return (await client.chat.completions.create(body, options)).choices[0].message.content;
   const chunks = await client.chat.completions.create({ ...body, stream: true }, options);
   return joined(chunks, (chunk) => chunk.choices[0]?.delta?.content);
@@ -36,7 +35,7 @@ const openai = (name) => async (call) => {
 // It has no time limit of its own, so that it is told of in the header for everybody.
 async function ai(call) {
   const provider = createOpenAI({ baseURL: call.base_url, apiKey: call.key, headers: hint(call) });
-  const used = call.api === 'responses' ? provider.responses(model) : provider.chat(model);
+  const used = call.api === 'responses' ? provider.responses(call.model) : provider.chat(call.model);
   if (!call.stream) return (await generateText({ model: used, prompt: call.text })).text;
   // Errors of a stream are given to a callback and to the full stream.
   const { fullStream } = streamText({ model: used, prompt: call.text, onError: () => {} });
@@ -54,14 +53,15 @@ async function viaFetch(call) {
   const answer = await fetch(`${call.base_url}/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${call.key}`, ...hint(call) },
-    body: JSON.stringify({ model, messages: [{ role: 'user', content: call.text }], stream: call.stream }),
+    body: JSON.stringify({ model: call.model, messages: [{ role: 'user', content: call.text }], stream: call.stream }),
   });
   const body = await answer.text();
   if (!answer.ok) {
     throw Object.assign(new Error(body), { status: answer.status, code: JSON.parse(body).error.code });
   }
   if (!call.stream) return JSON.parse(body).choices[0].message.content;
-  const data = body.split('\n').filter((line) => line.startsWith('data: {')).map((line) => JSON.parse(line.slice(6)));
+  const lines = body.split('\n').filter((line) => line.startsWith('data: {'));
+  const data = lines.map((line) => JSON.parse(line.slice(6)));
   const failed = data.find((chunk) => chunk.error);
   if (failed) throw Object.assign(new Error(failed.error.message), { code: failed.error.code });
   if (!body.trimEnd().endsWith('data: [DONE]')) throw new Error('a stream without an end');

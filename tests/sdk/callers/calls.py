@@ -1,4 +1,5 @@
-"""Makes the calls that it reads from standard input, all at once, each with a client of its own, and prints what came of each.
+"""Makes the calls that it reads from standard input, all at once, each with a client of its own, and prints what came of
+each.
 
 It runs in more than one Python environment, so that it imports a package when a call wants it, and nothing of the tests.
 """
@@ -8,8 +9,6 @@ import concurrent.futures
 import contextlib
 import json
 import sys
-
-MODEL = "gpt-4o-mini"
 
 
 def messages(call):
@@ -36,34 +35,38 @@ def response_text(events):
     return "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
 
-# Method and arguments of an endpoint, what reads a whole answer, and what reads a stream.
+# The part of a client that an endpoint belongs to, what reads a whole answer, and what reads a stream.
 APIS = {
-    "chat": (lambda c: c.chat.completions, messages, "messages", lambda a: a.choices[0].message.content, chat_text),
-    "completions": (lambda c: c.completions, lambda call: call["text"], "prompt", lambda a: a.choices[0].text, completion_text),
-    "responses": (lambda c: c.responses, lambda call: call["text"], "input", lambda a: a.output_text, response_text),
+    "chat": (lambda client: client.chat.completions, lambda answer: answer.choices[0].message.content, chat_text),
+    "completions": (lambda client: client.completions, lambda answer: answer.choices[0].text, completion_text),
+    "responses": (lambda client: client.responses, lambda answer: answer.output_text, response_text),
 }
 
 
-def openai_arguments(call, say, name):
-    model = "gpt-3.5-turbo-instruct" if call["api"] == "completions" else call.get("model", MODEL)
-    return {"model": model, name: say(call), **({"stream": True} if call["stream"] else {})}
+def openai_arguments(call):
+    asked = {"model": call["model"]} | ({"stream": True} if call["stream"] else {})
+    if call["api"] == "chat":
+        return asked | {"messages": messages(call)}
+    if call["api"] == "responses":
+        return asked | {"input": call["text"]}
+    return asked | {"model": "gpt-3.5-turbo-instruct", "prompt": call["text"]}
 
 
 def openai_sync(call):
     import openai
 
-    part, say, name, whole, streamed = APIS[call["api"]]
+    part, whole, streamed = APIS[call["api"]]
     with openai.OpenAI(**options(call)) as client:
-        answer = part(client).create(**openai_arguments(call, say, name))
+        answer = part(client).create(**openai_arguments(call))
         return streamed(list(answer)) if call["stream"] else whole(answer)
 
 
 async def openai_async(call):
     import openai
 
-    part, say, name, whole, streamed = APIS[call["api"]]
+    part, whole, streamed = APIS[call["api"]]
     async with openai.AsyncOpenAI(**options(call)) as client:
-        answer = await part(client).create(**openai_arguments(call, say, name))
+        answer = await part(client).create(**openai_arguments(call))
         return streamed([chunk async for chunk in answer]) if call["stream"] else whole(answer)
 
 
@@ -73,7 +76,7 @@ async def openai_async(call):
 def langchain_model(call):
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(model=MODEL, use_responses_api=call["api"] == "responses", **options(call))
+    return ChatOpenAI(model=call["model"], use_responses_api=call["api"] == "responses", **options(call))
 
 
 def langchain_text(parts):
@@ -97,7 +100,7 @@ async def langchain_async(call):
 
 
 def litellm_arguments(call):
-    return {"model": f"openai/{MODEL}", "messages": messages(call), "stream": call["stream"], **options(call)}
+    return {"model": f"openai/{call['model']}", "messages": messages(call), "stream": call["stream"], **options(call)}
 
 
 def litellm_sync(call):
@@ -124,7 +127,8 @@ def instructor_arguments(call):
 
     said = pydantic.create_model("Said", text=(str, ...))
     # The simulated model calls the tool that Instructor makes of this type.
-    return {"model": MODEL, "messages": messages(call | {"text": f"{call['text']} call:Said"}), "response_model": said}
+    asked = messages(call | {"text": f"{call['text']} call:Said"})
+    return {"model": call["model"], "messages": asked, "response_model": said}
 
 
 def instructor_sync(call):

@@ -13,6 +13,10 @@ pub(crate) enum Aim {
     CpuServe,
     /// CPU seconds per 1,000 calls of all services and the nats-server.
     CpuSplit,
+    /// Per cent of a core that 10,000 calls take while they are given signs of life.
+    Heartbeats,
+    /// Megabytes of the submitter, at most, while it takes one full batch through the provider.
+    Submitter,
 }
 
 impl Aim {
@@ -23,13 +27,15 @@ impl Aim {
             Self::Memory => Some(8.0),
             Self::CpuServe => Some(0.05),
             Self::CpuSplit => Some(0.10),
+            Self::Heartbeats => Some(1.0),
+            Self::Submitter => Some(64.0),
         }
     }
 
     /// What older tools for the same job took in measurements of the same kind, on other machines.
     fn others(self) -> &'static [(&'static str, f64)] {
         match self {
-            Self::None => &[],
+            Self::None | Self::Heartbeats | Self::Submitter => &[],
             Self::Memory => &[("Go llm-proxy", 25.0), ("silt", 47.0)],
             Self::CpuServe | Self::CpuSplit => {
                 &[("Go llm-proxy, best", 0.11), ("Go llm-proxy, worst", 0.17), ("silt", 0.73)]
@@ -110,14 +116,14 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{}", self.title)?;
         let Some(first) = self.runs.first() else { return Ok(()) };
-        writeln!(f, "{:<56} {:>12} {:>22}", "figure", "median", "from - to")?;
+        writeln!(f, "{:<66} {:>12} {:>22}", "figure", "median", "from - to")?;
         for (index, figure) in first.figures.iter().enumerate() {
             let values = self.values(index);
             let (low, high) = (number(values[0]), number(values[values.len() - 1]));
             let value = number(values[values.len() / 2]);
             writeln!(
                 f,
-                "{:<56} {:>12} {:>22}",
+                "{:<66} {:>12} {:>22}",
                 figure.name,
                 format!("{value} {}", figure.unit),
                 format!("{low} - {high}")

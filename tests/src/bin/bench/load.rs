@@ -1,23 +1,25 @@
 //! The callers: many at once, each of which knows its own answer.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::answer::{Http1, Text};
 
 /// Connections that are being opened at a time, fewer than a listener's backlog.
 const OPENING: usize = 256;
 /// HTTP/2 connections that the calls share.
 const SHARED: usize = 8;
-/// Bytes of an answer at most; the simulator's are well below 2 KB.
-const MAX_ANSWER: usize = 64 * 1024;
-/// Longer than any run takes.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes that are read at a time.
+const PIECE: usize = 4096;
 
 /// What is called.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,15 @@ pub(crate) struct Load {
     /// Bytes of a body.
     pub(crate) body: usize,
     pub(crate) protocol: Protocol,
+    /// How long a call may take.
+    pub(crate) patience: Duration,
+}
+
+impl Load {
+    /// Kilobytes for each call beyond its body, of `resident` bytes while all are held.
+    pub(crate) fn beyond(&self, resident: u64, idle: u64) -> f64 {
+        (resident.saturating_sub(idle) as f64 / self.requests as f64 - self.body as f64) / 1024.0
+    }
 }
 
 /// How calls travel.
@@ -38,6 +49,39 @@ pub(crate) enum Protocol {
     Http1,
     /// A few connections for all, without TLS.
     Http2,
+}
+
+/// What all callers together have got so far.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    begun: AtomicUsize,
+    signs: AtomicU64,
+    ended: AtomicUsize,
+}
+
+impl Progress {
+    /// Answers whose head has come.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Signs of life before answers.
+    pub(crate) fn signs(&self) -> u64 {
+        self.signs.load(Ordering::Relaxed)
+    }
+
+    /// Calls that have ended, well or not.
+    pub(crate) fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn hear(&self, signs: u64) {
+        self.signs.fetch_add(signs, Ordering::Relaxed);
+    }
 }
 
 /// A call that got its own answer.
@@ -58,7 +102,11 @@ pub(crate) fn now() -> f64 {
 ///
 /// # Errors
 /// If no client can be made.
-pub(crate) async fn run(load: Load, address: SocketAddr) -> Result<(Vec<Answered>, Vec<String>)> {
+pub(crate) async fn run(
+    load: Load,
+    address: SocketAddr,
+    progress: Arc<Progress>,
+) -> Result<(Vec<Answered>, Vec<String>)> {
     let gate = Arc::new(Semaphore::new(OPENING));
     let clients: Vec<reqwest::Client> = match load.protocol {
         Protocol::Http1 => Vec::new(),
@@ -69,19 +117,24 @@ pub(crate) async fn run(load: Load, address: SocketAddr) -> Result<(Vec<Answered
     };
     let mut calls = JoinSet::new();
     for number in 0..load.requests {
-        let marker = format!("call-{number:08}");
-        let key = format!("sk-bench-{}", number as u32 % load.keys);
-        let body = body(&marker, load.body);
+        let caller = Caller {
+            address,
+            marker: format!("call-{number:08}"),
+            key: format!("sk-bench-{}", number as u32 % load.keys),
+            progress: progress.clone(),
+        };
         let client = clients.get(number % SHARED).cloned();
         let gate = gate.clone();
         calls.spawn(async move {
             let call = async {
                 match client {
-                    Some(client) => over_http2(client, address, &key, body, &marker).await,
-                    None => over_http1(&gate, address, &key, &body, &marker).await,
+                    Some(client) => caller.over_http2(client, load.body).await,
+                    None => caller.over_http1(&gate, load.body).await,
                 }
             };
-            tokio::time::timeout(PATIENCE, call).await.context("no answer in time")?
+            let ended = tokio::time::timeout(load.patience, call).await;
+            caller.progress.ended.fetch_add(1, Ordering::Relaxed);
+            ended.context("no answer in time")?
         });
     }
     let (mut answered, mut failures) = (Vec::with_capacity(load.requests), Vec::new());
@@ -103,68 +156,73 @@ fn body(marker: &str, bytes: usize) -> String {
     [head, "x".repeat(filling), tail.into()].concat()
 }
 
-async fn over_http2(
-    client: reqwest::Client,
+/// Makes one call.
+struct Caller {
     address: SocketAddr,
-    key: &str,
-    body: String,
-    marker: &str,
-) -> Result<Answered> {
-    let began = now();
-    let request = client.post(format!("http://{address}/v1/chat/completions")).bearer_auth(key);
-    let response = request.header("content-type", "application/json").body(body).send().await?;
-    let status = response.status();
-    let answer = response.bytes().await?;
-    let ended = now();
-    ensure!(status.is_success() && is_own(&answer, marker), "status {status}: {answer:?}");
-    Ok(Answered { began, ended })
+    marker: String,
+    key: String,
+    progress: Arc<Progress>,
 }
 
-/// By hand: ten thousand callers must not take the CPU that is measured beside them.
-async fn over_http1(
-    gate: &Semaphore,
-    address: SocketAddr,
-    key: &str,
-    body: &str,
-    marker: &str,
-) -> Result<Answered> {
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let permit = gate.acquire().await?;
-    let began = now();
-    let mut stream = TcpStream::connect(address).await.context("cannot connect")?;
-    stream.set_nodelay(true)?;
-    stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await?;
-    drop(permit);
-    // No buffer before there is something to read.
-    stream.readable().await?;
-    let mut answer = Vec::with_capacity(2048);
-    while !is_complete(&answer)? {
-        ensure!(answer.len() <= MAX_ANSWER, "the answer has no end");
-        if stream.read_buf(&mut answer).await? == 0 {
-            bail!("the connection ended after {} bytes", answer.len());
+impl Caller {
+    async fn over_http2(&self, client: reqwest::Client, bytes: usize) -> Result<Answered> {
+        let began = now();
+        let request =
+            client.post(format!("http://{}/v1/chat/completions", self.address)).bearer_auth(&self.key);
+        let request = request.header("content-type", "application/json").body(body(&self.marker, bytes));
+        let mut response = request.send().await?;
+        self.progress.begin();
+        let mut text = Text::default();
+        while let Some(piece) = response.chunk().await? {
+            self.progress.hear(text.add(&piece)?);
         }
+        let ended = now();
+        let (status, own) = (response.status(), text.is_own(&self.marker));
+        ensure!(status.is_success() && own, "status {status}: {}", text.lossy());
+        Ok(Answered { began, ended })
     }
-    let ended = now();
-    let own = answer.starts_with(b"HTTP/1.1 200 ") && is_own(&answer, marker);
-    ensure!(own, "{}", String::from_utf8_lossy(&answer));
-    Ok(Answered { began, ended })
+
+    /// By hand: ten thousand callers must not take the CPU that is measured beside them.
+    async fn over_http1(&self, gate: &Semaphore, bytes: usize) -> Result<Answered> {
+        let permit = gate.acquire().await?;
+        let began = now();
+        let mut stream = TcpStream::connect(self.address).await.context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        stream.write_all(self.http1_request(bytes).as_bytes()).await?;
+        drop(permit);
+        let mut answer = Http1::default();
+        while !answer.is_complete() {
+            stream.readable().await?;
+            let had_begun = answer.has_begun();
+            self.progress.hear(read(&stream, &mut answer)?);
+            if !had_begun && answer.has_begun() {
+                self.progress.begin();
+            }
+        }
+        let ended = now();
+        ensure!(answer.is_ok() && answer.text.is_own(&self.marker), "{}", answer.lossy());
+        Ok(Answered { began, ended })
+    }
+
+    fn http1_request(&self, bytes: usize) -> String {
+        let body = body(&self.marker, bytes);
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            self.key,
+            body.len()
+        )
+    }
 }
 
-/// Whether an answer has come in whole; the proxy tells the length of every answer.
-fn is_complete(answer: &[u8]) -> Result<bool> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(false) };
-    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length.context("an answer without content-length")?.trim().parse()?;
-    Ok(answer.len() >= end + 4 + length)
-}
-
-/// The simulator's answer says the marker and nothing else.
-fn is_own(answer: &[u8], marker: &str) -> bool {
-    let text = format!(r#""{marker}""#);
-    answer.windows(text.len()).any(|window| window == text.as_bytes())
+/// Reads what there is and returns how many signs of life are in it. A call has no buffer of its own while it waits.
+fn read(stream: &TcpStream, answer: &mut Http1) -> Result<u64> {
+    let mut piece = [0; PIECE];
+    match stream.try_read(&mut piece) {
+        Ok(0) => bail!("the connection ended after {:?}", answer.lossy()),
+        Ok(read) => answer.add(&piece[..read]),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,5 +1,6 @@
 //! One measurement: from the first call to the last trace of its batches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,45 +8,79 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::figures::{Aim, Run};
-use crate::load::{self, Answered, Load};
+use crate::load::{self, Answered, Load, Progress};
 use crate::stack::Stack;
-use crate::watch::{Seen, resident, watch};
+use crate::waiting;
+use crate::watch::{Seen, used, watch};
 
 /// How long services rest before their memory counts as idle.
 const REST: Duration = Duration::from_secs(1);
 /// How long deleting the last files may take.
 const TIDYING: Duration = Duration::from_secs(120);
 
-/// Makes the calls of `load` and reports what they cost. `one_batch`: all calls are to be in one batch.
+/// What is of interest besides what always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Matter {
+    /// Nothing more.
+    Calls,
+    /// One full batch.
+    OneBatch,
+    /// A long wait, with so many signs of life.
+    Waiting(u32),
+}
+
+/// Makes the calls of `load` and reports what they cost.
 ///
 /// # Errors
 /// If a call did not get its own answer, or a service ended.
-pub(crate) async fn measure(stack: Stack, load: Load, one_batch: bool) -> Result<Run> {
+pub(crate) async fn measure(stack: Stack, load: Load, matter: Matter) -> Result<Run> {
     tokio::time::sleep(REST).await;
-    let (idle, before) = (resident(&stack)?, stack.usage()?);
+    let (idle, before) = (used(&stack)?.resident, stack.usage()?);
     let done = CancellationToken::new();
+    let progress = Arc::new(Progress::default());
     let calls = async {
-        let result = load::run(load, stack.address).await;
+        let result = load::run(load, stack.address, progress.clone()).await;
         done.cancel();
         result
     };
-    let (seen, called) = tokio::join!(watch(&stack, load.requests, done.clone()), calls);
-    let (seen, (answered, failures)) = (seen?, called?);
+    let window = async {
+        match matter {
+            Matter::Waiting(signs) => waiting::window(&stack, &load, signs, &progress, &done).await,
+            _ => Ok(None),
+        }
+    };
+    let watching = watch(&stack, load.requests, &progress, done.clone());
+    // An error of one ends the others.
+    let calls = async { anyhow::Ok(calls.await) };
+    let (seen, window, called) = tokio::try_join!(watching, window, calls)?;
+    let (answered, failures) = called?;
     let complete = answered.len() == load.requests;
     ensure!(complete, "{} of {} answered: {failures:#?}{}", answered.len(), load.requests, stack.said());
     let books = tidied(&stack).await?;
     ensure!(books["billed_twice"] == 0, "billed twice: {}", books["billed_twice_list"]);
+    ensure!(books["billed"] == load.requests, "billed: {}", books["billed"]);
     ensure!(books["violation_count"] == 0, "violations: {}", books["violations"]);
 
     let mut run = Run::default();
     run.add("calls answered with their own answer", answered.len() as f64, "", Aim::None);
     run.add("batches", books["batch_count"].as_f64().context("no batch_count")?, "", Aim::None);
+    let one_batch = matter == Matter::OneBatch;
     ensure!(!one_batch || books["batch_count"] == 1, "not one batch but {}", books["batch_count"]);
-    memory(&mut run, &load, &seen, idle)?;
+    match window {
+        Some(window) => window.figures(&mut run, &load, &seen, idle)?,
+        None => memory(&mut run, &load, &seen, idle)?,
+    }
     for ((name, then), (_, now)) in before.iter().zip(stack.usage()?) {
-        run.add(format!("peak memory of {name}"), megabytes(now.peak), "MB", Aim::None);
-        let cpu = now.cpu.saturating_sub(then.cpu).as_secs_f64();
-        run.add_cpu(name, cpu / load.requests as f64 * 1000.0);
+        let aim = if one_batch && *name == "submitter" { Aim::Submitter } else { Aim::None };
+        run.add(format!("peak memory of {name}"), megabytes(now.peak), "MB", aim);
+        let cpu = now.cpu.saturating_sub(then.cpu).as_secs_f64() / load.requests as f64 * 1000.0;
+        match matter {
+            // The aims are of calls that are answered soon.
+            Matter::Waiting(_) => {
+                run.add("CPU per 1,000 calls, from first to last", cpu, "s", Aim::None);
+            }
+            _ => run.add_cpu(name, cpu),
+        }
     }
     run.sum_cpu();
     latency(&mut run, &answered, &seen, &books, stack.provider_time)?;
@@ -68,15 +103,12 @@ async fn tidied(stack: &Stack) -> Result<Value> {
 
 fn memory(run: &mut Run, load: &Load, seen: &Seen, idle: u64) -> Result<()> {
     let missing = "the calls were never all held at a look: give --batch-time more seconds";
-    let most = *seen.resident.iter().max().context(missing)?;
-    let last = *seen.resident.last().context(missing)?;
-    let beyond = |resident: u64| {
-        (resident.saturating_sub(idle) as f64 / load.requests as f64 - load.body as f64) / 1024.0
-    };
+    let most = seen.looks.iter().map(|look| look.used.resident).max().context(missing)?;
+    let last = seen.looks.last().context(missing)?.used.resident;
     run.add("memory idle", megabytes(idle), "MB", Aim::None);
     run.add("memory while all are held, at most", megabytes(most), "MB", Aim::None);
-    run.add("per held call beyond its body, at most", beyond(most), "KB", Aim::Memory);
-    run.add("per held call beyond its body, at the end", beyond(last), "KB", Aim::Memory);
+    run.add("per held call beyond its body, at most", load.beyond(most, idle), "KB", Aim::Memory);
+    run.add("per held call beyond its body, at the end", load.beyond(last, idle), "KB", Aim::Memory);
     Ok(())
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Usage {
     pub(crate) peak: u64,
     /// CPU time in user and kernel mode.
     pub(crate) cpu: Duration,
+    /// The part of it in kernel mode.
+    pub(crate) kernel: Duration,
 }
 
 impl Process {
@@ -93,11 +95,10 @@ pub(crate) fn usage(id: u32) -> Result<Usage> {
     };
     // The name in parentheses may hold anything; utime and stime are fields 14 and 15, the state after it field 3.
     let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat without a name")?;
-    let ticks: f64 =
-        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-    Ok(Usage {
-        resident: bytes("VmRSS")?,
-        peak: bytes("VmHWM")?,
-        cpu: Duration::from_secs_f64(ticks / TICKS_PER_SECOND),
-    })
+    let ticks = |field: usize| -> Result<Duration> {
+        let ticks = fields.split_whitespace().nth(field - 3).context("/proc/PID/stat is too short")?;
+        Ok(Duration::from_secs_f64(ticks.parse::<f64>()? / TICKS_PER_SECOND))
+    };
+    let (user, kernel) = (ticks(14)?, ticks(15)?);
+    Ok(Usage { resident: bytes("VmRSS")?, peak: bytes("VmHWM")?, cpu: user + kernel, kernel })
 }

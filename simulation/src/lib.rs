@@ -1,0 +1,88 @@
+//! The services' real state machines, on a simulated bus that loses, repeats, delays and cuts, before a simulated provider
+//! that loses answers and shows things late: in one loop, in virtual time, from one seed.
+//!
+//! At every step it holds that no request is billed twice, that every answer is its caller's own or an honest fault, and
+//! that nothing readable passes over the bus. Once the faults have stopped, every caller is answered, every map is
+//! empty and nothing is left at the provider, but for what [`Rules`] excuses. A seed always replays identically.
+
+mod batcher;
+mod bugs;
+mod bus;
+mod check;
+mod courier;
+mod faults;
+mod http;
+mod ingress;
+mod life;
+mod node;
+mod people;
+mod process;
+mod provider;
+mod queue;
+mod rng;
+mod rules;
+mod seal;
+mod submitter;
+mod trace;
+mod upload;
+mod world;
+
+use std::time::Duration;
+
+pub use bugs::Bug;
+pub use rules::Rules;
+
+/// How a seed is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// What is excused.
+    pub rules: Rules,
+    /// A mistake to plant.
+    pub bug: Option<Bug>,
+    /// How many of the last events are kept, readable.
+    pub trace: usize,
+}
+
+/// What became of a seed.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// What was wrong, if anything.
+    pub violation: Option<String>,
+    /// Over everything that happened: equal runs have equal fingerprints.
+    pub fingerprint: u64,
+    /// How long it lasted.
+    pub virtual_time: Duration,
+    /// Requests sent by callers, repetitions included.
+    pub requests: u64,
+    /// Answers and faults that callers got.
+    pub answers: u64,
+    /// Lines that the provider executed.
+    pub executed: u64,
+    /// Jobs that were created.
+    pub jobs: u64,
+    /// Processes that were killed.
+    pub crashes: u64,
+    /// Messages published.
+    pub messages: u64,
+    /// Messages lost on their way.
+    pub dropped: u64,
+    /// Callers that still waited at the end, excused by the rules.
+    pub excused: u64,
+    /// The last events.
+    pub trace: Vec<String>,
+}
+
+/// Runs one seed to its end.
+pub fn run(seed: u64, options: Options) -> Report {
+    world::World::new(seed, options).run()
+}
+
+/// Runs a seed again, with its trace, if it failed.
+pub fn explain(report: &Report, options: Options, lines: usize) -> String {
+    let again = run(report.seed, Options { trace: lines, ..options });
+    let same = if again.fingerprint == report.fingerprint { "replayed identically" } else { "DID NOT REPLAY" };
+    let what = report.violation.as_deref().unwrap_or("nothing");
+    format!("{}\nseed {}: {what} ({same})", again.trace.join("\n"), report.seed)
+}

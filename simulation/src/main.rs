@@ -1,0 +1,153 @@
+//! Runs seeds: many, or one with its trace.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use simulation::{Options, Report, Rules, explain, run};
+
+/// Runs the services' state machines in a simulated world.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Run this seed alone
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run so many seeds
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Print the last events of a seed, this many
+    #[arg(long, num_args = 0..=1, default_missing_value = "400")]
+    trace: Option<usize>,
+    /// Hold the services to everything that the protocol promises, built or not
+    #[arg(long)]
+    promised: bool,
+    /// Go on after a failure, and count
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let rules = if args.promised { Rules::PROMISED } else { Rules::TODAY };
+    let options = Options { rules, ..Options::default() };
+    match args.seed {
+        Some(seed) => one(seed, options, args.trace),
+        None => many(&args, options),
+    }
+}
+
+fn one(seed: u64, options: Options, trace: Option<usize>) -> ExitCode {
+    let report = run(seed, options);
+    println!("{}", explain(&report, options, trace.unwrap_or(0)));
+    println!(
+        "{:.1} virtual minutes, {} requests, {} answers, {} jobs, {} crashes, {} messages, {} dropped, {} excused, fingerprint {:016x}",
+        report.virtual_time.as_secs_f64() / 60.0,
+        report.requests,
+        report.answers,
+        report.jobs,
+        report.crashes,
+        report.messages,
+        report.dropped,
+        report.excused,
+        report.fingerprint
+    );
+    if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    time: Duration,
+    requests: u64,
+    answers: u64,
+    executed: u64,
+    jobs: u64,
+    crashes: u64,
+    messages: u64,
+    dropped: u64,
+    excused: u64,
+    failed: Vec<Report>,
+}
+
+impl Sum {
+    fn add(&mut self, report: Report) {
+        self.seeds += 1;
+        self.time += report.virtual_time;
+        self.requests += report.requests;
+        self.answers += report.answers;
+        self.executed += report.executed;
+        self.jobs += report.jobs;
+        self.crashes += report.crashes;
+        self.messages += report.messages;
+        self.dropped += report.dropped;
+        self.excused += report.excused;
+        if report.violation.is_some() {
+            self.failed.push(report);
+        }
+    }
+
+    fn print(&self, began: Instant) {
+        println!(
+            "{} seeds, {:.0} virtual hours, {} requests, {} answers, {} lines executed, {} jobs, {} crashes, {} messages, {} dropped, {} callers excused, {} failed; {:.1} s, {:.2} ms a seed",
+            self.seeds,
+            self.time.as_secs_f64() / 3600.0,
+            self.requests,
+            self.answers,
+            self.executed,
+            self.jobs,
+            self.crashes,
+            self.messages,
+            self.dropped,
+            self.excused,
+            self.failed.len(),
+            began.elapsed().as_secs_f64(),
+            began.elapsed().as_secs_f64() * 1000.0 / self.seeds.max(1) as f64
+        );
+    }
+}
+
+fn many(args: &Args, options: Options) -> ExitCode {
+    let (began, sum) = (Instant::now(), Mutex::new(Sum::default()));
+    let (next, stop) = (AtomicU64::new(args.from), AtomicBool::new(false));
+    let end = args.from.saturating_add(args.seeds);
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            let report = run(seed, options);
+            if report.violation.is_some() && !args.keep_going {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.add(report);
+            if sum.seeds % 5_000 == 0 {
+                sum.print(began);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sum.failed.sort_by_key(|report| report.seed);
+    if let Some(report) = sum.failed.first() {
+        println!("{}", explain(report, options, args.trace.unwrap_or(0)));
+    }
+    for report in &sum.failed {
+        let mut what = report.violation.clone().unwrap_or_default();
+        what.truncate(what.char_indices().nth(300).map_or(what.len(), |(at, _)| at));
+        println!("seed {}: {what}", report.seed);
+    }
+    sum.print(began);
+    if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,291 @@
+//! Callers: they come, wait, leave, come back, and know what they asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::ids::{Digest, Fingerprint, ID_LEN, Rid};
+use common::key::BatchKey;
+use common::outcome::{Fault, Outcome};
+use common::timers::Now;
+use common::wire;
+use http::{HeaderMap, HeaderValue};
+use ingress::hold::{Call, Ended, Pairing};
+
+use crate::node::{CallerId, ProcId};
+use crate::rng::{Rng, hash};
+use crate::rules::Rules;
+
+/// In every key.
+pub(crate) const KEY_MARK: &[u8] = b"sk-SECRET";
+/// In every request.
+pub(crate) const TEXT_MARK: &[u8] = b"PROMPT";
+/// In every answer.
+pub(crate) const ANSWER_MARK: &[u8] = b"ANSWER";
+/// How long an ingress keeps answers that nobody received; and a margin for the way.
+pub(crate) const ANSWERS_FOR: Duration = Duration::from_secs(120);
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Somebody who wants an answer.
+#[derive(Debug)]
+pub(crate) struct Person {
+    pub(crate) text: usize,
+    key: usize,
+    model: usize,
+    named: bool,
+    retries: u32,
+    /// Waits no longer than this, except the last time.
+    patience: Option<Duration>,
+    /// Leaves for good after its patience, too.
+    restless: bool,
+    pub(crate) done: bool,
+    /// Where it was last, and whether it left without an answer, when.
+    last: Option<(ProcId, Option<Now>)>,
+}
+
+/// One sending of a request.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) person: usize,
+    pub(crate) rid: Rid,
+    pub(crate) ingress: ProcId,
+    pub(crate) state: CallerState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallerState {
+    Waiting,
+    Ended,
+    Gone,
+}
+
+/// What a text cost, and what it may cost.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) allowed: u32,
+    pub(crate) billed: u32,
+    /// How often somebody was told that it was not sent.
+    pub(crate) unsent: u32,
+}
+
+/// Everybody.
+pub(crate) struct People {
+    pub(crate) persons: Vec<Person>,
+    pub(crate) callers: Vec<Caller>,
+    pub(crate) accounts: Vec<Account>,
+    /// How often each request was executed.
+    pub(crate) billed: BTreeMap<Rid, u32>,
+    texts: BTreeMap<Rid, usize>,
+    keys: Vec<Arc<HeaderMap>>,
+}
+
+/// What follows when a caller is done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    /// It comes back after this.
+    Back(Duration),
+}
+
+impl People {
+    pub(crate) fn new(rng: &mut Rng, count: usize) -> Self {
+        let keys = rng.between(1, 3);
+        let header = |n| {
+            let value = format!("Bearer {}-{n}", String::from_utf8_lossy(KEY_MARK));
+            let mut headers = HeaderMap::new();
+            headers.extend(HeaderValue::try_from(value).ok().map(|v| (Some(http::header::AUTHORIZATION), v)));
+            Arc::new(headers)
+        };
+        let mut people = Self {
+            persons: Vec::new(),
+            callers: Vec::new(),
+            accounts: Vec::new(),
+            billed: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            keys: (0..keys).map(header).collect(),
+        };
+        let (twins, named, impatient) = (rng.chance(0.5), rng.chance(0.5), rng.below(80) as f64 / 100.0);
+        for _ in 0..count {
+            people.add(rng, twins, named, impatient);
+        }
+        people
+    }
+
+    fn add(&mut self, rng: &mut Rng, twins: bool, named: bool, impatient: f64) {
+        let named = named && rng.chance(0.3);
+        let like = self.persons.len().checked_sub(1).filter(|_| twins && !named && rng.chance(0.2));
+        let like = like.map(|n| &self.persons[n]).filter(|person| !person.named);
+        let (text, key, model) = match like {
+            Some(like) => (like.text, like.key, like.model),
+            None => (self.accounts.len(), rng.index(self.keys.len()), rng.index(2)),
+        };
+        if text == self.accounts.len() {
+            self.accounts.push(Account::default());
+        }
+        let patience = rng.chance(impatient).then(|| rng.millis(500, 40_000));
+        let (retries, restless) = (rng.between(1, 4) as u32, rng.chance(0.15));
+        self.persons.push(Person { text, key, model, named, retries, patience, restless, done: false, last: None });
+    }
+
+    /// Sends a request; returns the caller, the call, and how long it will wait.
+    pub(crate) fn call(
+        &mut self,
+        now: Now,
+        person: usize,
+        ingress: ProcId,
+        rid: Rid,
+        rules: Rules,
+    ) -> (CallerId, Call, Option<Duration>) {
+        let who = &mut self.persons[person];
+        let retry = who.last.is_some();
+        let answers_are_kept = |left: Now| now.saturating_sub(left) + MARGIN < ANSWERS_FOR;
+        let again = match who.last {
+            Some((at, Some(left))) => (at == ingress || !rules.elsewhere_pays_again) && answers_are_kept(left),
+            _ => false,
+        };
+        self.accounts[who.text].allowed += u32::from(!again);
+        who.last = Some((ingress, None));
+        let patience = who.patience.filter(|_| who.retries > 0 || who.restless);
+        let body: Bytes = text(who.text);
+        let digest = Digest(wide(1, &[&[who.key as u8, who.model as u8], &body]));
+        let idempotency = who.named.then(|| Digest(wide(2, &[&person.to_be_bytes()])));
+        let call = Call {
+            key: batch_key(who.key, who.model),
+            credential: self.keys[who.key].clone(),
+            body,
+            inputs: 1,
+            pairing: Pairing { digest, idempotency, retry },
+        };
+        self.texts.insert(rid, who.text);
+        self.callers.push(Caller { person, rid, ingress, state: CallerState::Waiting });
+        (self.callers.len() - 1, call, patience)
+    }
+
+    /// Where somebody was last.
+    pub(crate) fn last_at(&self, person: usize) -> Option<ProcId> {
+        self.persons[person].last.map(|(at, _)| at)
+    }
+
+    /// A caller leaves without an answer, by itself or because its connection broke.
+    pub(crate) fn leave(&mut self, now: Now, caller: CallerId, rng: &mut Rng) -> Then {
+        let Some(caller) = self.callers.get_mut(caller) else { return Then::Nothing };
+        caller.state = CallerState::Gone;
+        let person = &mut self.persons[caller.person];
+        person.last = Some((caller.ingress, Some(now)));
+        if person.retries == 0 {
+            person.done = true;
+            return Then::Nothing;
+        }
+        person.retries -= 1;
+        Then::Back(if rng.chance(0.1) { rng.millis(20_000, 150_000) } else { rng.millis(300, 8_000) })
+    }
+
+    /// A caller reads its answer.
+    ///
+    /// # Errors
+    /// Why it is not an answer that it may get.
+    pub(crate) fn read(&mut self, caller: CallerId, ended: &Ended, rules: Rules) -> Result<Then, String> {
+        let Some(caller) = self.callers.get_mut(caller) else { return Err("an answer for nobody".into()) };
+        match caller.state {
+            CallerState::Waiting => caller.state = CallerState::Ended,
+            CallerState::Ended => return Err("a second answer".into()),
+            // They crossed.
+            CallerState::Gone => return Ok(Then::Nothing),
+        }
+        let person = &mut self.persons[caller.person];
+        match &*ended.outcome {
+            Outcome::Response(response) => {
+                let own = crate::provider::answer_to(&text(person.text));
+                let names_one = response.body.starts_with(ANSWER_MARK);
+                person.done = true;
+                match (names_one && response.body != own) || (response.status.is_success() && !names_one) {
+                    true => Err(format!("asked {:?} and got {:?}", text(person.text), response.body)),
+                    false => Ok(Then::Nothing),
+                }
+            }
+            Outcome::Fault(fault) => {
+                honest(fault, rules)?;
+                // A refusal at the door says nothing about an earlier sending.
+                if is_unsent(fault) && !ended.replayed && !ended.queued.is_zero() {
+                    self.accounts[person.text].unsent += 1;
+                }
+                if fault.no_retry || person.retries == 0 {
+                    person.done = true;
+                    return Ok(Then::Nothing);
+                }
+                person.retries -= 1;
+                Ok(Then::Back(fault.retry_after.unwrap_or(Duration::from_secs(1))))
+            }
+        }
+    }
+
+    /// A line was executed.
+    ///
+    /// # Errors
+    /// Why it must not have been.
+    pub(crate) fn bill(&mut self, rid: Rid, body: &[u8]) -> Result<(), String> {
+        let Some(text_of) = self.texts.get(&rid).copied() else {
+            return Err(format!("{rid} is billed, which nobody asked for"));
+        };
+        if text(text_of) != body {
+            return Err(format!("{rid} went to the provider with the body of another"));
+        }
+        let times = self.billed.entry(rid).or_default();
+        *times += 1;
+        self.accounts[text_of].billed += 1;
+        if *times > 1 { Err(format!("{rid} is billed {times} times")) } else { self.check_account(text_of) }
+    }
+
+    /// # Errors
+    /// When a text cost more than its callers agreed to.
+    pub(crate) fn check_account(&self, text: usize) -> Result<(), String> {
+        let Account { allowed, billed, unsent } = &self.accounts[text];
+        match *billed + unsent > *allowed {
+            true => Err(format!(
+                "text {text} is billed {billed} times and was refused unsent {unsent} times, and asked for only {allowed} times"
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What the request says.
+fn text(number: usize) -> Bytes {
+    format!("{} {number};", String::from_utf8_lossy(TEXT_MARK)).into()
+}
+
+fn wide(salt: u64, parts: &[&[u8]]) -> [u8; ID_LEN] {
+    let mut wide = [0; ID_LEN];
+    wide[..8].copy_from_slice(&hash(salt, parts).to_be_bytes());
+    wide[8..].copy_from_slice(&hash(salt + 100, parts).to_be_bytes());
+    wide
+}
+
+fn batch_key(key: usize, model: usize) -> BatchKey {
+    let fingerprint = Fingerprint(wide(3, &[&[key as u8]]));
+    let wire = wire::BatchKey {
+        upstream: "openai".into(),
+        fingerprint: Bytes::copy_from_slice(&fingerprint.0),
+        endpoint: "/v1/chat/completions".into(),
+        model: format!("model-{model}"),
+        headers: Vec::new(),
+    };
+    #[allow(clippy::expect_used)]
+    BatchKey::new(wire).expect("a fingerprint of 16 bytes")
+}
+
+/// Faults that say that nothing was sent to the provider, or executed there.
+fn is_unsent(fault: &Fault) -> bool {
+    matches!(fault.code.as_str(), "shutting_down" | "batch_cancelled")
+}
+
+/// Whether a fault is one that a caller may get for what can happen here.
+fn honest(fault: &Fault, rules: Rules) -> Result<(), String> {
+    match fault.code.as_str() {
+        "shutting_down" | "shut_down" | "batch_cancelled" | "batch_expired" | "no_result_line" => Ok(()),
+        "invalid_request" | "token_limit_exceeded" => Ok(()),
+        "submitter_gone" if rules.submitter_gone_is_an_answer => Ok(()),
+        code => Err(format!("the fault {code}: {}", fault.message)),
+    }
+}

@@ -1,0 +1,397 @@
+//! A provider with a Batch API, reduced to what matters here: files, jobs, lists, and a ledger of executed lines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::ids::{Bid, Rid};
+use common::timers::Now;
+use submitter::core::{JobPhase, JobView, Trouble, TroubleKind};
+
+use crate::node::ProcId;
+use crate::rng::Rng;
+
+/// A call.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    Upload { name: String, lines: Vec<(Rid, Bytes)> },
+    Create { file: String, bid: Bid },
+    ListJobs { bid: Bid },
+    Retrieve { job: String },
+    Cancel { job: String },
+    /// The content of a result file from this line on.
+    Content { file: String, from: usize },
+    Delete { file: String },
+    ListFiles { name: String },
+}
+
+/// What comes back.
+pub(crate) type Answer = Result<Given, Trouble>;
+
+/// What comes back of a call that was executed.
+#[derive(Debug, Clone)]
+pub(crate) enum Given {
+    File(String),
+    Job(JobView),
+    /// Whether the list is complete.
+    Jobs(Vec<JobView>, bool),
+    /// Whether the connection broke after these.
+    Lines(Vec<ResultLine>, bool),
+    Files(Vec<String>),
+    Nothing,
+}
+
+/// A line of a result file.
+#[derive(Debug, Clone)]
+pub(crate) struct ResultLine {
+    pub(crate) rid: Rid,
+    pub(crate) said: Said,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    Response(u16, Bytes),
+    Error(&'static str),
+}
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    owner: ProcId,
+    lines: Lines,
+    created: Now,
+    listed_at: Now,
+}
+
+#[derive(Debug)]
+enum Lines {
+    Input(Vec<(Rid, Bytes)>),
+    Result(Vec<ResultLine>),
+}
+
+#[derive(Debug)]
+struct Job {
+    bid: Bid,
+    file: String,
+    owner: ProcId,
+    listed_at: Now,
+    phase: JobPhase,
+    status: &'static str,
+    /// When each line is executed.
+    lines: Vec<(Rid, Bytes, Now, bool)>,
+    ends_at: Now,
+    output: Option<String>,
+    error: Option<String>,
+    counts: (u64, u64, u64),
+    errors: Vec<(String, Option<u64>, String)>,
+}
+
+/// What the provider does of itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Due {
+    Validate(String),
+    End(String),
+}
+
+/// Chances of what goes wrong inside the provider; all zero after the faults have stopped.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moods {
+    pub(crate) list_lag: f64,
+    pub(crate) failed_job: f64,
+    pub(crate) expired_job: f64,
+    pub(crate) failed_line: f64,
+    pub(crate) slow_job: f64,
+    pub(crate) short_file: f64,
+    pub(crate) cut_content: f64,
+    pub(crate) incomplete_list: f64,
+    pub(crate) not_visible: f64,
+}
+
+/// The provider.
+pub(crate) struct Provider {
+    files: BTreeMap<String, File>,
+    jobs: BTreeMap<String, Job>,
+    made: u64,
+    rng: Rng,
+    pub(crate) moods: Moods,
+    /// Lines that were executed, to be taken by the ledger.
+    pub(crate) executed: Vec<(Rid, Bytes)>,
+    /// What it will do by itself, to be taken by the world.
+    pub(crate) due: Vec<(Now, Due)>,
+}
+
+/// The error of a job whose input file was deleted.
+pub(crate) const MISSING_FILE: &str = "missing_input_file";
+/// The longest that a list lags behind a creation: less than the time that the submitter lets it settle.
+const LAG_MAX_MS: u64 = 25_000;
+
+impl Provider {
+    pub(crate) fn new(rng: Rng) -> Self {
+        let (files, jobs) = (BTreeMap::new(), BTreeMap::new());
+        Self { files, jobs, made: 0, rng, moods: Moods::default(), executed: Vec::new(), due: Vec::new() }
+    }
+
+    /// Executes a call.
+    pub(crate) fn answer(&mut self, now: Now, owner: ProcId, ask: Ask) -> Answer {
+        match ask {
+            Ask::Upload { name, lines } => Ok(Given::File(self.put(now, owner, name, Lines::Input(lines)))),
+            Ask::Create { file, bid } => self.create(now, owner, &file, bid).map(Given::Job),
+            Ask::ListJobs { bid } => {
+                let ours = self.jobs.iter().filter(|(_, job)| job.bid == bid && job.listed_at <= now);
+                let views = ours.rev().map(|(id, job)| job.view(id)).collect();
+                Ok(Given::Jobs(views, !self.rng.chance(self.moods.incomplete_list)))
+            }
+            Ask::Retrieve { job } => self.view(&job).map(Given::Job),
+            Ask::Cancel { job } => self.cancel(now, &job).map(|()| Given::Nothing),
+            Ask::Content { file, from } => self.content(&file, from),
+            // What is gone counts as deleted, as in the submitter's client.
+            Ask::Delete { file } => {
+                self.files.remove(&file);
+                Ok(Given::Nothing)
+            }
+            Ask::ListFiles { name } => {
+                let named = self.files.iter().filter(|(_, file)| file.name == name && file.listed_at <= now);
+                Ok(Given::Files(named.map(|(id, _)| id.clone()).collect()))
+            }
+        }
+    }
+
+    fn put(&mut self, now: Now, owner: ProcId, name: String, lines: Lines) -> String {
+        self.made += 1;
+        let id = format!("file-{}", self.made);
+        let listed_at = now + self.lag();
+        self.files.insert(id.clone(), File { name, owner, lines, created: now, listed_at });
+        id
+    }
+
+    fn lag(&mut self) -> Duration {
+        match self.rng.chance(self.moods.list_lag) {
+            true => self.rng.millis(500, LAG_MAX_MS),
+            false => Duration::ZERO,
+        }
+    }
+
+    fn create(&mut self, now: Now, owner: ProcId, input: &str, bid: Bid) -> Result<JobView, Trouble> {
+        let visible = |file: &File, mood: bool| !mood || now.saturating_sub(file.created) > Duration::from_secs(10);
+        let mood = self.rng.chance(self.moods.not_visible);
+        let lines = match self.files.get(input).filter(|file| visible(file, mood)).map(|file| &file.lines) {
+            Some(Lines::Input(lines)) => lines.clone(),
+            // Some refuse a missing file at once, some accept the job and fail it.
+            _ if mood || self.rng.chance(0.5) => return Err(no_file()),
+            _ => Vec::new(),
+        };
+        self.made += 1;
+        let id = format!("job-{}", self.made);
+        let listed_at = now + self.lag();
+        let validated = now + self.rng.millis(200, 4_000);
+        let longest = if self.rng.chance(self.moods.slow_job) { 240_000 } else { 20_000 };
+        let ends_at = validated + self.rng.millis(1_000, longest);
+        let mut executed = Vec::with_capacity(lines.len());
+        for (rid, body) in lines {
+            let at = validated + (ends_at - validated).mul_f64(self.rng.below(1000) as f64 / 1000.0);
+            executed.push((rid, body, at, !self.rng.chance(self.moods.failed_line)));
+        }
+        let job = Job {
+            bid,
+            file: input.to_owned(),
+            owner,
+            listed_at,
+            phase: JobPhase::Running,
+            status: "validating",
+            counts: (executed.len() as u64, 0, 0),
+            lines: executed,
+            ends_at,
+            output: None,
+            error: None,
+            errors: Vec::new(),
+        };
+        let view = job.view(&id);
+        self.due.push((validated, Due::Validate(id.clone())));
+        self.jobs.insert(id, job);
+        Ok(view)
+    }
+
+    fn view(&self, id: &str) -> Result<JobView, Trouble> {
+        self.jobs.get(id).map(|job| job.view(id)).ok_or_else(|| refused(404, "no such job"))
+    }
+
+    /// What is executed already is paid; the rest is not executed any more.
+    fn cancel(&mut self, now: Now, id: &str) -> Result<(), Trouble> {
+        let after = self.rng.millis(500, 8_000);
+        let Some(job) = self.jobs.get_mut(id) else { return Err(refused(404, "no such job")) };
+        if job.phase != JobPhase::Running || job.status == "cancelling" {
+            return Err(refused(409, "the job is over"));
+        }
+        let last = if job.status == "validating" { Now::ZERO } else { now + after / 2 };
+        job.status = "cancelling";
+        job.ends_at = now + after;
+        let (id, at) = (id.to_owned(), job.ends_at);
+        // Lines that are under way at the moment are finished.
+        for line in &mut job.lines {
+            if line.2 > last {
+                line.2 = Now::MAX;
+            }
+        }
+        self.due.push((at, Due::End(id)));
+        Ok(())
+    }
+
+    /// What happens at its own moments.
+    pub(crate) fn happen(&mut self, now: Now, due: Due) {
+        match due {
+            Due::Validate(id) => self.validate(&id),
+            Due::End(id) => self.end(now, &id),
+        }
+    }
+
+    fn validate(&mut self, id: &str) {
+        let fails = self.rng.chance(self.moods.failed_job);
+        let blame = self.rng.below(3);
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.status == "validating") else { return };
+        let missing = !self.files.contains_key(&job.file);
+        if missing || job.lines.is_empty() || fails {
+            (job.phase, job.status) = (JobPhase::Failed, "failed");
+            let line = (!missing && blame == 0 && job.lines.len() > 1).then_some(1);
+            let code = match blame {
+                _ if missing => MISSING_FILE,
+                1 => "token_limit_exceeded",
+                _ => "invalid_request",
+            };
+            job.errors = vec![(code.to_owned(), line, "The provider does not like it.".to_owned())];
+            job.lines.clear();
+            return;
+        }
+        job.status = "in_progress";
+        self.due.push((job.ends_at, Due::End(id.to_owned())));
+    }
+
+    fn end(&mut self, now: Now, id: &str) {
+        let expires = self.rng.chance(self.moods.expired_job);
+        let told = self.rng.chance(0.5);
+        let share = self.rng.below(100);
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.phase == JobPhase::Running) else { return };
+        if now < job.ends_at {
+            return;
+        }
+        (job.phase, job.status) = match job.status {
+            "cancelling" => (JobPhase::Cancelled, "cancelled"),
+            _ if expires => (JobPhase::Expired, "expired"),
+            _ => (JobPhase::Completed, "completed"),
+        };
+        let (mut output, mut error) = (Vec::new(), Vec::new());
+        let rest = if job.phase == JobPhase::Expired { "batch_expired" } else { "batch_cancelled" };
+        for (n, (rid, body, at, good)) in job.lines.iter().enumerate() {
+            let (rid, missed) = (*rid, job.phase == JobPhase::Expired && (n as u64 * 37) % 100 < share);
+            if *at > now || missed {
+                // The line may be in the error file, or nowhere.
+                if told {
+                    error.push(ResultLine { rid, said: Said::Error(rest) });
+                }
+            } else if *good {
+                self.executed.push((rid, body.clone()));
+                output.push(ResultLine { rid, said: Said::Response(200, answer_to(body)) });
+            } else {
+                error.push(ResultLine { rid, said: Said::Response(400, answer_to(body)) });
+            }
+        }
+        let failed = error.iter().filter(|line| !matches!(line.said, Said::Error("batch_cancelled"))).count();
+        job.counts = (job.lines.len() as u64, output.len() as u64, failed as u64);
+        let (owner, id) = (job.owner, id.to_owned());
+        let files = [output, error].map(|lines| {
+            (!lines.is_empty()).then(|| self.put(now, owner, "result".into(), Lines::Result(lines)))
+        });
+        if let Some(job) = self.jobs.get_mut(&id) {
+            [job.output, job.error] = files;
+        }
+    }
+
+    fn content(&mut self, file: &str, from: usize) -> Answer {
+        let Some(File { lines: Lines::Result(lines), .. }) = self.files.get(file) else {
+            return Err(refused(404, "no such file"));
+        };
+        let mut lines = lines.get(from..).unwrap_or_default().to_vec();
+        let broken = self.rng.chance(self.moods.cut_content);
+        if broken || self.rng.chance(self.moods.short_file) {
+            lines.truncate(self.rng.index(lines.len() + 1));
+        }
+        Ok(Given::Lines(lines, broken))
+    }
+
+    /// Files, and jobs that run, of processes to which this does not apply.
+    pub(crate) fn left(&self, excused: impl Fn(ProcId) -> bool) -> Vec<String> {
+        let files = self.files.iter().filter(|(_, file)| !excused(file.owner));
+        let files = files.map(|(id, file)| format!("{id} ({}, of process {})", file.name, file.owner));
+        let running = |job: &Job| job.phase == JobPhase::Running && !excused(job.owner);
+        let jobs = self.jobs.iter().filter(|(_, job)| running(job));
+        files.chain(jobs.map(|(id, job)| format!("{id} ({}, of process {})", job.status, job.owner))).collect()
+    }
+
+    /// Number of jobs ever created.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether any job still runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.jobs.values().any(|job| job.phase == JobPhase::Running)
+    }
+}
+
+impl Job {
+    fn view(&self, id: &str) -> JobView {
+        JobView {
+            id: id.to_owned(),
+            phase: self.phase,
+            status: self.status.to_owned(),
+            input_file: Some(self.file.clone()),
+            output_file: self.output.clone(),
+            error_file: self.error.clone(),
+            counts: Some(self.counts),
+            errors: self.errors.clone(),
+        }
+    }
+}
+
+/// The answer names what was asked.
+pub(crate) fn answer_to(body: &[u8]) -> Bytes {
+    [b"ANSWER to ", body].concat().into()
+}
+
+fn no_file() -> Trouble {
+    Trouble { file_not_visible: true, retryable: true, ..refused(400, "Cannot find file") }
+}
+
+/// A clean refusal.
+pub(crate) fn refused(status: u16, message: &str) -> Trouble {
+    let response = common::outcome::Response {
+        status: http::StatusCode::from_u16(status).unwrap_or_default(),
+        headers: http::HeaderMap::new(),
+        job: String::new(),
+        body: Bytes::copy_from_slice(message.as_bytes()),
+    };
+    Trouble {
+        kind: TroubleKind::NotDone,
+        retry_after: None,
+        retryable: matches!(status, 409 | 425 | 429),
+        file_not_visible: false,
+        message: message.to_owned(),
+        answer: Some(common::outcome::Outcome::Response(response)),
+        status: Some(status),
+    }
+}
+
+/// A call of which nobody knows what became.
+pub(crate) fn unknown(status: Option<u16>) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Ambiguous,
+        retryable: true,
+        answer: None,
+        status,
+        ..refused(status.unwrap_or(500), "the answer is lost")
+    }
+}
+
+/// A call that was never sent.
+pub(crate) fn not_sent() -> Trouble {
+    Trouble { kind: TroubleKind::NotDone, retryable: true, ..unknown(None) }
+}
