@@ -123,7 +123,7 @@ pub mod to_submitter {
         #[prost(message, tag = "3")]
         Abandoned(super::Abandoned),
         #[prost(message, tag = "4")]
-        Recover(super::Recover),
+        Recover(::prost::alloc::boxed::Box<super::Recover>),
     }
 }
 /// A sealed batch: which requests, and at which ingresses their bodies wait.

@@ -68,7 +68,7 @@ impl<W> Core<W> {
         self.recoveries.insert(token, bid);
         let patience = backoff(PATIENCE, PATIENCE_MAX, attempt, token);
         self.timers.set(now + patience, Timer::Unclaimed(token));
-        out.push(Output::ToSubmitter(submitter, Some(token), to_submitter::Body::Recover(recover)));
+        out.push(Output::ToSubmitter(submitter, Some(token), to_submitter::Body::Recover(Box::new(recover))));
     }
 
     /// Whether the answer was one to such a question.
@@ -116,7 +116,7 @@ impl<W> Core<W> {
         out: &mut Vec<Output<W>>,
     ) {
         let Ok(bid) = Bid::from_slice(&released.bid) else { return };
-        let unknown = !self.batches.get(&bid).is_some_and(|batch| batch.epoch == released.epoch);
+        let unknown = self.batches.get(&bid).is_none_or(|batch| batch.epoch != released.epoch);
         if !unknown {
             self.take_back_batch(now, bid);
         }

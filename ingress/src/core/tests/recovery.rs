@@ -5,7 +5,7 @@ use super::*;
 fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
     out.iter().find_map(|output| match output {
         Output::ToSubmitter(pid, Some(token), to_submitter::Body::Recover(recover)) => {
-            Some((*pid, *token, recover.clone()))
+            Some((*pid, *token, wire::Recover::clone(recover)))
         }
         _ => None,
     })
