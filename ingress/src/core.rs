@@ -30,6 +30,7 @@ mod callers;
 mod grant;
 mod kept;
 mod pair;
+mod recover;
 mod result;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,8 @@ pub enum Input<W> {
     Submitted(wire::Submitted, String),
     /// News of a job.
     JobState(wire::JobState),
+    /// A batch that was taken over turns out not to exist at the provider.
+    Released(wire::Released, String),
     /// A submitter asks for a chunk of bodies.
     Pull(wire::Pull, String),
     /// A part of an outcome, opened.
@@ -103,8 +106,8 @@ pub enum Output<W> {
         /// The content, in order; `None` when there is no such grant or chunk.
         slices: Option<Vec<Bytes>>,
     },
-    /// Send to a submitter.
-    ToSubmitter(Pid, wire::to_submitter::Body),
+    /// Send to a submitter; with a token an answer is expected.
+    ToSubmitter(Pid, Option<Token>, wire::to_submitter::Body),
     /// Tell the caller.
     End(W, Ended),
     /// Something happened to a job.
@@ -181,6 +184,8 @@ enum Timer {
     LookOver,
     /// Has nobody taken up this withheld request?
     Alone(Rid),
+    /// Has nobody claimed the batch that this was about?
+    Unclaimed(Token),
 }
 
 /// The state machine.
@@ -200,6 +205,8 @@ pub struct Core<W> {
     packs: HashMap<Token, Pack>,
     next_token: Token,
     batches: HashMap<Bid, Batch>,
+    /// Batches that submitters were asked to take over.
+    recoveries: HashMap<Token, Bid>,
     acks: BTreeMap<(Pid, Bid), Vec<u64>>,
     withdrawals: BTreeMap<Pid, Vec<Bytes>>,
     timers: Timers<Timer>,
@@ -224,6 +231,7 @@ impl<W> Core<W> {
             packs: HashMap::new(),
             next_token: 0,
             batches: HashMap::new(),
+            recoveries: HashMap::new(),
             acks: BTreeMap::new(),
             withdrawals: BTreeMap::new(),
             timers,
@@ -290,6 +298,7 @@ impl<W> Core<W> {
     fn changed(&mut self, now: Now, change: Change, out: &mut Vec<Output<W>>) {
         match change {
             Change::Joined(_, Role::Batcher) => self.flush_soon(now),
+            Change::Joined(_, Role::Submitter) => self.submitter_joined(now, out),
             Change::Left(pid, Role::Batcher) => self.batcher_left(now, pid),
             Change::Left(pid, Role::Submitter) => self.submitter_left(now, pid, out),
             Change::Joined(..) | Change::Left(..) | Change::Draining(..) => {}
@@ -309,6 +318,7 @@ impl<W> Core<W> {
             }
             Timer::Unacknowledged(token) => self.unacknowledged(now, token, out),
             Timer::Alone(rid) => self.still_alone(now, rid),
+            Timer::Unclaimed(token) => self.unclaimed(now, token, out),
             Timer::LookOver => {
                 self.look_over(now);
                 self.take_back_idle(now);
@@ -323,7 +333,7 @@ impl<W> Core<W> {
         for ((submitter, bid), seqs) in std::mem::take(&mut self.acks) {
             let ingress = self.members.pid().to_bytes();
             let ack = wire::ResultAck { bid: bid.to_bytes(), ingress, seqs };
-            out.push(Output::ToSubmitter(submitter, wire::to_submitter::Body::ResultAck(ack)));
+            out.push(Output::ToSubmitter(submitter, None, wire::to_submitter::Body::ResultAck(ack)));
         }
         for (batcher, rids) in std::mem::take(&mut self.withdrawals) {
             let body = wire::to_batcher::Body::Withdraw(wire::Withdraw { rids });
@@ -345,9 +355,14 @@ impl<W> Machine for Core<W> {
             Input::Intent(intent, reply) => self.intent(now, &intent, reply, out),
             Input::Submitted(submitted, reply) => self.submitted(submitted, reply, out),
             Input::JobState(state) => self.job_state(state, out),
+            Input::Released(released, reply) => self.released(now, &released, reply, out),
             Input::Pull(pull, reply) => self.pull(now, &pull, reply, out),
             Input::Result(part) => self.result(now, part, out),
-            Input::Answer(token, answer) => self.announce_answered(now, token, answer, out),
+            Input::Answer(token, answer) => {
+                if !self.recovery_answered(now, token, answer.as_ref(), out) {
+                    self.announce_answered(now, token, answer, out);
+                }
+            }
             Input::Heartbeat(beat) => {
                 if let Some(change) = self.members.hear(now, &beat) {
                     self.changed(now, change, out);

@@ -112,6 +112,7 @@ fn addressed(keyring: &Keyring, message: Message) -> Option<Input<Waiter>> {
         to_ingress::Body::Intent(intent) => Input::Intent(intent, reply?),
         to_ingress::Body::Submitted(submitted) => Input::Submitted(submitted, reply?),
         to_ingress::Body::JobState(state) => Input::JobState(state),
+        to_ingress::Body::Released(released) => Input::Released(released, reply?),
     })
 }
 
@@ -195,8 +196,8 @@ impl<J: Fn(JobEvent)> Performer<J> {
                     debug!("a chunk is dropped and will be pulled again");
                 }
             }
-            Output::ToSubmitter(pid, body) => {
-                self.link.send_to(Role::Submitter, pid, None, &wire::ToSubmitter { body: Some(body) });
+            Output::ToSubmitter(pid, token, body) => {
+                self.link.send_to(Role::Submitter, pid, token, &wire::ToSubmitter { body: Some(body) });
             }
             Output::End(waiter, ended) => waiter.end(ended),
             Output::Job(event) => (self.on_job)(event),

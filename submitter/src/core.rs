@@ -1,7 +1,9 @@
 //! The decisions of a submitter: each batch's way through a provider's Batch API.
 //!
 //! `Claiming -> Uploading -> Intending -> Creating [-> Finding [-> Fencing -> Settling]] -> Polling -> Delivering -> Flushing -> Done`.
-//! What is between the brackets happens only when the answer to a creation was lost.
+//! What is between the brackets happens only when the answer to a creation was lost. A batch that is taken over from a dead
+//! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
+//! with `Releasing`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -19,6 +21,7 @@ mod cancel;
 mod chores;
 mod claim;
 mod deliver;
+mod recover;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ mod watch;
 
 use cancel::Cancellation;
 use chores::Chore;
+use recover::Recovery;
 use submit::Registration;
 
 /// Most batches in hand; more offers are answered with busy.
@@ -56,6 +60,8 @@ pub struct Timing {
 pub enum Input {
     /// A batcher offers a batch.
     Offer(wire::Offer, String),
+    /// An ingress asks to take over its part of a batch whose submitter is gone.
+    Recover(wire::Recover, String),
     /// The answer to a token, or nobody was there.
     Answer(Token, Option<reply::Body>),
     /// An operation is over.
@@ -108,8 +114,13 @@ pub enum Op {
         /// The input file.
         file: String,
     },
-    /// Look for a job that carries the batch's id.
-    Find,
+    /// Look for jobs that carry a batch's id.
+    Find {
+        /// The id.
+        batch: Bid,
+        /// None is older than this.
+        age: Duration,
+    },
     /// Ask about a job.
     Poll {
         /// The provider's id.
@@ -142,6 +153,8 @@ pub enum Op {
         name: String,
         /// Files to keep.
         keep: Vec<String>,
+        /// None is older than this.
+        age: Duration,
     },
 }
 
@@ -174,8 +187,10 @@ pub enum Did {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
     /// Whose lines there were.
+    pub seen: BTreeSet<Rid>,
+    /// Those of them that are served here.
     pub answered: BTreeSet<Rid>,
-    /// How many of them were executed with success.
+    /// How many lines were executed with success.
     pub succeeded: u64,
     /// How many failed. The rest was not executed, since the job was cancelled.
     pub failed: u64,
@@ -276,6 +291,10 @@ struct Batch {
     attempt: u32,
     since: Now,
     offered_at: Now,
+    /// Where the batch was another submitter's.
+    recovery: Option<Recovery>,
+    /// Another submitter goes on with its job.
+    handed_over: bool,
     /// Tells whose file it is; every upload of the batch has this name.
     file_name: String,
     /// Every input file made for this batch.
@@ -296,11 +315,29 @@ enum State {
     Claiming,
     Opening,
     Uploading,
-    Intending { file: String, waiting: BTreeMap<Pid, Registration> },
-    Creating { file: String },
-    Finding { file: String },
-    Fencing { file: String },
-    Settling { file: String, lists: u32 },
+    Intending {
+        file: String,
+        waiting: BTreeMap<Pid, Registration>,
+    },
+    Creating {
+        file: String,
+    },
+    /// Looking for a job made from one of these files.
+    Finding {
+        files: Vec<String>,
+    },
+    /// Deleting them, the first so many of which are gone.
+    Fencing {
+        files: Vec<String>,
+        gone: usize,
+    },
+    /// Waiting for the provider's list, so many of which were complete and without the job.
+    Settling {
+        files: Vec<String>,
+        lists: u32,
+    },
+    /// Telling the ingress that there is no job.
+    Releasing,
     Polling,
     Delivering,
     Flushing,
@@ -313,6 +350,8 @@ enum Purpose {
     Intent(Bid, Pid),
     /// Submitted is news: without an acknowledgement it is sent again a few times.
     Submitted(Bid, Pid, u32),
+    /// So is that there is no job.
+    Released(Bid, u32),
 }
 
 #[derive(Debug)]
@@ -399,7 +438,7 @@ impl Core {
         }
         batch.step += 1;
         let op = match &batch.state {
-            State::Claiming | State::Intending { .. } | State::Done => return,
+            State::Claiming | State::Intending { .. } | State::Releasing | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
             // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
             State::Uploading if batch.is_sweeping() => {
@@ -412,8 +451,14 @@ impl Core {
                 Op::Upload { name, from: batch.grants.clone(), except }
             }
             State::Creating { file } => Op::Create { file: file.clone() },
-            State::Finding { .. } | State::Settling { .. } => Op::Find,
-            State::Fencing { file } => Op::Delete { file: file.clone() },
+            State::Finding { .. } | State::Settling { .. } => {
+                let batch_id = batch.recovery.as_ref().map_or(bid, |recovery| recovery.origin);
+                Op::Find { batch: batch_id, age: batch.age(now) }
+            }
+            State::Fencing { files, gone } => match files.get(*gone) {
+                Some(file) => Op::Delete { file: file.clone() },
+                None => return,
+            },
             State::Polling => Op::Poll { job: batch.job_id() },
             State::Delivering => Op::Download { files: batch.result_files(), job: batch.job_id() },
             State::Flushing => Op::Flush,
@@ -495,6 +540,8 @@ impl Core {
                 self.registered(now, bid, ingress, reply.accepted, out);
             }
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
+            // Acknowledged, or there is nobody who needs to know.
+            (Some(Purpose::Released(bid, _)), _) => self.release_heard(now, bid, out),
             _ => {}
         }
     }
@@ -506,6 +553,7 @@ impl Core {
             Some(Purpose::Submitted(bid, ingress, attempt)) => {
                 self.submitted_again(now, bid, ingress, attempt, out)
             }
+            Some(Purpose::Released(bid, attempt)) => self.release_again(now, bid, attempt, out),
             None => {}
         }
     }
@@ -526,6 +574,39 @@ impl Core {
 }
 
 impl Batch {
+    /// A batch that claims its parts next.
+    fn new(now: Now, key: BatchKey, parts: Vec<wire::OfferPart>) -> Self {
+        Self {
+            key,
+            parts,
+            grants: Vec::new(),
+            boxes: Vec::new(),
+            told: BTreeSet::new(),
+            state: State::Claiming,
+            step: 0,
+            attempt: 0,
+            since: now,
+            offered_at: now,
+            recovery: None,
+            handed_over: false,
+            file_name: String::new(),
+            files: Vec::new(),
+            job: None,
+            uploading: false,
+            downloads: 0,
+            rounds: 0,
+            chores: Vec::new(),
+            abandoned: BTreeMap::new(),
+            cancellation: Cancellation::default(),
+        }
+    }
+
+    /// How long ago it may have begun at the provider.
+    fn age(&self, now: Now) -> Duration {
+        let before = self.recovery.as_ref().map_or(Duration::ZERO, |recovery| recovery.age);
+        now.saturating_sub(self.offered_at) + before
+    }
+
     fn untold(&self) -> impl Iterator<Item = Rid> + '_ {
         self.grants.iter().flat_map(|grant| grant.rids.iter().copied()).filter(|rid| !self.told.contains(rid))
     }
@@ -547,6 +628,7 @@ impl Machine for Core {
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Offer(offer, reply) => self.offer(now, offer, reply, out),
+            Input::Recover(recover, reply) => self.recover(now, recover, reply, out),
             Input::Answer(token, answer) => self.answered(now, token, answer, out),
             Input::Did(bid, did) => self.did(now, bid, did, out),
             Input::Heartbeat(beat) => {

@@ -98,13 +98,14 @@ async fn subscribe(link: &Link, batches: &Batches, inputs: &mpsc::Sender<Input>)
     let parse = move |message: Message| {
         match wire::ToSubmitter::decode(message.payload).ok()?.body? {
             to_submitter::Body::Offer(offer) => return Some(Input::Offer(offer, message.reply?)),
+            to_submitter::Body::Recover(recover) => return Some(Input::Recover(*recover, message.reply?)),
             to_submitter::Body::Abandoned(abandoned) => return Some(Input::Abandoned(abandoned)),
             to_submitter::Body::ResultAck(ack) => batches.acknowledge(&ack),
         }
         None
     };
     link.feed(&link.subjects().inbox(Role::Submitter, link.pid()), inputs.clone(), parse).await;
-    link.feed_heartbeats(&[Role::Ingress], inputs, Input::Heartbeat).await;
+    link.feed_heartbeats(&[Role::Ingress, Role::Submitter], inputs, Input::Heartbeat).await;
 }
 
 /// What the shell keeps for each batch: opened boxes and results on their way.

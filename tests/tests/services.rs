@@ -172,7 +172,8 @@ async fn a_job_that_nobody_waits_for_is_cancelled_and_what_it_finished_is_kept()
         jitter: 0.0,
         ..Config::default()
     };
-    let tweaks = Tweaks { ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=2s"], ..Tweaks::default() };
+    let tweaks =
+        Tweaks { ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=2s"], ..Tweaks::default() };
     let deployment = Deployment::start(Kind::Nats, config, tweaks).await.unwrap();
     let (calls, urls) = (Call::spread("again", 30, 1, 1), deployment.base_urls());
     let first = tokio::spawn({

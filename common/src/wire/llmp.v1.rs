@@ -109,7 +109,7 @@ pub struct Withdraw {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToSubmitter {
-    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3")]
+    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3, 4")]
     pub body: ::core::option::Option<to_submitter::Body>,
 }
 /// Nested message and enum types in `ToSubmitter`.
@@ -122,6 +122,8 @@ pub mod to_submitter {
         ResultAck(super::ResultAck),
         #[prost(message, tag = "3")]
         Abandoned(super::Abandoned),
+        #[prost(message, tag = "4")]
+        Recover(::prost::alloc::boxed::Box<super::Recover>),
     }
 }
 /// A sealed batch: which requests, and at which ingresses their bodies wait.
@@ -173,9 +175,34 @@ pub struct Abandoned {
     #[prost(bytes = "bytes", tag = "2")]
     pub ingress: ::prost::bytes::Bytes,
 }
+/// One ingress's part of a batch whose submitter is gone, after it had registered input files: a job may exist, or come to
+/// exist. Whoever takes this claims the part under the new id and finds out. Answered by OfferReply.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Recover {
+    /// of the recovery: claims, grants and results go under it
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bid: ::prost::bytes::Bytes,
+    /// of the batch as its jobs name it
+    #[prost(bytes = "bytes", tag = "2")]
+    pub origin: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "3")]
+    pub key: ::core::option::Option<BatchKey>,
+    /// whose part it is, and what has no answer yet
+    #[prost(message, optional, tag = "4")]
+    pub part: ::core::option::Option<OfferPart>,
+    /// every input file registered for it
+    #[prost(string, repeated, tag = "5")]
+    pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// empty when none was heard of
+    #[prost(string, tag = "6")]
+    pub job: ::prost::alloc::string::String,
+    /// since the first grant: no file and no job is older
+    #[prost(uint64, tag = "7")]
+    pub age_ms: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ToIngress {
-    #[prost(oneof = "to_ingress::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "to_ingress::Body", tags = "1, 2, 3, 4, 5")]
     pub body: ::core::option::Option<to_ingress::Body>,
 }
 /// Nested message and enum types in `ToIngress`.
@@ -190,6 +217,8 @@ pub mod to_ingress {
         Submitted(super::Submitted),
         #[prost(message, tag = "4")]
         JobState(super::JobState),
+        #[prost(message, tag = "5")]
+        Released(super::Released),
     }
 }
 /// Asks for the permission to submit requests.
@@ -286,6 +315,14 @@ pub struct JobState {
     pub completed: u64,
     #[prost(uint64, tag = "7")]
     pub failed: u64,
+}
+/// It is proved that no job was made from any file registered for this recovery, and none will be: its requests are free.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Released {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bid: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "2")]
+    pub epoch: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ack {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use common::ids::{Bid, Fingerprint, Pid, Rid, unpack_rids};
 use common::key::BatchKey;
-use common::outcome::{Fault, FaultClass, Outcome};
+use common::outcome::Outcome;
 use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
 use common::wire::{self, reply};
 use http::HeaderMap;
 
-use super::{Core, JobEvent, Output, Phase, Timer, sorted};
+use super::{Core, JobEvent, Output, Phase, Timer};
 
 /// How long a grant may lie idle before any file is registered.
 const TAKE_BACK: Duration = Duration::from_secs(60);
@@ -45,15 +45,22 @@ pub struct GrantDraft {
 /// The requests of this ingress in one batch.
 pub(super) struct Batch {
     pub(super) submitter: Pid,
-    epoch: u32,
-    key: BatchKey,
+    pub(super) epoch: u32,
+    /// Its id at the provider: that of its first submitter.
+    pub(super) origin: Bid,
+    /// Ids under which earlier submitters had it, who may still be there and deliver.
+    pub(super) former: Vec<Bid>,
+    /// How often a submitter was asked to take it over that has not claimed it.
+    pub(super) recovering: Option<u32>,
+    pub(super) granted_at: Now,
+    pub(super) key: BatchKey,
     credential: Arc<HeaderMap>,
     /// Kept whole until all have ended: the batch may have to be uploaded again.
-    bodies: Vec<(Rid, Bytes)>,
+    pub(super) bodies: Vec<(Rid, Bytes)>,
     /// Where each record ends in the stream.
     ends: Vec<u64>,
     /// Registered input files: the fence against a late creation.
-    files: Vec<String>,
+    pub(super) files: Vec<String>,
     pub(super) job: String,
     /// Requests that have not ended.
     pub(super) waiting: usize,
@@ -118,10 +125,20 @@ impl<W> Core<W> {
         let draft = match self.batches.get_mut(&bid).filter(|batch| batch.submitter == submitter) {
             Some(batch) => {
                 batch.used_at = now;
+                batch.recovering = None;
+                // Who takes a batch over needs to know of what is still waited for, and pulls nothing.
+                let first = batch.former.is_empty();
+                let waits =
+                    |rid: &Rid| self.requests.get(rid).is_some_and(|r| r.phase == Phase::Granted(bid));
                 GrantDraft {
                     bid,
                     epoch: batch.epoch,
-                    rids: batch.bodies.iter().map(|(rid, _)| *rid).collect(),
+                    rids: batch
+                        .bodies
+                        .iter()
+                        .map(|(rid, _)| *rid)
+                        .filter(|rid| first || waits(rid))
+                        .collect(),
                     body_bytes: batch.body_bytes(),
                     fence_files: batch.files.clone(),
                     submitter,
@@ -146,6 +163,10 @@ impl<W> Core<W> {
             let batch = granted.get_or_insert_with(|| Batch {
                 submitter,
                 epoch: 1,
+                origin: bid,
+                former: Vec::new(),
+                recovering: None,
+                granted_at: now,
                 key: request.key.clone(),
                 credential: request.credential.clone(),
                 bodies: Vec::with_capacity(rids.len()),
@@ -161,6 +182,11 @@ impl<W> Core<W> {
             });
             if request.key != batch.key {
                 continue;
+            }
+            if request.phase == Phase::New {
+                // Claimed by way of an earlier announcement: it must not be announced, once or, taken back, twice.
+                let waiting = self.unannounced.entry(request.key.clone());
+                waiting.and_modify(|rids| rids.retain(|other| other != rid));
             }
             request.phase = Phase::Granted(bid);
             request.queued = Some(now.saturating_sub(request.held_at));
@@ -241,7 +267,7 @@ impl<W> Core<W> {
         }
     }
 
-    fn take_back_batch(&mut self, now: Now, bid: Bid) {
+    pub(super) fn take_back_batch(&mut self, now: Now, bid: Bid) {
         let Some(batch) = self.batches.remove(&bid) else { return };
         tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
         for (rid, body) in batch.bodies {
@@ -306,21 +332,16 @@ impl<W> Core<W> {
         }
     }
 
-    /// The holder of grants is gone. Where it had registered no file, nothing can have been created. Else another submitter would have to find out from the provider what became of its
-    /// jobs; until that is built, the callers get an honest error instead of silence.
+    /// The holder of grants is gone. Where it had registered no file, nothing can have been created. Else another submitter
+    /// finds out from the provider.
     pub(super) fn submitter_left(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
         let mut bids: Vec<Bid> =
             self.batches.iter().filter(|(_, batch)| batch.submitter == gone).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
         for bid in bids {
-            if self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
-                self.take_back_batch(now, bid);
-                continue;
-            }
-            let granted =
-                self.requests.iter().filter(|(_, r)| r.phase == Phase::Granted(bid)).map(|(rid, _)| *rid);
-            for rid in sorted(granted) {
-                self.end_granted(now, rid, bid, Outcome::Fault(submitter_gone()), out);
+            match self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
+                true => self.take_back_batch(now, bid),
+                false => self.recover(now, bid, out),
             }
         }
     }
@@ -373,12 +394,8 @@ fn refused(bid: Bid) -> reply::Body {
     reply::Body::Grant(wire::Grant { bid: bid.to_bytes(), ..Default::default() })
 }
 
+/// Tells a submitter that nobody waits here.
 fn abandoned_to<W>(submitter: Pid, bid: Bid, ingress: Pid) -> Output<W> {
     let abandoned = wire::Abandoned { bid: bid.to_bytes(), ingress: ingress.to_bytes() };
-    Output::ToSubmitter(submitter, wire::to_submitter::Body::Abandoned(abandoned))
-}
-
-fn submitter_gone() -> Fault {
-    let message = "The service that had sent this request in a batch is gone. The provider may still finish and bill it.";
-    Fault::new(FaultClass::Unavailable, "submitter_gone", message).no_retry()
+    Output::ToSubmitter(submitter, None, wire::to_submitter::Body::Abandoned(abandoned))
 }

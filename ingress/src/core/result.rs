@@ -8,7 +8,7 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::Now;
 use common::wire;
 
-use super::{Core, Output, Phase};
+use super::{Core, Output, Phase, Request};
 
 /// The longest answer that is put together, in bytes. An OpenAI result file holds 200 MB of requests at most, so no
 /// sane answer comes near.
@@ -71,9 +71,7 @@ impl<W> Core<W> {
         let (rid, bid) = (part.rid, part.bid);
         self.acks.entry((part.submitter, bid)).or_default().push(part.seq);
         // Acknowledged all the same when it is not awaited: a repeated part, or a request that has ended.
-        let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
-            return;
-        };
+        let Some((request, bid)) = self.awaited(rid, bid) else { return };
         let whole = match (part.part, part.last) {
             (0, true) => Some(part.head.and_then(|head| Outcome::from_wire(head, part.body))),
             _ => request.partial.get_or_insert_default().add(part),
@@ -86,6 +84,17 @@ impl<W> Core<W> {
                 false => self.end_granted(now, rid, bid, outcome, out),
             }
         }
+    }
+}
+
+impl<W> Core<W> {
+    /// A request that waits for results of a batch, and the batch's id of today: a submitter that was thought dead still
+    /// delivers under the old one.
+    fn awaited(&mut self, rid: Rid, bid: Bid) -> Option<(&mut Request<W>, Bid)> {
+        let request = self.requests.get_mut(&rid)?;
+        let Phase::Granted(today) = request.phase else { return None };
+        let same = today == bid || self.batches.get(&today).is_some_and(|batch| batch.former.contains(&bid));
+        same.then_some((request, today))
     }
 }
 

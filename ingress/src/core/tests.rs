@@ -16,6 +16,7 @@ use common::wire::{self, Role, reply, to_batcher, to_submitter};
 use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
 
+mod recovery;
 mod repeats;
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -229,7 +230,7 @@ fn the_first_answer_wins_and_every_one_is_acknowledged() {
     let rids = [world.hold("m", vec![]), world.hold("m", vec![])];
     world.claim(bid, submitter, &rids);
     let acknowledged = |out: &[Output<usize>]| {
-        out.iter().any(|o| matches!(o, Output::ToSubmitter(_, to_submitter::Body::ResultAck(_))))
+        out.iter().any(|o| matches!(o, Output::ToSubmitter(_, _, to_submitter::Body::ResultAck(_))))
     };
     let out = world.answer(rids[1], bid, submitter, "second");
     assert!(matches!(ends(&out)[..], [(2, Outcome::Response(r))] if r.body == "second"));
@@ -337,18 +338,6 @@ fn draining_gives_back_what_nobody_claimed_and_waits_for_the_rest() {
     assert!(!world.core.is_finished());
     assert!(matches!(ends(&world.answer(granted, bid, submitter, "x"))[..], [(1, Outcome::Response(_))]));
     assert!(world.core.is_finished());
-}
-
-#[test]
-fn a_dead_submitter_means_an_honest_error_and_not_silence() {
-    let mut world = World::new();
-    let submitter = world.join(Role::Submitter);
-    let (bid, rid) = (Bid::random(), world.hold("m", vec![]));
-    world.claim(bid, submitter, &[rid]);
-    let intent = wire::Intent { bid: bid.to_bytes(), epoch: 1, file: "f".into(), known_files: Vec::new() };
-    world.give(Input::Intent(intent, "reply".into()));
-    let out = world.pass(Duration::from_secs(30));
-    assert!(matches!(ends(&out)[..], [(1, outcome)] if is_fault(outcome, FaultClass::Unavailable)));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use common::outcome::Outcome;
 use http_body::Frame;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::payload::{Broken, Delivery};
 use super::socket::Socket;
@@ -20,10 +20,15 @@ const SIGN_OF_LIFE: &[u8] = b"\n";
 /// Some readers of streams count time between events and not between bytes (LangChain: 120 s).
 const NO_OP_EVERY: Duration = Duration::from_secs(60);
 
+/// Signs of life of all callers leave together so often, which wakes the machine less often than each at a time of its own.
+const TOGETHER: Duration = Duration::from_millis(250);
+
 /// The body of an answer whose status is committed.
 #[derive(Debug)]
 pub struct Waiting {
     phase: Phase,
+    /// Whether the first sign of life was given.
+    begun: bool,
     beat: Interval,
     /// Since the last event, for streams.
     quiet: Duration,
@@ -66,10 +71,11 @@ impl Waiting {
         socket: Option<Arc<Socket>>,
         every: Duration,
     ) -> Self {
-        let mut beat = interval(every);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = interval_at(Instant::now() + first_wait(every, SystemTime::now()), every);
+        // Goes on at the common moments after a delay.
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let caller = Caller { held, ongoing, streaming, socket };
-        Self { phase: Phase::Held(caller), beat, quiet: Duration::ZERO }
+        Self { phase: Phase::Held(caller), begun: false, beat, quiet: Duration::ZERO }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -89,7 +95,8 @@ impl Waiting {
             }
             Phase::Broken => return Poll::Ready(None),
         }
-        if self.beat.poll_tick(cx).is_pending() {
+        // The interval is asked in any case, so that it wakes this task.
+        if self.beat.poll_tick(cx).is_pending() && std::mem::replace(&mut self.begun, true) {
             return Poll::Pending;
         }
         Poll::Ready(Some(Ok(Frame::data(self.sign_of_life()))))
@@ -115,6 +122,15 @@ impl Waiting {
             Phase::Broken => true,
         }
     }
+}
+
+/// How long the second sign of life waits: at most the usual time, up to a moment that it shares with others.
+fn first_wait(every: Duration, now: SystemTime) -> Duration {
+    let clock = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let beyond = (clock + every).as_millis() % TOGETHER.as_millis();
+    // Below 250.
+    let beyond = Duration::from_millis(beyond as u64);
+    if every > TOGETHER * 2 { every - beyond } else { every }
 }
 
 impl Caller {
@@ -152,5 +168,22 @@ impl Caller {
         };
         self.ongoing.answered(how);
         Some(Delivery::new(body, self.held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_life_of_different_callers_leave_together() {
+        let moments = [0, 1, 100, 249, 250, 99_999].map(|ms| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000 + ms);
+            let wait = first_wait(Duration::from_secs(15), now);
+            assert!((14_750..=15_000).contains(&wait.as_millis()));
+            (now + wait).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() % 250
+        });
+        assert_eq!(moments, [0; 6]);
+        assert_eq!(first_wait(Duration::from_millis(200), SystemTime::now()), Duration::from_millis(200));
     }
 }

@@ -62,6 +62,8 @@ impl Core {
             match batch.state {
                 State::Claiming | State::Opening => self.forget(bid, out),
                 State::Uploading | State::Intending { .. } => self.give_back(now, bid, shutting_down(), out),
+                State::Polling => self.hand_over_if_leaving(now, bid, out),
+                State::Done => self.hurry(now, bid, out),
                 _ => {}
             }
         }

@@ -38,7 +38,20 @@ impl Batch {
 
 impl Core {
     pub(super) fn delete_later(&mut self, now: Now, bid: Bid, file: &str) {
-        self.add_chore(now, bid, What::Delete(file.to_owned()), now);
+        self.delete_at(now, bid, file, now);
+    }
+
+    pub(super) fn delete_at(&mut self, now: Now, bid: Bid, file: &str, due: Now) {
+        self.add_chore(now, bid, What::Delete(file.to_owned()), due);
+    }
+
+    /// Does at once what would have waited.
+    pub(super) fn hurry(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        for chore in batch.chores.iter_mut().filter(|chore| chore.tries == 0 && !chore.running) {
+            chore.due = chore.due.min(now);
+        }
+        self.chores(now, bid, out);
     }
 
     pub(super) fn sweep_later(&mut self, now: Now, bid: Bid) {
@@ -58,7 +71,7 @@ impl Core {
     /// Starts what is due; a batch that is done and tidy is forgotten.
     pub(super) fn chores(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        let name = batch.file_name.clone();
+        let (name, age) = (batch.file_name.clone(), batch.age(now));
         for chore in batch.chores.iter_mut().filter(|chore| !chore.running && chore.due <= now) {
             if chore.what == What::Sweep && batch.uploading {
                 // The file of this upload has no id yet by which it could be kept.
@@ -69,7 +82,7 @@ impl Core {
             chore.running = true;
             let op = match &chore.what {
                 What::Delete(file) => Op::Delete { file: file.clone() },
-                What::Sweep => Op::Sweep { name: name.clone(), keep: batch.files.clone() },
+                What::Sweep => Op::Sweep { name: name.clone(), keep: batch.files.clone(), age },
             };
             out.push(Output::Do(bid, op));
         }
@@ -86,8 +99,10 @@ impl Core {
         result: &Result<(), Trouble>,
         out: &mut Vec<Output>,
     ) {
-        let fence =
-            |batch: &super::Batch| matches!(&batch.state, State::Fencing { file: fence } if fence == file);
+        let fence = |batch: &super::Batch| match &batch.state {
+            State::Fencing { files, gone } => files.get(*gone).is_some_and(|fence| fence == file),
+            _ => false,
+        };
         match self.batches.get(&bid).is_some_and(fence) {
             true => self.fence_deleted(now, bid, result, out),
             false => self.chore_done(now, bid, &What::Delete(file.to_owned()), result.as_ref().err(), out),

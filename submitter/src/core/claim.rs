@@ -1,6 +1,5 @@
 //! From an offer to the grants of its ingresses.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::ids::{Bid, Pid, unpack_rids};
@@ -8,7 +7,7 @@ use common::key::BatchKey;
 use common::timers::Now;
 use common::wire::{self, reply, to_ingress};
 
-use super::{Batch, Cancellation, Core, Granted, MAX_BATCHES, Output, Purpose, State};
+use super::{Batch, Core, Granted, MAX_BATCHES, Output, Purpose, State};
 
 /// First and longest wait for the answer to a claim.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -35,27 +34,11 @@ impl Core {
         if known || !room {
             return;
         }
-        let batch = Batch {
-            key,
-            parts: offer.parts,
-            grants: Vec::new(),
-            boxes: Vec::new(),
-            told: BTreeSet::new(),
-            state: State::Claiming,
-            step: 0,
-            attempt: 0,
-            since: now,
-            offered_at: now,
-            file_name: String::new(),
-            files: Vec::new(),
-            job: None,
-            uploading: false,
-            downloads: 0,
-            rounds: 0,
-            chores: Vec::new(),
-            abandoned: BTreeMap::new(),
-            cancellation: Cancellation::default(),
-        };
+        self.begin(now, bid, Batch::new(now, key, offer.parts), out);
+    }
+
+    /// Takes a batch in hand: claims its parts.
+    pub(super) fn begin(&mut self, now: Now, bid: Bid, batch: Batch, out: &mut Vec<Output>) {
         let ingresses: Vec<Pid> =
             batch.parts.iter().filter_map(|part| Pid::from_slice(&part.ingress).ok()).collect();
         self.batches.insert(bid, batch);
@@ -130,9 +113,10 @@ impl Core {
         batch.grants = opened.to_vec();
         let epoch = opened.iter().map(|grant| grant.epoch).max().unwrap_or(0);
         batch.file_name = format!("llmp-{bid}-{epoch}.jsonl");
-        match batch.grants.is_empty() {
-            true => self.forget(bid, out),
-            false => self.enter(now, bid, State::Uploading, out),
+        match (batch.grants.is_empty(), batch.recovery.is_some()) {
+            (true, _) => self.forget(bid, out),
+            (false, true) => self.resume(now, bid, out),
+            (false, false) => self.enter(now, bid, State::Uploading, out),
         }
     }
 

@@ -13,6 +13,9 @@ const DOWNLOADS: u32 = 3;
 /// Tries of a download that fails before the callers are told. Result files live for days, so this is hours.
 const TRIES: u32 = 100;
 
+/// How long the files of a job stay of which only a part was taken over here.
+const ORPHANED: Duration = Duration::from_secs(900);
+
 impl Core {
     pub(super) fn downloaded(
         &mut self,
@@ -49,14 +52,20 @@ impl Core {
 
     /// Every caller's ingress has acknowledged: now the files may go.
     pub(super) fn flushed(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let draining = self.members.is_draining();
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Flushing) else {
             return;
         };
         batch.state = State::Done;
         batch.step += 1;
-        let files: Vec<String> = batch.files.clone().into_iter().chain(batch.result_files()).collect();
+        let files: Vec<String> = match batch.handed_over {
+            true => Vec::new(),
+            false => batch.files.clone().into_iter().chain(batch.result_files()).collect(),
+        };
+        // Other ingresses have their parts recovered by themselves, from the same files.
+        let due = if batch.is_whole() || draining { now } else { now + ORPHANED };
         for file in files {
-            self.delete_later(now, bid, &file);
+            self.delete_at(now, bid, &file, due);
         }
         self.chores(now, bid, out);
     }

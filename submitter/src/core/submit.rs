@@ -24,6 +24,8 @@ const LOOK_FOR: Duration = Duration::from_secs(30);
 const PROOFS: u32 = 2;
 /// Longest wait between looks.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// How often a batch is uploaded anew whose file somebody else has deleted.
+const ROUNDS: u32 = 16;
 /// How often news of a job is sent without an acknowledgement.
 const NEWS: u32 = 10;
 
@@ -156,7 +158,7 @@ impl Core {
             Ok(job) => self.adopt(now, bid, job, out),
             Err(trouble) if trouble.kind == TroubleKind::Ambiguous => {
                 tracing::info!(%bid, "a creation has no answer ({}); looking for its job", trouble.message);
-                self.enter(now, bid, State::Finding { file }, out);
+                self.enter(now, bid, State::Finding { files: vec![file] }, out);
             }
             Err(trouble) if trouble.file_not_visible && now.saturating_sub(batch.since) < VISIBLE_AFTER => {
                 let wait = backoff(AGAIN / 2, AGAIN * 5, batch.attempt, salt(bid));
@@ -164,6 +166,13 @@ impl Core {
             }
             Err(trouble) if trouble.retryable && !trouble.file_not_visible => {
                 self.again(now, bid, &trouble, out)
+            }
+            // The file was there: somebody who thought us dead has deleted it. Nothing was created, and a new file can be.
+            Err(trouble) if trouble.file_not_visible && batch.rounds < ROUNDS => {
+                if let Some(batch) = self.batches.get_mut(&bid) {
+                    batch.rounds += 1;
+                }
+                self.enter(now, bid, State::Fencing { files: vec![file], gone: 0 }, out);
             }
             Err(trouble) => self.refused(now, bid, &trouble, out),
         }
@@ -179,9 +188,9 @@ impl Core {
         out: &mut Vec<Output>,
     ) {
         let Some(batch) = self.batches.get(&bid) else { return };
-        let (file, lists) = match &batch.state {
-            State::Finding { file } => (file.clone(), None),
-            State::Settling { file, lists } => (file.clone(), Some(*lists)),
+        let (files, lists) = match &batch.state {
+            State::Finding { files } => (files.clone(), None),
+            State::Settling { files, lists } => (files.clone(), Some(*lists)),
             _ => return,
         };
         let (jobs, complete) = match result {
@@ -190,7 +199,7 @@ impl Core {
         };
         // After the deletion a job that failed for its missing file is the fence at work, not a result.
         let fenced = |job: &JobView| lists.is_some() && job.phase == JobPhase::Failed;
-        let ours = |job: &JobView| job.input_file.as_ref().is_none_or(|input| *input == file);
+        let ours = |job: &JobView| job.input_file.as_ref().is_none_or(|input| files.contains(input));
         if let Some(job) = jobs.into_iter().find(|job| ours(job) && !fenced(job)) {
             tracing::info!(%bid, job = job.id, "found the job of a creation whose answer was lost");
             return self.adopt(now, bid, job, out);
@@ -200,17 +209,17 @@ impl Core {
                 let wait = backoff(AGAIN, LOOK_AGAIN_MAX, batch.attempt, salt(bid));
                 self.later(now, bid, wait);
             }
-            None => self.enter(now, bid, State::Fencing { file }, out),
-            Some(lists) if complete && lists + 1 >= PROOFS => self.enter(now, bid, State::Uploading, out),
+            None => self.enter(now, bid, State::Fencing { files, gone: 0 }, out),
+            Some(lists) if complete && lists + 1 >= PROOFS => self.proved_absent(now, bid, out),
             Some(lists) => {
                 let Some(batch) = self.batches.get_mut(&bid) else { return };
-                batch.state = State::Settling { file, lists: lists + u32::from(complete) };
+                batch.state = State::Settling { files, lists: lists + u32::from(complete) };
                 self.later(now, bid, AGAIN);
             }
         }
     }
 
-    /// The fence stands once the provider says that the file is gone; then the list gets time to settle.
+    /// The fence stands once the provider says that the files are gone; then the list gets time to settle.
     pub(super) fn fence_deleted(
         &mut self,
         now: Now,
@@ -220,14 +229,26 @@ impl Core {
     ) {
         let settle = self.timing.settle;
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        let State::Fencing { file } = &batch.state else { return };
+        let State::Fencing { files, gone } = &mut batch.state else { return };
         if let Err(trouble) = result {
             return self.again(now, bid, trouble, out);
         }
-        let file = file.clone();
-        (batch.state, batch.attempt, batch.since) = (State::Settling { file, lists: 0 }, 0, now);
+        *gone += 1;
+        if *gone < files.len() {
+            return self.go_on(now, bid, out);
+        }
+        let files = std::mem::take(files);
+        (batch.state, batch.attempt, batch.since) = (State::Settling { files, lists: 0 }, 0, now);
         batch.step += 1;
         self.later(now, bid, settle);
+    }
+
+    /// No job was created from the files, and none will be.
+    fn proved_absent(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        match self.batches.get(&bid).is_some_and(|batch| batch.recovery.is_some()) {
+            true => self.release(now, bid, out),
+            false => self.enter(now, bid, State::Uploading, out),
+        }
     }
 
     fn adopt(&mut self, now: Now, bid: Bid, job: JobView, out: &mut Vec<Output>) {
@@ -247,6 +268,7 @@ impl Core {
         }
         self.poll_later(now, bid);
         self.end_if_abandoned(now, bid, out);
+        self.hand_over_if_leaving(now, bid, out);
     }
 
     fn send_submitted(&mut self, now: Now, bid: Bid, ingress: Pid, attempt: u32, out: &mut Vec<Output>) {

@@ -15,6 +15,7 @@ use super::{Claimant, Core, Did, Input, JobPhase, JobView, Lines, Op, Output, Ti
 
 mod abandoned;
 mod cancelled;
+mod recovery;
 
 struct World {
     core: Core,
@@ -174,7 +175,12 @@ fn job(phase: JobPhase) -> JobView {
 }
 
 fn succeeded(rids: &[Rid]) -> Lines {
-    Lines { answered: rids.iter().copied().collect(), succeeded: rids.len() as u64, failed: 0 }
+    Lines {
+        seen: BTreeSet::new(),
+        answered: rids.iter().copied().collect(),
+        succeeded: rids.len() as u64,
+        failed: 0,
+    }
 }
 
 fn trouble(kind: TroubleKind, retryable: bool) -> Trouble {
@@ -208,10 +214,10 @@ fn a_lost_creation_is_found_and_never_made_twice() {
     assert_eq!(world.op(), Op::Create { file: "file-1".into() });
     world.did(Did::Created(Err(trouble(TroubleKind::Ambiguous, true))));
     for _ in 0..3 {
-        assert_eq!(world.op(), Op::Find);
+        assert!(matches!(world.op(), Op::Find { .. }));
         world.did(Did::Found(Ok((Vec::new(), true))));
     }
-    assert_eq!(world.op(), Op::Find);
+    assert!(matches!(world.op(), Op::Find { .. }));
     world.did(Did::Found(Ok((vec![job(JobPhase::Running)], true))));
     assert_eq!(world.op(), Op::Poll { job: "batch_1".into() });
 }
@@ -225,7 +231,7 @@ fn creating_again_needs_the_whole_fence() {
     let lost_at = world.now;
     world.did(Did::Created(Err(trouble(TroubleKind::Ambiguous, true))));
     let mut op = world.op();
-    while op == Op::Find {
+    while matches!(op, Op::Find { .. }) {
         world.did(Did::Found(Ok((Vec::new(), true))));
         op = world.op();
     }
@@ -233,13 +239,13 @@ fn creating_again_needs_the_whole_fence() {
     let deleted_at = world.now;
     assert!(deleted_at - lost_at >= Duration::from_secs(30), "looked for long enough before the deletion");
     world.did(Did::Deleted("file-1".into(), Ok(())));
-    assert_eq!(world.op(), Op::Find);
+    assert!(matches!(world.op(), Op::Find { .. }));
     assert!(world.now - deleted_at >= Duration::from_secs(30), "settled");
     // An incomplete list proves nothing; a job that failed for its missing file is the fence at work.
     world.did(Did::Found(Ok((Vec::new(), false))));
-    assert_eq!(world.op(), Op::Find);
+    assert!(matches!(world.op(), Op::Find { .. }));
     world.did(Did::Found(Ok((vec![job(JobPhase::Failed)], true))));
-    assert_eq!(world.op(), Op::Find);
+    assert!(matches!(world.op(), Op::Find { .. }));
     world.did(Did::Found(Ok((Vec::new(), true))));
     world.uploaded("file-2");
     assert_eq!(world.op(), Op::Create { file: "file-2".into() });
@@ -252,11 +258,11 @@ fn a_late_job_is_adopted_even_behind_the_fence() {
     world.uploaded("file-1");
     world.op();
     world.did(Did::Created(Err(trouble(TroubleKind::Ambiguous, true))));
-    while world.op() == Op::Find {
+    while matches!(world.op(), Op::Find { .. }) {
         world.did(Did::Found(Ok((Vec::new(), true))));
     }
     world.did(Did::Deleted("file-1".into(), Ok(())));
-    assert_eq!(world.op(), Op::Find);
+    assert!(matches!(world.op(), Op::Find { .. }));
     world.did(Did::Found(Ok((vec![job(JobPhase::Running)], true))));
     assert_eq!(world.op(), Op::Poll { job: "batch_1".into() });
 }
@@ -402,7 +408,7 @@ fn an_upload_with_a_lost_answer_is_made_again_and_its_orphan_swept() {
     world.did(Did::Uploaded(Err(trouble(TroubleKind::Ambiguous, true))));
     world.uploaded("file-1");
     assert_eq!(world.op(), Op::Create { file: "file-1".into() });
-    let Op::Sweep { name, keep } = world.op() else { panic!("swept") };
+    let Op::Sweep { name, keep, .. } = world.op() else { panic!("swept") };
     assert!(name.starts_with("llmp-") && keep == ["file-1"]);
 }
 

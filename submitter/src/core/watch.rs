@@ -94,6 +94,10 @@ impl Core {
     fn job_failed(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let Some(job) = batch.job.take() else { return };
+        if batch.recovery.is_some() {
+            // Which line was to blame cannot be told from a part of the file; the next batch will tell.
+            return self.release(now, bid, out);
+        }
         batch.rounds += 1;
         let (rounds, lines) = (batch.rounds, batch.untold().collect::<Vec<Rid>>());
         let input = batch.files.last().cloned();

@@ -1,5 +1,7 @@
 //! The small calls, and what their ends mean to the state machine.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::ids::Bid;
 use common::outcome::{Outcome, Response};
@@ -14,7 +16,7 @@ const BID: &str = "llmp_bid";
 /// How far a provider's clock may be behind ours, in seconds.
 const CLOCK_SLACK: i64 = 300;
 /// How long the provider keeps result files that were not deleted after delivery.
-const OUTPUTS_EXPIRE_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 24 * 3600);
+const OUTPUTS_EXPIRE_AFTER: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Makes a call for a batch.
 pub(super) async fn call(client: &Client, bid: Bid, work: &Work, op: Op) -> Did {
@@ -30,10 +32,10 @@ pub(super) async fn call(client: &Client, bid: Bid, work: &Work, op: Op) -> Did 
             };
             Did::Created(client.create(credential, &new).await.map(view).map_err(|e| trouble(&e)))
         }
-        Op::Find => {
-            let ours = bid.to_string();
+        Op::Find { batch, age } => {
+            let ours = batch.to_string();
             let is_ours = |batch: &BatchObject| batch.metadata.get(BID) == Some(&ours);
-            let found = client.find_batches(credential, work.began - CLOCK_SLACK, is_ours).await;
+            let found = client.find_batches(credential, since(age), is_ours).await;
             let views = found.map(|found| (found.items.into_iter().map(view).collect(), found.complete));
             Did::Found(views.map_err(|e| trouble(&e)))
         }
@@ -47,15 +49,26 @@ pub(super) async fn call(client: &Client, bid: Bid, work: &Work, op: Op) -> Did 
             let result = client.delete_file(credential, &file).await.map_err(|e| trouble(&e));
             Did::Deleted(file, result)
         }
-        Op::Sweep { name, keep } => Did::Swept(sweep(client, work, &name, &keep).await),
+        Op::Sweep { name, keep, age } => Did::Swept(sweep(client, work, &name, &keep, age).await),
         // The data-carrying operations have their own modules and never come here.
         Op::Open(_) | Op::Upload { .. } | Op::Download { .. } | Op::Tell(..) | Op::Flush => Did::Flushed,
     }
 }
 
-async fn sweep(client: &Client, work: &Work, name: &str, keep: &[String]) -> Result<usize, Trouble> {
-    let found =
-        client.find_files(&work.credential, work.began - CLOCK_SLACK, name).await.map_err(|e| trouble(&e))?;
+/// The moment before which nothing of a batch of this age was created, in unix seconds of the provider's clock.
+fn since(age: Duration) -> i64 {
+    let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::now().as_second().saturating_sub(age).saturating_sub(CLOCK_SLACK)
+}
+
+async fn sweep(
+    client: &Client,
+    work: &Work,
+    name: &str,
+    keep: &[String],
+    age: Duration,
+) -> Result<usize, Trouble> {
+    let found = client.find_files(&work.credential, since(age), name).await.map_err(|e| trouble(&e))?;
     let mut deleted = 0;
     for file in found.items.iter().filter(|file| !keep.contains(&file.id)) {
         client.delete_file(&work.credential, &file.id).await.map_err(|e| trouble(&e))?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +43,14 @@ struct Inner {
     telling: AtomicUsize,
     /// Told when something was acknowledged or lost.
     less: Notify,
+    /// Told when something was sent, and at the end.
+    more: Arc<Notify>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.more.notify_one();
+    }
 }
 
 struct Lane {
@@ -75,6 +83,7 @@ impl Courier {
             (granted.ingress, Lane { granted, key, window, lost, sent: Mutex::default() })
         };
         let lanes = lanes.into_iter().map(lane).collect();
+        let more = Arc::new(Notify::new());
         let courier = Self(Arc::new(Inner {
             bid,
             link,
@@ -83,8 +92,9 @@ impl Courier {
             told: Mutex::default(),
             telling: AtomicUsize::new(0),
             less: Notify::new(),
+            more: more.clone(),
         }));
-        tokio::spawn(send_again(Arc::downgrade(&courier.0)));
+        tokio::spawn(send_again(Arc::downgrade(&courier.0), more));
         courier
     }
 
@@ -170,6 +180,7 @@ impl Courier {
         };
         sent.unacknowledged.insert(seq, parcel);
         drop(sent);
+        self.0.more.notify_one();
         self.0.link.send(subject, None, payload);
     }
 
@@ -227,13 +238,20 @@ impl Lane {
     }
 }
 
-async fn send_again(courier: std::sync::Weak<Inner>) {
+/// Looks for what was not acknowledged while something is on its way. A batch that runs for hours costs nothing.
+async fn send_again(courier: Weak<Inner>, more: Arc<Notify>) {
     loop {
-        tokio::time::sleep(LOOK).await;
-        let Some(courier) = courier.upgrade() else { return };
-        let now = Instant::now();
-        for (subject, payload) in courier.lanes.values().flat_map(|lane| lane.due(now)) {
-            courier.link.send(subject, None, payload);
+        more.notified().await;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(courier) = courier.upgrade() else { return };
+            let now = Instant::now();
+            for (subject, payload) in courier.lanes.values().flat_map(|lane| lane.due(now)) {
+                courier.link.send(subject, None, payload);
+            }
+            if courier.lanes.values().all(Lane::is_empty) {
+                break;
+            }
         }
     }
 }

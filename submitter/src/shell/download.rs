@@ -75,11 +75,16 @@ async fn take_line(work: &Work, line: &Bytes, job: &str, lines: &mut Lines) {
         Ok(parsed) => parsed,
         Err(error) => return tracing::warn!(job, %error, "a result line cannot be read"),
     };
-    let Some(rid) = parsed.custom_id.parse::<Rid>().ok().filter(|rid| work.courier.knows(*rid)) else {
-        return tracing::warn!(job, "a result line for a request that is not in the batch");
+    let Ok(rid) = parsed.custom_id.parse::<Rid>() else {
+        return tracing::warn!(job, "a result line that is no answer to a request of ours");
     };
-    if lines.answered.insert(rid) {
-        count(&parsed.outcome, lines);
+    if !lines.seen.insert(rid) {
+        return;
+    }
+    count(&parsed.outcome, lines);
+    // Of a batch that was taken over, others may serve the rest.
+    if work.courier.knows(rid) {
+        lines.answered.insert(rid);
         work.courier.tell(rid, outcome(parsed, job)).await;
     }
 }

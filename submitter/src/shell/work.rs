@@ -27,8 +27,6 @@ pub(super) struct Work {
     pub(super) courier: Courier,
     /// Lengths of bodies, known after the first pull: a later upload may leave lines out.
     pub(super) lengths: Mutex<HashMap<Rid, u32>>,
-    /// When the batch came, in unix seconds: its jobs cannot be older.
-    pub(super) began: i64,
 }
 
 impl Work {
@@ -62,7 +60,6 @@ impl Work {
             granted,
             courier: Courier::new(bid, lanes, link.clone()),
             lengths: Mutex::default(),
-            began: jiff::Timestamp::now().as_second(),
         }
     }
 

@@ -38,7 +38,7 @@ fn orphan(world: &mut World) -> (Pid, Bid, Rid) {
 }
 
 fn abandoned(out: &[Output<usize>]) -> usize {
-    out.iter().filter(|o| matches!(o, Output::ToSubmitter(_, to_submitter::Body::Abandoned(_)))).count()
+    out.iter().filter(|o| matches!(o, Output::ToSubmitter(_, _, to_submitter::Body::Abandoned(_)))).count()
 }
 
 fn fault(world: &mut World, rid: Rid, bid: Bid, submitter: Pid, code: &str) -> Vec<Output<usize>> {

@@ -1,0 +1,133 @@
+//! Batches whose submitter is gone after it had registered files: another submitter takes them over.
+//!
+//! Each ingress has its own part of a batch recovered, under an id of its own, so that ingresses need not agree on who died
+//! and when. Whoever takes a part over either finds the job and delivers, or proves that there is none and never will
+//! be; only then do the requests go back to a batcher.
+
+use std::time::Duration;
+
+use common::ids::{Bid, Pid, Rid, pack_rids};
+use common::subjects::Token;
+use common::timers::{Now, backoff};
+use common::wire::{self, Role, reply, to_submitter};
+
+use super::{Core, Output, Phase, Timer};
+
+/// First wait for a submitter that was asked to claim; it doubles up to the second.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
+/// Earlier submitters of a batch whose results are still taken, the first and the latest.
+const MAX_FORMER: usize = 16;
+
+impl<W> Core<W> {
+    /// Gives a batch its next id and epoch, and looks for a submitter.
+    pub(super) fn recover(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
+        let Some(mut batch) = self.batches.remove(&bid) else { return };
+        batch.epoch = batch.epoch.saturating_add(1);
+        batch.former.push(bid);
+        if batch.former.len() > MAX_FORMER {
+            batch.former.remove(1);
+        }
+        batch.recovering = Some(0);
+        let next = next_id(batch.origin, self.members.pid(), batch.epoch);
+        for (rid, _) in &batch.bodies {
+            if let Some(request) = self.requests.get_mut(rid).filter(|r| r.phase == Phase::Granted(bid)) {
+                request.phase = Phase::Granted(next);
+            }
+        }
+        tracing::info!(%bid, job = batch.job, requests = batch.waiting, "the submitter of a batch is gone; another takes it over");
+        self.batches.insert(next, batch);
+        self.ask_to_recover(now, next, out);
+    }
+
+    fn ask_to_recover(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
+        let token = self.token();
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let Some(attempt) = batch.recovering else { return };
+        // Without a submitter in sight the batch waits for one.
+        let Some(submitter) = self.members.choose(Role::Submitter, &batch.origin.0, attempt as usize) else {
+            return;
+        };
+        (batch.submitter, batch.recovering) = (submitter, Some(attempt.saturating_add(1)));
+        let waits = |rid: &&Rid| self.requests.get(rid).is_some_and(|r| r.phase == Phase::Granted(bid));
+        let part = wire::OfferPart {
+            ingress: self.members.pid().to_bytes(),
+            reply: self.reply_prefix.clone(),
+            rids: pack_rids(batch.bodies.iter().map(|(rid, _)| rid).filter(waits)),
+        };
+        let age = now.saturating_sub(batch.granted_at);
+        let recover = wire::Recover {
+            bid: bid.to_bytes(),
+            origin: batch.origin.to_bytes(),
+            key: Some(batch.key.to_wire()),
+            part: Some(part),
+            files: batch.files.clone(),
+            job: batch.job.clone(),
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.recoveries.insert(token, bid);
+        let patience = backoff(PATIENCE, PATIENCE_MAX, attempt, token);
+        self.timers.set(now + patience, Timer::Unclaimed(token));
+        out.push(Output::ToSubmitter(submitter, Some(token), to_submitter::Body::Recover(Box::new(recover))));
+    }
+
+    /// Whether the answer was one to such a question.
+    pub(super) fn recovery_answered(
+        &mut self,
+        now: Now,
+        token: Token,
+        answer: Option<&reply::Body>,
+        out: &mut Vec<Output<W>>,
+    ) -> bool {
+        let Some(bid) = self.recoveries.get(&token).copied() else { return false };
+        let gone = self.batches.get(&bid).filter(|_| answer.is_none()).map(|batch| batch.submitter);
+        if let Some(change) = gone.and_then(|pid| self.members.lost(pid)) {
+            self.recoveries.remove(&token);
+            self.changed(now, change, out);
+        }
+        // Taken or busy: either a claim follows, or the next one is asked.
+        true
+    }
+
+    /// Nobody has claimed a batch: asks again.
+    pub(super) fn unclaimed(&mut self, now: Now, token: Token, out: &mut Vec<Output<W>>) {
+        if let Some(bid) = self.recoveries.remove(&token) {
+            self.ask_to_recover(now, bid, out);
+        }
+    }
+
+    /// A submitter is there: asks it where nobody could be asked.
+    pub(super) fn submitter_joined(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        let unasked = |batch: &super::grant::Batch| batch.recovering == Some(0);
+        let mut bids: Vec<Bid> =
+            self.batches.iter().filter(|(_, batch)| unasked(batch)).map(|(bid, _)| *bid).collect();
+        bids.sort_unstable();
+        for bid in bids {
+            self.ask_to_recover(now, bid, out);
+        }
+    }
+
+    /// No job was created and none will be: the requests are free.
+    pub(super) fn released(
+        &mut self,
+        now: Now,
+        released: &wire::Released,
+        reply: String,
+        out: &mut Vec<Output<W>>,
+    ) {
+        let Ok(bid) = Bid::from_slice(&released.bid) else { return };
+        let unknown = self.batches.get(&bid).is_none_or(|batch| batch.epoch != released.epoch);
+        if !unknown {
+            self.take_back_batch(now, bid);
+        }
+        out.push(Output::Reply(reply, reply::Body::Ack(wire::Ack { unknown })));
+    }
+}
+
+/// The id of a part's next recovery: a different one for each ingress and epoch, and the same wherever it is worked out.
+fn next_id(origin: Bid, ingress: Pid, epoch: u32) -> Bid {
+    let mut id = origin.0;
+    id.iter_mut().zip(ingress.0).for_each(|(byte, other)| *byte ^= other);
+    id.iter_mut().rev().zip(epoch.to_be_bytes().into_iter().rev()).for_each(|(byte, other)| *byte ^= other);
+    Bid(id)
+}

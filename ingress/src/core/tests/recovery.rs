@@ -1,0 +1,150 @@
+//! Submitters that die with batches in hand.
+
+use super::*;
+
+fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
+    out.iter().find_map(|output| match output {
+        Output::ToSubmitter(pid, Some(token), to_submitter::Body::Recover(recover)) => {
+            Some((*pid, *token, wire::Recover::clone(recover)))
+        }
+        _ => None,
+    })
+}
+
+fn intent(bid: Bid, epoch: u32, file: &str, known: &[&str]) -> Input<usize> {
+    let known_files = known.iter().map(ToString::to_string).collect();
+    let intent = wire::Intent { bid: bid.to_bytes(), epoch, file: file.into(), known_files };
+    Input::Intent(intent, "reply".into())
+}
+
+fn is_accepted(out: &[Output<usize>]) -> bool {
+    out.iter().any(|o| matches!(o, Output::Reply(_, reply::Body::IntentReply(r)) if r.accepted))
+}
+
+/// A batch of two requests whose submitter registered a file, told of a job, and died.
+struct Orphaned {
+    world: World,
+    dead: Pid,
+    bid: Bid,
+    rids: [Rid; 2],
+}
+
+impl Orphaned {
+    fn new(job: &str) -> Self {
+        let mut world = World::new();
+        let dead = world.join(Role::Submitter);
+        let bid = Bid::random();
+        let rids = [world.hold("m", vec![1]), world.hold("m", vec![2])];
+        world.claim(bid, dead, &rids);
+        assert!(is_accepted(&world.give(intent(bid, 1, "f1", &[]))));
+        if !job.is_empty() {
+            let submitted = wire::Submitted { bid: bid.to_bytes(), epoch: 1, job: job.into() };
+            world.give(Input::Submitted(submitted, "reply".into()));
+        }
+        Self { world, dead, bid, rids }
+    }
+
+    /// The first submitter falls silent while another is there.
+    fn dies(&mut self, other: Pid) -> (Pid, u64, wire::Recover) {
+        for _ in 0..20 {
+            let out = self.world.pass(Duration::from_secs(1));
+            if let Some(asked) = recover(&out) {
+                return asked;
+            }
+            self.world.give(Input::Heartbeat(beat(other, Role::Submitter)));
+        }
+        panic!("nobody was asked");
+    }
+}
+
+#[test]
+fn a_dead_submitters_batch_is_taken_over_by_another() {
+    let mut orphaned = Orphaned::new("job_1");
+    let other = orphaned.world.join(Role::Submitter);
+    let (asked, token, recover) = orphaned.dies(other);
+    assert_eq!(asked, other);
+    assert_eq!((recover.files, &*recover.job), (vec!["f1".to_owned()], "job_1"));
+    assert_eq!(recover.origin, orphaned.bid.to_bytes());
+    assert!(recover.age_ms >= 8_000);
+    let Orphaned { mut world, bid, rids, dead } = orphaned;
+    let next = Bid::from_slice(&recover.bid).unwrap();
+    assert_ne!(next, bid);
+    world.give(Input::Answer(token, Some(reply::Body::OfferReply(wire::OfferReply { accepted: true }))));
+    assert_eq!(world.claim(next, dead, &rids), [], "only who was asked may claim");
+    assert_eq!(world.claim(next, other, &rids), rids);
+    // The dead one wakes up: it may not create anything any more.
+    assert!(!is_accepted(&world.give(intent(bid, 1, "f2", &["f1"]))));
+    // But what it delivers of the job is as good as any.
+    assert_eq!(ends(&world.answer(rids[0], bid, dead, "late")).len(), 1);
+    assert_eq!(ends(&world.answer(rids[0], next, other, "again")).len(), 0);
+    assert_eq!(ends(&world.answer(rids[1], next, other, "mine")).len(), 1);
+    assert_eq!(world.core.held(), 0);
+}
+
+#[test]
+fn what_has_its_answer_is_not_recovered() {
+    let mut orphaned = Orphaned::new("job_1");
+    let (bid, dead, rids) = (orphaned.bid, orphaned.dead, orphaned.rids);
+    orphaned.world.answer(rids[0], bid, dead, "in time");
+    let other = orphaned.world.join(Role::Submitter);
+    let (_, _, recover) = orphaned.dies(other);
+    assert_eq!(recover.part.unwrap().rids, pack_rids(&rids[1..]));
+    let next = Bid::from_slice(&recover.bid).unwrap();
+    assert_eq!(orphaned.world.claim(next, other, &rids), rids[1..]);
+}
+
+#[test]
+fn requests_without_a_job_go_to_a_batcher_again_once_that_is_proved() {
+    let mut orphaned = Orphaned::new("");
+    let other = orphaned.world.join(Role::Submitter);
+    let (_, _, recover) = orphaned.dies(other);
+    let Orphaned { mut world, bid, rids, .. } = orphaned;
+    let next = Bid::from_slice(&recover.bid).unwrap();
+    world.claim(next, other, &rids);
+    assert_eq!(world.claim(Bid::random(), other, &rids), [], "not before");
+    let released =
+        |bid: Bid, epoch| Input::Released(wire::Released { bid: bid.to_bytes(), epoch }, "reply".into());
+    world.give(released(next, 1));
+    world.give(released(bid, 2));
+    assert_eq!(world.claim(Bid::random(), other, &rids), [], "nor by who does not hold it");
+    world.give(released(next, 2));
+    world.join(Role::Batcher);
+    assert_eq!(announced(&world.pass(Duration::from_millis(5)))[0].2, 2);
+    assert_eq!(world.claim(Bid::random(), other, &rids), rids);
+}
+
+#[test]
+fn whoever_dies_while_taking_over_is_replaced_too() {
+    let mut orphaned = Orphaned::new("");
+    let second = orphaned.world.join(Role::Submitter);
+    let (_, token, first_ask) = orphaned.dies(second);
+    let third = orphaned.world.join(Role::Submitter);
+    // Nobody serves its subject: it is gone.
+    let out = orphaned.world.give(Input::Answer(token, None));
+    let (asked, _, recover) = recover(&out).unwrap();
+    assert_eq!((asked, &recover.origin), (third, &first_ask.origin));
+    assert_ne!(recover.bid, first_ask.bid);
+    assert_eq!(recover.files, ["f1"]);
+}
+
+#[test]
+fn without_another_submitter_the_batch_waits_for_one() {
+    let mut orphaned = Orphaned::new("job_1");
+    let out = orphaned.world.pass(Duration::from_secs(60));
+    assert!(recover(&out).is_none() && ends(&out).is_empty());
+    let pid = Pid::random();
+    let out = orphaned.world.give(Input::Heartbeat(beat(pid, Role::Submitter)));
+    assert_eq!(recover(&out).unwrap().0, pid);
+}
+
+#[test]
+fn one_that_takes_it_but_never_claims_is_asked_again() {
+    let mut orphaned = Orphaned::new("job_1");
+    let other = orphaned.world.join(Role::Submitter);
+    let (_, token, first) = orphaned.dies(other);
+    orphaned
+        .world
+        .give(Input::Answer(token, Some(reply::Body::OfferReply(wire::OfferReply { accepted: true }))));
+    let (_, _, second) = orphaned.dies(other);
+    assert_eq!(first.bid, second.bid);
+}

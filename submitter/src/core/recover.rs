@@ -1,0 +1,135 @@
+//! Batches of submitters that are gone, and batches that go to others because this one leaves.
+
+use std::time::Duration;
+
+use common::ids::{Bid, Pid, unpack_rids};
+use common::key::BatchKey;
+use common::timers::Now;
+use common::wire::{self, Role, reply, to_ingress};
+
+use super::{Batch, Core, JobPhase, JobView, MAX_BATCHES, Output, Purpose, State};
+
+/// How long news that there is no job waits for its acknowledgement, and how often it is sent.
+const PATIENCE: Duration = Duration::from_secs(1);
+const NEWS: u32 = 300;
+/// Most files of one batch; ingresses register no more.
+const MAX_FILES: usize = 64;
+
+/// What is known of a batch that was another's.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    /// Its id at the provider.
+    pub(super) origin: Bid,
+    /// Its job, empty if none was heard of.
+    job: String,
+    /// How old it was when it was taken over.
+    pub(super) age: Duration,
+}
+
+impl Batch {
+    /// Whether every line of the job was for the ingresses that are served here.
+    pub(super) fn is_whole(&self) -> bool {
+        let lines: usize = self.grants.iter().map(|grant| grant.rids.len()).sum();
+        let total = self.job.as_ref().and_then(|job| job.counts).map_or(0, |(total, _, _)| total);
+        self.recovery.is_none() || total <= lines as u64
+    }
+}
+
+impl Core {
+    /// Takes over an ingress's part of a batch: a claim follows, and then the search for its job.
+    pub(super) fn recover(&mut self, now: Now, recover: wire::Recover, reply: String, out: &mut Vec<Output>) {
+        let (Ok(bid), Ok(origin)) = (Bid::from_slice(&recover.bid), Bid::from_slice(&recover.origin)) else {
+            return;
+        };
+        let valid = |part: &wire::OfferPart| {
+            Pid::from_slice(&part.ingress).is_ok() && unpack_rids(&part.rids).is_ok()
+        };
+        let Some(part) = recover.part.filter(valid) else { return };
+        let Some(key) = recover.key.and_then(|key| BatchKey::new(key).ok()) else { return };
+        if recover.files.is_empty() || recover.files.len() > MAX_FILES {
+            return;
+        }
+        let known = self.batches.contains_key(&bid);
+        let room = self.batches.len() < MAX_BATCHES && !self.members.is_draining();
+        out.push(Output::Reply(reply, reply::Body::OfferReply(wire::OfferReply { accepted: known || room })));
+        if known || !room {
+            return;
+        }
+        tracing::info!(%bid, %origin, job = recover.job, "taking over a batch whose submitter is gone");
+        let mut batch = Batch::new(now, key, vec![part]);
+        batch.files = recover.files;
+        batch.recovery =
+            Some(Recovery { origin, job: recover.job, age: Duration::from_millis(recover.age_ms) });
+        self.begin(now, bid, batch, out);
+    }
+
+    /// Claimed and opened: goes on where the other was.
+    pub(super) fn resume(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let job = batch.recovery.as_ref().map(|recovery| recovery.job.clone()).unwrap_or_default();
+        if job.is_empty() {
+            let files = batch.files.clone();
+            return self.enter(now, bid, State::Finding { files }, out);
+        }
+        batch.job = Some(JobView {
+            id: job,
+            phase: JobPhase::Running,
+            status: String::new(),
+            input_file: None,
+            output_file: None,
+            error_file: None,
+            counts: None,
+            errors: Vec::new(),
+        });
+        self.enter(now, bid, State::Polling, out);
+    }
+
+    /// There is no job and there will be none: the ingress may send its requests elsewhere.
+    pub(super) fn release(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        (batch.state, batch.since) = (State::Releasing, now);
+        batch.step += 1;
+        self.send_release(now, bid, 0, out);
+    }
+
+    fn send_release(&mut self, now: Now, bid: Bid, attempt: u32, out: &mut Vec<Output>) {
+        let grant = self.batches.get(&bid).and_then(|batch| batch.grants.first());
+        let Some((ingress, epoch)) = grant.map(|grant| (grant.ingress, grant.epoch)) else {
+            return self.release_heard(now, bid, out);
+        };
+        let token = self.token(now, Purpose::Released(bid, attempt), PATIENCE);
+        let released = wire::Released { bid: bid.to_bytes(), epoch };
+        out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Released(released)));
+    }
+
+    pub(super) fn release_again(&mut self, now: Now, bid: Bid, attempt: u32, out: &mut Vec<Output>) {
+        if self.batches.get(&bid).is_none_or(|batch| batch.state != State::Releasing) {
+            return;
+        }
+        match attempt < NEWS {
+            true => self.send_release(now, bid, attempt + 1, out),
+            false => self.release_heard(now, bid, out),
+        }
+    }
+
+    pub(super) fn release_heard(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Releasing) else {
+            return;
+        };
+        let rest: Vec<_> = batch.untold().collect();
+        batch.told.extend(rest);
+        self.enter(now, bid, State::Flushing, out);
+    }
+
+    /// Where other submitters go on, a job is left to them: its ingresses ask one of them as soon as this one is gone.
+    pub(super) fn hand_over_if_leaving(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let others = self.members.count(Role::Submitter) > 0;
+        let leaving = self.members.is_draining() && others;
+        let polling = |batch: &&mut Batch| leaving && batch.state == State::Polling;
+        if let Some(batch) = self.batches.get_mut(&bid).filter(polling) {
+            tracing::info!(%bid, job = batch.job_id(), "leaving a job to another submitter");
+            batch.handed_over = true;
+            self.enter(now, bid, State::Flushing, out);
+        }
+    }
+}
