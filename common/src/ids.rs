@@ -109,6 +109,19 @@ pub fn pack_rids<'a>(rids: impl IntoIterator<Item = &'a Rid>) -> bytes::Bytes {
     packed.into()
 }
 
+/// The same for batches.
+pub fn pack_bids<'a>(bids: impl IntoIterator<Item = &'a Bid>) -> bytes::Bytes {
+    bids.into_iter().flat_map(|bid| bid.0).collect()
+}
+
+/// Reads what [`pack_bids`] wrote.
+///
+/// # Errors
+/// [`BadId`] when the length is not a multiple of 16.
+pub fn unpack_bids(packed: &[u8]) -> Result<Vec<Bid>, BadId> {
+    unpack_rids(packed).map(|ids| ids.into_iter().map(|id| Bid(id.0)).collect())
+}
+
 /// Reads the ids of a packed field.
 ///
 /// # Errors

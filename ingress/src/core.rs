@@ -41,6 +41,8 @@ pub use result::ResultPart;
 
 /// How often requests are looked over that a batcher holds.
 const LOOK_OVER: Duration = Duration::from_secs(5);
+/// After how many of them submitters are asked whether they still hold what was granted to them.
+const LOOKS_PER_SYNC: u32 = 3;
 /// A request that nobody claimed for so long is announced again. The batcher ignores what it still has, so this only
 /// matters for what was lost between batcher and submitter.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
@@ -207,6 +209,9 @@ pub struct Core<W> {
     batches: HashMap<Bid, Batch>,
     /// Batches that submitters were asked to take over.
     recoveries: HashMap<Token, Bid>,
+    /// Submitters that were asked what they hold, the last time.
+    syncs: HashMap<Token, Pid>,
+    looks: u32,
     acks: BTreeMap<(Pid, Bid), Vec<u64>>,
     withdrawals: BTreeMap<Pid, Vec<Bytes>>,
     timers: Timers<Timer>,
@@ -232,6 +237,8 @@ impl<W> Core<W> {
             next_token: 0,
             batches: HashMap::new(),
             recoveries: HashMap::new(),
+            syncs: HashMap::new(),
+            looks: 0,
             acks: BTreeMap::new(),
             withdrawals: BTreeMap::new(),
             timers,
@@ -323,6 +330,10 @@ impl<W> Core<W> {
                 self.look_over(now);
                 self.take_back_idle(now);
                 self.abandon(now, out);
+                self.looks = self.looks.wrapping_add(1);
+                if self.looks % LOOKS_PER_SYNC == 0 {
+                    self.sync(now, out);
+                }
                 self.tidy_kept(now);
                 self.timers.set(now + LOOK_OVER, Timer::LookOver);
             }
@@ -359,7 +370,9 @@ impl<W> Machine for Core<W> {
             Input::Pull(pull, reply) => self.pull(now, &pull, reply, out),
             Input::Result(part) => self.result(now, part, out),
             Input::Answer(token, answer) => {
-                if !self.recovery_answered(now, token, answer.as_ref(), out) {
+                let taken = self.recovery_answered(now, token, answer.as_ref(), out)
+                    || self.synced(now, token, answer.as_ref(), out);
+                if !taken {
                     self.announce_answered(now, token, answer, out);
                 }
             }

@@ -36,6 +36,9 @@ use submit::Registration;
 const MAX_BATCHES: usize = 2_000;
 /// A batch that is not over by then is given up: the longest completion window and a margin.
 const LIFETIME: Duration = Duration::from_secs(26 * 3600);
+/// How long what an ingress may still ask for is kept: results of one that was given up, and files of a job of which only
+/// a part is served here.
+const ORPHANED: Duration = Duration::from_secs(900);
 /// How soon an upload that waits for a sweep is tried.
 const SWEPT_SOON: Duration = Duration::from_millis(100);
 /// Waits between tries of a call that failed.
@@ -60,6 +63,8 @@ pub struct Timing {
 pub enum Input {
     /// A batcher offers a batch.
     Offer(wire::Offer, String),
+    /// An ingress asks whether its batches are still held for it.
+    Sync(wire::Sync, String),
     /// An ingress asks to take over its part of a batch whose submitter is gone.
     Recover(wire::Recover, String),
     /// The answer to a token, or nobody was there.
@@ -295,6 +300,8 @@ struct Batch {
     recovery: Option<Recovery>,
     /// Another submitter goes on with its job.
     handed_over: bool,
+    /// When an ingress was given up whose requests may be in the job.
+    lost_at: Option<Now>,
     /// Tells whose file it is; every upload of the batch has this name.
     file_name: String,
     /// Every input file made for this batch.
@@ -589,6 +596,7 @@ impl Batch {
             offered_at: now,
             recovery: None,
             handed_over: false,
+            lost_at: None,
             file_name: String::new(),
             files: Vec::new(),
             job: None,
@@ -629,6 +637,7 @@ impl Machine for Core {
         match input {
             Input::Offer(offer, reply) => self.offer(now, offer, reply, out),
             Input::Recover(recover, reply) => self.recover(now, recover, reply, out),
+            Input::Sync(sync, reply) => self.sync(&sync, reply, out),
             Input::Answer(token, answer) => self.answered(now, token, answer, out),
             Input::Did(bid, did) => self.did(now, bid, did, out),
             Input::Heartbeat(beat) => {

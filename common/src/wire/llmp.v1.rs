@@ -109,7 +109,7 @@ pub struct Withdraw {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToSubmitter {
-    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3, 4, 5")]
     pub body: ::core::option::Option<to_submitter::Body>,
 }
 /// Nested message and enum types in `ToSubmitter`.
@@ -124,6 +124,8 @@ pub mod to_submitter {
         Abandoned(super::Abandoned),
         #[prost(message, tag = "4")]
         Recover(::prost::alloc::boxed::Box<super::Recover>),
+        #[prost(message, tag = "5")]
+        Sync(super::Sync),
     }
 }
 /// A sealed batch: which requests, and at which ingresses their bodies wait.
@@ -174,6 +176,22 @@ pub struct Abandoned {
     pub bid: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub ingress: ::prost::bytes::Bytes,
+}
+/// Does the submitter still hold these batches for the ingress? It may have given the ingress up for dead. Answered by
+/// SyncReply.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sync {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ingress: ::prost::bytes::Bytes,
+    /// 16 bytes each, concatenated
+    #[prost(bytes = "bytes", tag = "2")]
+    pub bids: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncReply {
+    /// those it does not hold, 16 bytes each
+    #[prost(bytes = "bytes", tag = "1")]
+    pub unknown: ::prost::bytes::Bytes,
 }
 /// One ingress's part of a batch whose submitter is gone, after it had registered input files: a job may exist, or come to
 /// exist. Whoever takes this claims the part under the new id and finds out. Answered by OfferReply.
@@ -419,7 +437,7 @@ pub struct FaultHead {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reply {
-    #[prost(oneof = "reply::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "reply::Body", tags = "1, 2, 3, 4, 5, 6")]
     pub body: ::core::option::Option<reply::Body>,
 }
 /// Nested message and enum types in `Reply`.
@@ -436,6 +454,8 @@ pub mod reply {
         IntentReply(super::IntentReply),
         #[prost(message, tag = "5")]
         Ack(super::Ack),
+        #[prost(message, tag = "6")]
+        SyncReply(super::SyncReply),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

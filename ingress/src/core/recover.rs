@@ -4,18 +4,24 @@
 //! and when. Whoever takes a part over either finds the job and delivers, or proves that there is none and never will
 //! be; only then do the requests go back to a batcher.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::ids::{Bid, Pid, Rid, pack_rids};
+use common::ids::{Bid, Pid, Rid, pack_bids, pack_rids, unpack_bids};
 use common::subjects::Token;
 use common::timers::{Now, backoff};
 use common::wire::{self, Role, reply, to_submitter};
 
+use super::grant::Batch;
 use super::{Core, Output, Phase, Timer};
 
 /// First wait for a submitter that was asked to claim; it doubles up to the second.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
+/// Grants younger than this may be on their way, so nobody is asked about them.
+const SYNC_AFTER: Duration = Duration::from_secs(15);
+/// Batches in one question: 16 bytes each, so that it stays under 64 KB.
+const BIDS: usize = 4_000;
 /// Earlier submitters of a batch whose results are still taken, the first and the latest.
 const MAX_FORMER: usize = 16;
 
@@ -98,13 +104,62 @@ impl<W> Core<W> {
 
     /// A submitter is there: asks it where nobody could be asked.
     pub(super) fn submitter_joined(&mut self, now: Now, out: &mut Vec<Output<W>>) {
-        let unasked = |batch: &super::grant::Batch| batch.recovering == Some(0);
+        let unasked = |batch: &Batch| batch.recovering == Some(0);
         let mut bids: Vec<Bid> =
             self.batches.iter().filter(|(_, batch)| unasked(batch)).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
         for bid in bids {
             self.ask_to_recover(now, bid, out);
         }
+    }
+
+    /// Asks submitters whether they still hold what was granted to them: one that had given this process up for dead does
+    /// not, and neither does one whose grant was lost on the way.
+    pub(super) fn sync(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        self.syncs.clear();
+        let settled =
+            |batch: &Batch| batch.recovering.is_none() && now.saturating_sub(batch.granted_at) >= SYNC_AFTER;
+        let mut held: BTreeMap<Pid, Vec<Bid>> = BTreeMap::new();
+        for (bid, batch) in self.batches.iter().filter(|(_, batch)| settled(batch)) {
+            held.entry(batch.submitter).or_default().push(*bid);
+        }
+        for (submitter, mut bids) in held {
+            bids.sort_unstable();
+            for bids in bids.chunks(BIDS) {
+                let token = self.token();
+                self.syncs.insert(token, submitter);
+                let ingress = self.members.pid().to_bytes();
+                let sync = to_submitter::Body::Sync(wire::Sync { ingress, bids: pack_bids(bids) });
+                out.push(Output::ToSubmitter(submitter, Some(token), sync));
+            }
+        }
+    }
+
+    /// Whether the answer was one to such a question.
+    pub(super) fn synced(
+        &mut self,
+        now: Now,
+        token: Token,
+        answer: Option<&reply::Body>,
+        out: &mut Vec<Output<W>>,
+    ) -> bool {
+        let Some(submitter) = self.syncs.remove(&token) else { return false };
+        let Some(answer) = answer else {
+            if let Some(change) = self.members.lost(submitter) {
+                self.changed(now, change, out);
+            }
+            return true;
+        };
+        let reply::Body::SyncReply(reply) = answer else { return true };
+        for bid in unpack_bids(&reply.unknown).unwrap_or_default() {
+            let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
+            match self.batches.get(&bid).filter(held).map(|batch| batch.files.is_empty()) {
+                Some(true) => self.take_back_batch(now, bid),
+                Some(false) => self.recover(now, bid, out),
+                None => {}
+            }
+        }
+        true
     }
 
     /// No job was created and none will be: the requests are free.

@@ -78,8 +78,9 @@ impl<W> Core<W> {
         };
         if let Some(outcome) = whole {
             let outcome = outcome.unwrap_or_else(|| Outcome::Fault(unreadable()));
-            let abandoned = self.batches.get(&bid).is_some_and(|batch| batch.abandoned);
-            match abandoned && is_cancelled(&outcome) {
+            // Not where somebody else cancelled it, who had his reasons.
+            let ours = |batch: &super::grant::Batch| batch.abandoned || !batch.former.is_empty();
+            match self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome) {
                 true => self.cancelled(now, rid, bid, out),
                 false => self.end_granted(now, rid, bid, outcome, out),
             }

@@ -7,7 +7,9 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
 use common::wire;
 
-use super::{AGAIN, AGAIN_MAX, Batch, Core, JobPhase, Op, Output, State, Timer, Trouble, deliver, salt};
+use super::{
+    AGAIN, AGAIN_MAX, Batch, Core, JobPhase, ORPHANED, Op, Output, State, Timer, Trouble, deliver, salt,
+};
 
 /// How long an ingress's word that nobody waits counts. It repeats it every 5 s while it is so, and takes it back by
 /// silence: two of its intervals and some.
@@ -28,9 +30,12 @@ pub(super) struct Cancellation {
 }
 
 impl Batch {
-    /// Whether no caller waits for anything in this batch, by what its ingresses said lately. A lost ingress has no
-    /// grant in it any more: nothing can be delivered there, so it is not waited for.
+    /// Whether no caller waits for anything in this batch, by what its ingresses said lately. One that was given up may
+    /// come back, or its callers may at another, so it is waited for.
     pub(super) fn is_abandoned(&self, now: Now) -> bool {
+        if self.lost_at.is_some_and(|at| now.saturating_sub(at) < ORPHANED) {
+            return false;
+        }
         let fresh = |said: &Now| now.saturating_sub(*said) <= FRESH;
         self.grants.iter().all(|grant| self.abandoned.get(&grant.ingress).is_some_and(fresh))
     }

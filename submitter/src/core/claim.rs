@@ -7,7 +7,7 @@ use common::key::BatchKey;
 use common::timers::Now;
 use common::wire::{self, reply, to_ingress};
 
-use super::{Batch, Core, Granted, MAX_BATCHES, Output, Purpose, State};
+use super::{Batch, Core, Granted, MAX_BATCHES, ORPHANED, Output, Purpose, State, Timer};
 
 /// First and longest wait for the answer to a claim.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -132,6 +132,10 @@ impl Core {
             return;
         }
         batch.abandoned.remove(&gone);
+        if !matches!(batch.state, State::Uploading | State::Intending { .. }) {
+            batch.lost_at = Some(now);
+            self.timers.set(now + ORPHANED, Timer::Cancel(bid));
+        }
         match &batch.state {
             State::Uploading if batch.grants.is_empty() => {
                 self.sweep_later(now, bid);

@@ -6,15 +6,12 @@ use common::ids::Bid;
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::Now;
 
-use super::{Core, JobPhase, Lines, Output, State, Trouble};
+use super::{Core, JobPhase, Lines, ORPHANED, Output, State, Trouble};
 
 /// How often result files with fewer lines than the counts promise are downloaded before a line counts as missing.
 const DOWNLOADS: u32 = 3;
 /// Tries of a download that fails before the callers are told. Result files live for days, so this is hours.
 const TRIES: u32 = 100;
-
-/// How long the files of a job stay of which only a part was taken over here.
-const ORPHANED: Duration = Duration::from_secs(900);
 
 impl Core {
     pub(super) fn downloaded(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::ids::{Bid, Pid, unpack_rids};
+use common::ids::{Bid, Pid, pack_bids, unpack_bids, unpack_rids};
 use common::key::BatchKey;
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_ingress};
@@ -29,9 +29,22 @@ pub(super) struct Recovery {
 impl Batch {
     /// Whether every line of the job was for the ingresses that are served here.
     pub(super) fn is_whole(&self) -> bool {
+        if self.recovery.is_none() && self.lost_at.is_none() {
+            return true;
+        }
         let lines: usize = self.grants.iter().map(|grant| grant.rids.len()).sum();
-        let total = self.job.as_ref().and_then(|job| job.counts).map_or(0, |(total, _, _)| total);
-        self.recovery.is_none() || total <= lines as u64
+        let counts = self.job.as_ref().and_then(|job| job.counts);
+        self.job.is_none() || counts.is_some_and(|(total, _, _)| (1..=lines as u64).contains(&total))
+    }
+
+    /// Whether an ingress is served here.
+    fn serves(&self, ingress: Pid) -> bool {
+        let claimed = self.parts.iter().any(|part| part.ingress[..] == ingress.0);
+        let boxed = self.boxes.iter().any(|(_, granted, _)| granted.ingress == ingress);
+        claimed
+            || boxed
+            || self.state == State::Opening
+            || self.grants.iter().any(|grant| grant.ingress == ingress)
     }
 }
 
@@ -61,6 +74,17 @@ impl Core {
         batch.recovery =
             Some(Recovery { origin, job: recover.job, age: Duration::from_millis(recover.age_ms) });
         self.begin(now, bid, batch, out);
+    }
+
+    /// An ingress that was given up, or whose grant was lost on the way, finds out.
+    pub(super) fn sync(&mut self, sync: &wire::Sync, reply: String, out: &mut Vec<Output>) {
+        let (Ok(ingress), Ok(bids)) = (Pid::from_slice(&sync.ingress), unpack_bids(&sync.bids)) else {
+            return;
+        };
+        let held = |bid: &Bid| self.batches.get(bid).is_some_and(|batch| batch.serves(ingress));
+        let unknown: Vec<Bid> = bids.into_iter().filter(|bid| !held(bid)).collect();
+        let answer = wire::SyncReply { unknown: pack_bids(&unknown) };
+        out.push(Output::Reply(reply, reply::Body::SyncReply(answer)));
     }
 
     /// Claimed and opened: goes on where the other was.

@@ -46,7 +46,7 @@ impl Core {
         batch.since = now;
         let news =
             batch.job.as_ref().is_none_or(|old| (&old.status, old.counts) != (&job.status, job.counts));
-        let phase = job.phase;
+        let (phase, unserved) = (job.phase, batch.grants.is_empty());
         batch.job = Some(job);
         if news {
             self.send_state(bid, out);
@@ -54,6 +54,8 @@ impl Core {
         match phase {
             JobPhase::Running => self.poll_later(now, bid),
             JobPhase::Failed => self.job_failed(now, bid, out),
+            // Every ingress was given up: the results wait for whoever asks.
+            _ if unserved => self.enter(now, bid, State::Flushing, out),
             JobPhase::Completed | JobPhase::Expired | JobPhase::Cancelled => {
                 self.enter(now, bid, State::Delivering, out);
             }

@@ -148,3 +148,35 @@ fn one_that_takes_it_but_never_claims_is_asked_again() {
     let (_, _, second) = orphaned.dies(other);
     assert_eq!(first.bid, second.bid);
 }
+
+#[test]
+fn a_submitter_that_has_given_this_ingress_up_is_found_out() {
+    let Orphaned { mut world, dead: submitter, bid, rids } = Orphaned::new("job_1");
+    let asked = |out: &[Output<usize>]| {
+        out.iter().find_map(|output| match output {
+            Output::ToSubmitter(_, Some(token), to_submitter::Body::Sync(sync)) => {
+                Some((*token, sync.bids.clone()))
+            }
+            _ => None,
+        })
+    };
+    let mut question = None;
+    for _ in 0..40 {
+        let out = world.pass(Duration::from_secs(1));
+        question = question.or(asked(&out));
+        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
+    }
+    let (_, bids) = question.expect("it is asked");
+    assert_eq!(bids, bid.to_bytes());
+    let mut token = None;
+    while token.is_none() {
+        let out = world.pass(Duration::from_secs(1));
+        token = asked(&out).map(|(token, _)| token);
+        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
+    }
+    let unknown = reply::Body::SyncReply(wire::SyncReply { unknown: bid.to_bytes() });
+    let out = world.give(Input::Answer(token.unwrap(), Some(unknown)));
+    let (to, _, recover) = recover(&out).expect("its part is taken over");
+    assert_eq!((to, &*recover.job), (submitter, "job_1"), "by whoever is there, and be it the same");
+    assert_eq!(recover.part.unwrap().rids, pack_rids(&rids));
+}

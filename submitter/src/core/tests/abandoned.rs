@@ -123,38 +123,50 @@ fn a_job_that_somebody_waits_for_runs_on() {
 }
 
 #[test]
-fn a_lost_ingress_is_not_waited_for() {
+fn an_ingress_that_was_given_up_is_waited_for_a_while() {
     let mut world = World::new(1);
     let another = world.polling_with_another();
     let ingress = world.ingress;
-    world.abandon(ingress);
-    assert_eq!(ops(world.pass(1, &[])), []);
+    world.hear(another, false);
     world.hear(another, true);
-    assert_eq!(world.op(), cancel());
-
-    let mut world = World::new(1);
-    world.polling_with_another();
-    let ingress = world.ingress;
-    world.hear(ingress, false);
-    world.hear(ingress, true);
     assert_eq!(world.core.batches[&world.bid].grants.len(), 1);
-    assert_eq!(world.next_op(Duration::from_secs(1)), None, "the other one has said nothing");
+    assert_eq!(ops(world.pass(880, &[ingress])), [], "its callers may come back, or to another ingress");
+    assert_eq!(ops(world.pass(40, &[ingress])), [cancel()]);
 }
 
 #[test]
-fn a_job_whose_answers_nobody_can_get_is_cancelled() {
+fn results_that_nobody_can_be_given_wait_for_a_while() {
     let mut world = World::new(1);
     world.polling();
     let ingress = world.ingress;
     world.hear(ingress, false);
     world.hear(ingress, true);
-    assert_eq!(world.op(), cancel());
-    world.did(Did::Cancelled(Ok(())));
     assert!(matches!(world.op(), Op::Poll { .. }));
-    world.did(Did::Polled(Ok(job(JobPhase::Cancelled))));
-    assert!(matches!(world.op(), Op::Download { .. }));
-    world.did(Did::Downloaded(Ok(Lines::default())));
-    world.finish();
+    world.did(Did::Polled(Ok(job(JobPhase::Completed))));
+    assert_eq!(world.op(), Op::Flush);
+    world.did(Did::Flushed);
+    assert_eq!(world.next_op(Duration::from_secs(880)), None);
+    assert!(matches!(world.next_op(Duration::from_secs(40)), Some(Op::Delete { .. })));
+}
+
+#[test]
+fn an_ingress_learns_that_it_was_given_up() {
+    let mut world = World::new(1);
+    world.polling();
+    let (ingress, bid) = (world.ingress, world.bid);
+    let unknown = |world: &mut World| {
+        let sync = wire::Sync { ingress: ingress.to_bytes(), bids: bid.to_bytes() };
+        let mut out = Vec::new();
+        world.core.handle(world.now, Input::Sync(sync, "reply".into()), &mut out);
+        match &out[..] {
+            [Output::Reply(_, reply::Body::SyncReply(reply))] => reply.unknown.clone(),
+            _ => panic!("one answer"),
+        }
+    };
+    assert_eq!(unknown(&mut world), Bytes::new());
+    world.hear(ingress, false);
+    world.hear(ingress, true);
+    assert_eq!(unknown(&mut world), bid.to_bytes());
 }
 
 #[test]
