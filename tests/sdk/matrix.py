@@ -13,7 +13,7 @@ from deployment import KEY, ROOT, marker
 HERE = ROOT / "tests/sdk"
 OPENAI2 = ROOT / ".cache/venv-openai2/bin/python"
 # Ends a program that would never end; no test gets slower by it.
-PROGRAM_SECONDS = 300
+PROGRAM_SECONDS = 3600
 
 # What makes the calls of a client.
 PROGRAMS = {
@@ -33,8 +33,9 @@ class Call:
     stream: bool = False
     # Orders to the simulator beside the marker.
     words: str = ""
-    # The client's own limit in seconds: its timeout, or for clients without one what it says of its patience.
-    timeout: float = 3
+    # The client's own limit in seconds: its timeout, or for clients without one what it says of its patience. None leaves
+    # the client as it comes.
+    timeout: float | None = 3
     model: str = "gpt-4o-mini"
 
     def __str__(self):
@@ -93,7 +94,7 @@ def curl(call):
     body = {"model": call["model"], "messages": [{"role": "user", "content": call["text"]}]}
     body |= {"stream": True} if call["stream"] else {}
     headers = {"content-type": "application/json", "authorization": f"Bearer {call['key']}"}
-    headers |= {"x-server-timeout": str(call["timeout"])}
+    headers |= {} if call["timeout"] is None else {"x-server-timeout": str(call["timeout"])}
     lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     command = [shutil.which("curl"), "-sS", "-N", "--max-time", str(PROGRAM_SECONDS), "-w", "\n%{http_code}", *lines]
     ran = subprocess.run(

@@ -19,6 +19,8 @@ const HTTPX: Duration = Duration::from_secs(6);
 const NODE_TOTAL_SINCE: (u32, u32) = (7, 5);
 /// That timeout, where a program has not said otherwise.
 const NODE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How much earlier it is asked back, at least: a twentieth of its timeout otherwise.
+const NODE_MARGIN: Duration = Duration::from_millis(500);
 /// Node's HTTP client gives up after 300 s without a status; an interim response counts as a sign of life.
 const NODE_SILENCE: Duration = Duration::from_secs(280);
 /// Attempts of that SDK where a program has not said otherwise: the last has this number in `x-stainless-retry-count`.
@@ -78,8 +80,9 @@ impl Patience {
             && HANDED_ON.iter().all(|name| !head.headers.contains_key(*name));
         if !streamed && is_node_with_total(agent) {
             let processing = hold_status && direct;
-            let total = told.unwrap_or(NODE_TIMEOUT).mul_f64(0.95);
-            let open = if processing { total } else { total.min(NODE_SILENCE) };
+            let total = told.unwrap_or(NODE_TIMEOUT);
+            let in_time = total - (total / 20).max(NODE_MARGIN).min(total / 2);
+            let open = if processing { in_time } else { in_time.min(NODE_SILENCE) };
             let last = retry_count(&head.headers) >= NODE_LAST_RETRY;
             let then = if last { Then::Explain } else { Then::ComeBack };
             return Self { open: Some(open), beat, processing, then };
@@ -174,7 +177,9 @@ mod tests {
         assert_eq!(of(&[node, ("x-stainless-retry-count", "2")], false, false).then, Then::Explain);
         assert_eq!(seconds(&[node], false), 280.0);
         assert_eq!(seconds(&[node], true), 570.0);
-        assert_eq!(seconds(&[node, ("x-stainless-timeout", "10")], false), 9.5);
+        assert_eq!(seconds(&[node, ("x-stainless-timeout", "100")], false), 95.0);
+        assert_eq!(seconds(&[node, ("x-stainless-timeout", "3")], false), 2.5);
+        assert_eq!(seconds(&[node, ("x-stainless-timeout", "0.4")], false), 0.2);
         assert_eq!(of(&[node], true, false).then, Then::Begin, "a stream has no such limit");
         for agent in ["OpenAI/JS 7.4.0", "OpenAI/JS 6.49.0", "OpenAI/JS x", "OpenAI/JS 7"] {
             assert_eq!(of(&[("user-agent", agent)], false, false).then, Then::Begin, "{agent}");

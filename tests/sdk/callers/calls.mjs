@@ -17,7 +17,7 @@ const openai = (name) => async (call) => {
   const { default: OpenAI } = await import(name);
   const client = new OpenAI({ baseURL: call.base_url, apiKey: call.key });
   // Given to a call, and not to the client, a timeout is told to the server.
-  const options = { timeout: call.timeout * 1000 };
+  const options = call.timeout === null ? {} : { timeout: call.timeout * 1000 };
   if (call.api === 'responses') {
     const body = { model: call.model, input: call.text };
     if (!call.stream) return (await client.responses.create(body, options)).output_text;
@@ -47,7 +47,7 @@ async function ai(call) {
 
 // ---- fetch ----
 
-const hint = (call) => ({ 'x-server-timeout': String(call.timeout) });
+const hint = (call) => (call.timeout === null ? {} : { 'x-server-timeout': String(call.timeout) });
 
 async function viaFetch(call) {
   const answer = await fetch(`${call.base_url}/chat/completions`, {

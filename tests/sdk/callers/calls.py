@@ -16,8 +16,9 @@ def messages(call):
 
 
 def options(call):
-    """What every one of these clients is told; nothing but where to, who, and how patient."""
-    return {"base_url": call["base_url"], "api_key": call["key"], "timeout": call["timeout"]}
+    """What every one of these clients is told; nothing but where to, who, and how patient, where that is not left to it."""
+    patience = {} if call["timeout"] is None else {"timeout": call["timeout"]}
+    return {"base_url": call["base_url"], "api_key": call["key"], **patience}
 
 
 # ---- OpenAI ----
