@@ -256,6 +256,27 @@ print(f"{calls} calls at once: each got its own answer from a batch")
 PYTHON
 }
 
+# A caller that loses patience and asks again meets the replica that has its request: one line each at the provider.
+check_repetition() {
+  local simulator_url billed word repeated=8
+  simulator_url=http://$(address_of "$simulator"):4010
+  for word in $(seq "$repeated"); do
+    ask_curl "impatient-$word" --max-time 1 && die "the provider is too quick for this test"
+  done
+  for word in $(seq "$repeated"); do
+    ask_curl "impatient-$word" --max-time 60 || die "the repetition of impatient-$word has no answer"
+  done
+  billed=$(curl -sf "$simulator_url/_sim/state" | python3 -c 'import json, sys; print(json.load(sys.stdin)["billed"])')
+  ((billed == calls + 1 + repeated)) || die "$billed lines billed for $((calls + 1 + repeated)) requests"
+  echo "$repeated calls given up and made again: $repeated lines billed"
+}
+
+ask_curl() {
+  local word=$1; shift
+  curl -sf -o /dev/null "$@" -H 'authorization: Bearer sk-compose' -H 'content-type: application/json' \
+    -d "{\"model\": \"gpt-4.1-mini\", \"messages\": [{\"role\": \"user\", \"content\": \"echo:$word\"}]}" "$url/v1/chat/completions"
+}
+
 # The calls were spread: both replicas count some, and none twice.
 check_spread() {
   local replica served total=0
@@ -299,6 +320,7 @@ check_hardening
 say "calls through $url"
 call_with_sdk
 check_spread
+check_repetition
 say "stopping"
 check_stop
 say "the compose stack works"
