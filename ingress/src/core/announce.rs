@@ -192,6 +192,7 @@ impl<W> Core<W> {
             }
         }
         self.announce_again(now, |phase| matches!(phase, Phase::Held { batcher, .. } if batcher == gone));
+        self.flush_soon(now);
     }
 
     pub(super) fn look_over(&mut self, now: Now) {

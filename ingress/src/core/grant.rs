@@ -218,6 +218,8 @@ impl<W> Core<W> {
         let accepted = intent.epoch == batch.epoch && known && room && !intent.file.is_empty();
         if accepted && !batch.files.contains(&intent.file) {
             batch.files.push(intent.file.clone());
+            // A job that was known is over: what matters now is what becomes of this file.
+            batch.job.clear();
         }
         let answer = wire::IntentReply { accepted, epoch: batch.epoch, files: batch.files.clone() };
         out.push(Output::Reply(reply, reply::Body::IntentReply(answer)));

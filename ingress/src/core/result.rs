@@ -71,13 +71,20 @@ impl<W> Core<W> {
         let (rid, bid) = (part.rid, part.bid);
         self.acks.entry((part.submitter, bid)).or_default().push(part.seq);
         // Acknowledged all the same when it is not awaited: a repeated part, or a request that has ended.
+        let told = bid;
         let Some((request, bid)) = self.awaited(rid, bid) else { return };
+        let former = told != bid;
         let whole = match (part.part, part.last) {
             (0, true) => Some(part.head.and_then(|head| Outcome::from_wire(head, part.body))),
             _ => request.partial.get_or_insert_default().add(part),
         };
         if let Some(outcome) = whole {
             let outcome = outcome.unwrap_or_else(|| Outcome::Fault(unreadable()));
+            if former && matches!(outcome, Outcome::Fault(_)) {
+                // One that was given up knows less than who has taken its batch over.
+                request.partial = None;
+                return;
+            }
             // Not where somebody else cancelled it, who had his reasons.
             let ours = |batch: &super::grant::Batch| batch.abandoned || !batch.former.is_empty();
             match self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome) {

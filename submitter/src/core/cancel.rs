@@ -68,7 +68,7 @@ impl Core {
                 State::Claiming | State::Opening => self.forget(bid, out),
                 State::Uploading | State::Intending { .. } => self.give_back(now, bid, shutting_down(), out),
                 State::Polling => self.hand_over_if_leaving(now, bid, out),
-                State::Done => self.hurry(now, bid, out),
+                State::Done => self.tidy_before_leaving(now, bid, out),
                 _ => {}
             }
         }

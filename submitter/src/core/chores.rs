@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::ids::Bid;
 use common::timers::{Now, backoff};
+use common::wire::Role;
 
 use super::{Batch, Core, Op, Output, State, Timer, Trouble, salt};
 
@@ -20,7 +21,10 @@ const SWEEP_AFTER_UPLOAD: Duration = Duration::from_millis(500);
 pub(super) struct Chore {
     what: What,
     due: Now,
+    /// Failures in a row.
     tries: u32,
+    /// Looks for lost files that succeeded.
+    looks: usize,
     running: bool,
 }
 
@@ -45,11 +49,15 @@ impl Core {
         self.add_chore(now, bid, What::Delete(file.to_owned()), due);
     }
 
-    /// Does at once what would have waited.
-    pub(super) fn hurry(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+    /// Files that were to stay for a while, since an ingress may still want its part of a job: where other submitters are,
+    /// one of them serves it and deletes them; else they go now.
+    pub(super) fn tidy_before_leaving(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let others = self.members.count(Role::Submitter) > 0;
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        for chore in batch.chores.iter_mut().filter(|chore| chore.tries == 0 && !chore.running) {
-            chore.due = chore.due.min(now);
+        let waits = |chore: &Chore| chore.tries == 0 && !chore.running && chore.due > now;
+        match others {
+            true => batch.chores.retain(|chore| !waits(chore) || chore.what == What::Sweep),
+            false => batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now),
         }
         self.chores(now, bid, out);
     }
@@ -62,8 +70,8 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         match batch.chores.iter_mut().find(|chore| chore.what == what) {
             // A further lost upload: look anew.
-            Some(chore) => chore.tries = 0,
-            None => batch.chores.push(Chore { what, due, tries: 0, running: false }),
+            Some(chore) => (chore.tries, chore.looks) = (0, 0),
+            None => batch.chores.push(Chore { what, due, tries: 0, looks: 0, running: false }),
         }
         self.timers.set(due.max(now), Timer::Chores(bid));
     }
@@ -118,10 +126,11 @@ impl Core {
     ) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let Some(chore) = batch.chores.iter_mut().find(|chore| chore.what == What::Sweep) else { return };
-        let next = SWEEPS.get(chore.tries as usize + 1).map(|at| *at - SWEEPS[chore.tries as usize]);
+        let next = SWEEPS.get(chore.looks + 1).map(|at| *at - SWEEPS[chore.looks]);
         match (result, next) {
             (Ok(_), Some(wait)) => {
-                (chore.tries, chore.running, chore.due) = (chore.tries + 1, false, now + wait);
+                chore.looks += 1;
+                (chore.tries, chore.running, chore.due) = (0, false, now + wait);
                 self.timers.set(now + wait, Timer::Chores(bid));
             }
             (Ok(_), None) => self.chore_done(now, bid, &What::Sweep, None, out),

@@ -13,6 +13,9 @@ const DOWNLOADS: u32 = 3;
 /// Tries of a download that fails before the callers are told. Result files live for days, so this is hours.
 const TRIES: u32 = 100;
 
+/// Tries after which a result file that is not there is gone.
+const LATE: u32 = 5;
+
 impl Core {
     pub(super) fn downloaded(
         &mut self,
@@ -25,6 +28,13 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(delivering) else { return };
         let lines = match result {
             Ok(lines) => lines,
+            // Somebody else has delivered this job and deleted its files, unless they are only seen late.
+            Err(trouble)
+                if trouble.status == Some(404) && batch.recovery.is_some() && batch.attempt >= LATE =>
+            {
+                let phase = batch.job.as_ref().map_or(JobPhase::Completed, |job| job.phase);
+                return self.fail(now, bid, Outcome::Fault(no_line(phase, false)), out);
+            }
             Err(trouble) if batch.attempt < TRIES => return self.again(now, bid, &trouble, out),
             Err(trouble) => {
                 let outcome = trouble.answer.clone().unwrap_or_else(super::too_late);
@@ -60,11 +70,14 @@ impl Core {
             false => batch.files.clone().into_iter().chain(batch.result_files()).collect(),
         };
         // Other ingresses have their parts recovered by themselves, from the same files.
-        let due = if batch.is_whole() || draining { now } else { now + ORPHANED };
+        let due = if batch.is_whole() { now } else { now + ORPHANED };
         for file in files {
             self.delete_at(now, bid, &file, due);
         }
-        self.chores(now, bid, out);
+        match draining {
+            true => self.tidy_before_leaving(now, bid, out),
+            false => self.chores(now, bid, out),
+        }
     }
 }
 

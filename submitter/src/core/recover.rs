@@ -149,7 +149,9 @@ impl Core {
     pub(super) fn hand_over_if_leaving(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let others = self.members.count(Role::Submitter) > 0;
         let leaving = self.members.is_draining() && others;
-        let polling = |batch: &&mut Batch| leaving && batch.state == State::Polling;
+        // Without an ingress nobody would ask another to take it over.
+        let polling =
+            |batch: &&mut Batch| leaving && batch.state == State::Polling && !batch.grants.is_empty();
         if let Some(batch) = self.batches.get_mut(&bid).filter(polling) {
             tracing::info!(%bid, job = batch.job_id(), "leaving a job to another submitter");
             batch.handed_over = true;
