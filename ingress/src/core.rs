@@ -207,6 +207,8 @@ pub struct Core<W> {
     packs: HashMap<Token, Pack>,
     next_token: Token,
     batches: HashMap<Bid, Batch>,
+    /// The last epoch of a grant.
+    epochs: u32,
     /// Batches that submitters were asked to take over.
     recoveries: HashMap<Token, Bid>,
     /// Submitters that were asked what they hold, the last time.
@@ -236,6 +238,7 @@ impl<W> Core<W> {
             packs: HashMap::new(),
             next_token: 0,
             batches: HashMap::new(),
+            epochs: 0,
             recoveries: HashMap::new(),
             syncs: HashMap::new(),
             looks: 0,

@@ -29,6 +29,8 @@ pub struct Rules {
     pub fence_unknown: bool,
     /// Batches of a dead submitter are recovered; else their callers get an error.
     pub recover: bool,
+    /// Who takes over gives back what was not billed, to go into a new batch, instead of submitting it itself.
+    pub release: bool,
     /// Ingress and submitter compare what is held, so that a grant that nobody holds is found.
     pub sync: bool,
     /// A creation or a job that was refused for its deleted file is made again from a new one; else callers get an error.
@@ -37,6 +39,10 @@ pub struct Rules {
     pub drop_old_errors: bool,
     /// The files of lost uploads are found by a name that no other submitter uses.
     pub own_names: bool,
+    /// A submitter keeps an answer findable until a caller has received it, not only until its ingress has it.
+    pub keep_unreceived: bool,
+    /// A submitter that takes an ingress for dead after the creation still holds its requests.
+    pub hold_for_lost: bool,
 }
 
 impl Rules {
@@ -56,14 +62,17 @@ impl Rules {
             unique_epochs: true,
             fence_unknown: true,
             recover: true,
+            release: false,
             sync: true,
             upload_again: true,
             drop_old_errors: true,
             own_names: true,
+            keep_unreceived: true,
+            hold_for_lost: true,
         }
     }
 
-    /// What `ingress/src/core` and `submitter/src/core` do before taking over is built.
+    /// Nothing of what serves taking over: the batches of a dead submitter are lost.
     pub const fn without_recovery() -> Self {
         Self {
             unique_epochs: false,
@@ -73,6 +82,8 @@ impl Rules {
             upload_again: false,
             drop_old_errors: false,
             own_names: false,
+            keep_unreceived: false,
+            hold_for_lost: false,
             ..Self::protocol()
         }
     }

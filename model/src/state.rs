@@ -25,6 +25,8 @@ pub struct State {
     pub batches: u8,
     /// Faults that may still happen.
     pub faults: u8,
+    /// Whether a list after settling was stale: that the second of two is as well is beyond what the protocol assumes.
+    pub was_stale: bool,
 }
 
 /// An ingress.
@@ -209,6 +211,8 @@ pub enum Stage {
     Creating(u8),
     /// The job of this file is watched.
     Polling(u8),
+    /// The ingress is told that nothing was or will be billed.
+    Releasing,
     /// An error goes to all callers.
     Failing,
 }
@@ -218,9 +222,8 @@ impl State {
     pub fn start(bounds: &Bounds) -> Self {
         let callers = bounds.callers();
         let home = |request| request / bounds.requests;
-        let caller = |request| {
-            Caller { at: home(request), request, doing: Doing::Waits, excuse: Excuse::None }
-        };
+        let caller =
+            |request| Caller { at: home(request), request, doing: Doing::Waits, excuse: Excuse::None };
         let first = (0..callers).map(|request| Some(Request { home: home(request), phase: Phase::New }));
         let ingress = Ingress { alive: true, epoch: 0, grants: Vec::new() };
         Self {
@@ -233,6 +236,7 @@ impl State {
             offers: Vec::new(),
             batches: 0,
             faults: bounds.faults,
+            was_stale: false,
         }
     }
 
@@ -295,6 +299,11 @@ impl State {
         self.tasks.iter().any(|task| task.parts.iter().any(|part| part.requests.has(request)))
     }
 
+    /// Whether a caller has received an answer to it.
+    pub fn is_received(&self, request: u8) -> bool {
+        self.callers.iter().any(|caller| caller.doing == Doing::Answered && caller.request == request)
+    }
+
     /// Whether anybody alive can say what becomes of a request.
     pub fn is_held(&self, request: u8) -> bool {
         self.phase(request).is_some() || self.is_in_hand(request)
@@ -315,6 +324,11 @@ impl Task {
     /// All requests of its grants.
     pub fn requests(&self) -> Set {
         self.parts.iter().fold(Set::empty(), |all, part| all.or(part.requests))
+    }
+
+    /// Whether a request in this phase has its answer from here.
+    pub fn has_answered(&self, phase: Option<Phase>) -> bool {
+        matches!((self.stage, phase), (Stage::Polling(file), Some(Phase::Answered(from))) if from == file)
     }
 
     /// The ingress of a request in it.

@@ -155,6 +155,9 @@ impl<W> Core<W> {
     /// Grants what is still waiting. The requests of a batch share key and credential, since the key names it.
     fn grant(&mut self, now: Now, bid: Bid, submitter: Pid, rids: &[Rid]) {
         let mut granted: Option<Batch> = None;
+        // Never used twice, be it for the same batch: what was said under a grant that was taken back must not count under
+        // the next.
+        let epoch = self.epochs.saturating_add(1);
         for rid in rids {
             let Some(request) = self.requests.get_mut(rid) else { continue };
             if matches!(request.phase, Phase::Granted(_) | Phase::Withheld) {
@@ -162,7 +165,7 @@ impl<W> Core<W> {
             }
             let batch = granted.get_or_insert_with(|| Batch {
                 submitter,
-                epoch: 1,
+                epoch,
                 origin: bid,
                 former: Vec::new(),
                 recovering: None,
@@ -196,7 +199,10 @@ impl<W> Core<W> {
             batch.waiting += 1;
             batch.attended += 1;
         }
-        self.batches.extend(granted.map(|batch| (bid, batch)));
+        if let Some(batch) = granted {
+            self.epochs = epoch;
+            self.batches.insert(bid, batch);
+        }
     }
 
     /// Compare and set: a file is registered if the submitter holds the grant and knows every file registered so far.

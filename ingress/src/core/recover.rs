@@ -29,7 +29,8 @@ impl<W> Core<W> {
     /// Gives a batch its next id and epoch, and looks for a submitter.
     pub(super) fn recover(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
         let Some(mut batch) = self.batches.remove(&bid) else { return };
-        batch.epoch = batch.epoch.saturating_add(1);
+        self.epochs = self.epochs.saturating_add(1);
+        batch.epoch = self.epochs;
         batch.former.push(bid);
         if batch.former.len() > MAX_FORMER {
             batch.former.remove(1);

@@ -180,3 +180,21 @@ fn a_submitter_that_has_given_this_ingress_up_is_found_out() {
     assert_eq!((to, &*recover.job), (submitter, "job_1"), "by whoever is there, and be it the same");
     assert_eq!(recover.part.unwrap().rids, pack_rids(&rids));
 }
+
+/// A claim that the bus repeats after its grant was taken back gets a grant, but one under which nothing counts that was
+/// done under the first: the file of the first holds a request that is another batch's by now.
+#[test]
+fn a_repeated_claim_does_not_revive_a_grant_that_was_taken_back() {
+    let mut world = World::new();
+    let submitter = world.join(Role::Submitter);
+    let (first, second) = (Bid::random(), Bid::random());
+    let rids = [world.hold("m", vec![1]), world.hold("m", vec![2])];
+    assert_eq!(world.claim(first, submitter, &rids), rids);
+    for _ in 0..70 {
+        world.pass(Duration::from_secs(1));
+        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
+    }
+    assert_eq!(world.claim(second, submitter, &rids[..1]), rids[..1], "its upload took too long");
+    assert_eq!(world.claim(first, submitter, &rids), rids[1..]);
+    assert!(!is_accepted(&world.give(intent(first, 1, "with both", &[]))));
+}
