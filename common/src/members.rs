@@ -18,6 +18,8 @@ pub const SUSPECT_BATCHER: Duration = Duration::from_secs(4);
 pub const SUSPECT: Duration = Duration::from_secs(8);
 /// Silence says nothing about others while our own bus is down, nor for this long after it came back.
 pub const FREEZE: Duration = Duration::from_secs(6);
+/// A process looks at the time every second. If it has not for so long, it stood still itself.
+pub const STOOD_STILL: Duration = Duration::from_secs(3);
 /// Most processes of all roles that are remembered; heartbeats of more are ignored.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -44,6 +46,8 @@ pub struct Members {
     draining: bool,
     /// Until when silence is not held against anybody; `None` while the bus is down.
     frozen_until: Option<Now>,
+    /// When silence was last looked at.
+    looked: Now,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl Members {
             said_hello: false,
             draining: false,
             frozen_until: None,
+            looked: Now::ZERO,
         }
     }
 
@@ -171,6 +176,11 @@ impl Members {
 
     /// Gives up those that have been silent for too long.
     pub fn expire(&mut self, now: Now) -> Vec<Change> {
+        // Who stood still itself has heard nobody, which says nothing about the others.
+        let stood_still = now.saturating_sub(std::mem::replace(&mut self.looked, now)) > STOOD_STILL;
+        if let Some(until) = self.frozen_until.filter(|_| stood_still) {
+            self.frozen_until = Some(until.max(now + FREEZE));
+        }
         if self.frozen_until.is_none_or(|until| now < until) {
             return Vec::new();
         }
@@ -257,7 +267,9 @@ mod tests {
         assert_eq!(ours.hear(seconds(0), &hello), Some(Change::Joined(theirs.pid(), Role::Batcher)));
         assert!(ours.beat(seconds(0), 0).is_some_and(|beat| !beat.hello));
         assert_eq!(ours.choose(Role::Batcher, b"x", 0), Some(theirs.pid()));
-        assert_eq!(ours.expire(seconds(5)), [], "frozen after the bus came up");
+        for second in 0..=5 {
+            assert_eq!(ours.expire(seconds(second)), [], "frozen after the bus came up");
+        }
         assert_eq!(ours.expire(seconds(7)), [Change::Left(theirs.pid(), Role::Batcher)]);
         assert_eq!(ours.choose(Role::Batcher, b"x", 0), None);
     }
@@ -270,8 +282,25 @@ mod tests {
         ours.bus(seconds(1), false);
         assert_eq!(ours.expire(seconds(100)), []);
         ours.bus(seconds(100), true);
-        assert_eq!(ours.expire(seconds(105)), []);
+        for second in 100..=105 {
+            assert_eq!(ours.expire(seconds(second)), []);
+        }
         assert_eq!(ours.expire(seconds(107)), [Change::Left(theirs.pid(), Role::Submitter)]);
+    }
+
+    #[test]
+    fn who_stood_still_suspects_nobody_at_once() {
+        let mut ours = member(Role::Submitter);
+        let mut theirs = member(Role::Ingress);
+        ours.hear(seconds(0), &theirs.beat(seconds(0), 0).unwrap());
+        (0..20).for_each(|second| {
+            drop((ours.hear(seconds(second), &theirs.heartbeat(0)), ours.expire(seconds(second))))
+        });
+        // Stopped for a minute: the others' words of that time are still to be read.
+        for second in 80..86 {
+            assert_eq!(ours.expire(seconds(second)), [], "{second}");
+        }
+        assert_eq!(ours.expire(seconds(86)), [Change::Left(theirs.pid(), Role::Ingress)]);
     }
 
     #[test]

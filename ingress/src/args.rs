@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_KEEP_ANSWERS", value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub keep_answers: Duration,
 
-    /// Most bytes of such answers; the oldest go first
+    /// Most bytes of such answers; those go first that would soonest be forgotten anyhow
     #[arg(long, env = "LLM_PROXY_KEEP_ANSWERS_BYTES", value_name = "SIZE", default_value = "256MB", value_parser = parse_bytes)]
     pub keep_answers_bytes: u64,
 

@@ -23,7 +23,8 @@ use callers::Callers;
 use grant::Batch;
 use kept::Kept;
 use pair::{Pairs, Place};
-use result::Partial;
+use result::Partials;
+use waiting::Unannounced;
 
 mod announce;
 mod callers;
@@ -34,6 +35,7 @@ mod recover;
 mod result;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use grant::GrantDraft;
 pub use kept::Keeping;
@@ -159,7 +161,7 @@ struct Request<W> {
     held_at: Now,
     queued: Option<Duration>,
     phase: Phase,
-    partial: Option<Box<Partial>>,
+    partials: Option<Box<Partials>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,8 +203,10 @@ pub struct Core<W> {
     repetitions: HashMap<Rid, Rid>,
     pairs: Pairs,
     kept: Kept,
-    /// Requests in phase `New`, by key, in order of arrival.
-    unannounced: BTreeMap<BatchKey, Vec<Rid>>,
+    /// Requests in phase `New`.
+    unannounced: Unannounced,
+    /// Requests that came back while this process stops taking any.
+    stranded: Vec<Rid>,
     flush_set: bool,
     packs: HashMap<Token, Pack>,
     next_token: Token,
@@ -212,7 +216,7 @@ pub struct Core<W> {
     /// Batches that submitters were asked to take over.
     recoveries: HashMap<Token, Bid>,
     /// Submitters that were asked what they hold, the last time.
-    syncs: HashMap<Token, Pid>,
+    syncs: HashMap<Token, (Pid, Vec<Bid>)>,
     looks: u32,
     acks: BTreeMap<(Pid, Bid), Vec<u64>>,
     withdrawals: BTreeMap<Pid, Vec<Bytes>>,
@@ -233,7 +237,8 @@ impl<W> Core<W> {
             repetitions: HashMap::new(),
             pairs: Pairs::default(),
             kept: Kept::new(keeping),
-            unannounced: BTreeMap::new(),
+            unannounced: Unannounced::default(),
+            stranded: Vec::new(),
             flush_set: false,
             packs: HashMap::new(),
             next_token: 0,
@@ -261,7 +266,7 @@ impl<W> Core<W> {
             ("repetitions", self.repetitions.len()),
             ("pairs", self.pairs.len()),
             ("kept answers", self.kept.len()),
-            ("unannounced", self.unannounced.values().map(Vec::len).sum()),
+            ("unannounced", self.unannounced.len()),
             ("announcements", self.packs.len()),
             ("batches", self.batches.len()),
             ("acknowledgements", self.acks.len()),
@@ -394,8 +399,13 @@ impl<W> Machine for Core<W> {
         for change in self.members.expire(now) {
             self.changed(now, change, out);
         }
+        // Before anything is announced: what is withdrawn may be announced again.
+        self.send_gathered(out);
         while let Some(timer) = self.timers.pop(now) {
             self.fire(now, timer, out);
+        }
+        for rid in std::mem::take(&mut self.stranded) {
+            self.end(now, rid, Outcome::Fault(stopping()), out);
         }
         self.send_gathered(out);
         out.extend(self.members.beat(now, self.requests.len()).map(Output::Beat));

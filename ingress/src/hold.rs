@@ -60,7 +60,7 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct Waiter {
     caller: oneshot::Sender<Ended>,
-    _share: Share,
+    _share: Arc<Share>,
 }
 
 impl Waiter {
@@ -114,11 +114,14 @@ struct Share {
 }
 
 impl Share {
-    fn take(held: &Arc<Gauge>, bytes: u64, limits: Limits) -> Option<Self> {
+    /// A call that says that it is a repetition may exceed the limit of requests, up to twice of it: its original probably
+    /// holds the room that it asks for.
+    fn take(held: &Arc<Gauge>, bytes: u64, limits: Limits, retry: bool) -> Option<Arc<Self>> {
+        let most = if retry { limits.requests.saturating_mul(2) } else { limits.requests };
         let requests = held.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let total = held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let share = Self { held: held.clone(), bytes };
-        (requests <= limits.requests && total <= limits.bytes).then_some(share)
+        (requests <= most && total <= limits.bytes).then(|| Arc::new(share))
     }
 }
 
@@ -135,6 +138,8 @@ pub struct Held {
     inputs: mpsc::Sender<Input<Waiter>>,
     ended: oneshot::Receiver<Ended>,
     received: bool,
+    /// Until its answer has left.
+    _share: Arc<Share>,
 }
 
 impl Holder {
@@ -154,11 +159,12 @@ impl Holder {
             return Err(Fault::new(FaultClass::Unavailable, "shutting_down", message)
                 .retry_after(Duration::from_secs(1)));
         }
-        let share =
-            Share::take(&self.0.held, call.body.len() as u64, self.0.limits).ok_or_else(|| self.full())?;
+        let share = Share::take(&self.0.held, call.body.len() as u64, self.0.limits, call.pairing.retry)
+            .ok_or_else(|| self.full())?;
         let (caller, ended) = oneshot::channel();
         let id = Rid::random();
-        let held = Held { caller: id, inputs: self.0.inputs.clone(), ended, received: false };
+        let inputs = self.0.inputs.clone();
+        let held = Held { caller: id, inputs, ended, received: false, _share: share.clone() };
         // The state machine outlives the HTTP side; when it is gone, the missing answer says so.
         let _ = self.0.inputs.send(Input::Hold(id, call, Waiter { caller, _share: share })).await;
         Ok(held)

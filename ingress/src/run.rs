@@ -92,6 +92,12 @@ impl Bound {
         let max_connections = max_connections(self.args.max_held);
         let limits = ServeLimits { max_connections };
         let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
+        let served = CancellationToken::new();
+        let serving = async {
+            serving.await;
+            served.cancel();
+        };
+        // In any case to its end: what nobody waits for any more has to be called off, connections or not.
         let ending = async {
             shutdown.cancelled().await;
             running.holder.drain();
@@ -102,14 +108,10 @@ impl Bound {
                 let _ = running.inputs.send(Input::GiveUp).await;
                 let _ = tokio::time::timeout(LAST_WORDS, machine).await;
             }
-            tokio::time::sleep(LAST_WORDS).await;
+            let _ = tokio::time::timeout(LAST_WORDS, served.cancelled()).await;
             abort.cancel();
         };
-        tokio::select! {
-            // All connections have ended by themselves, and with them everything held.
-            () = serving => {}
-            () = ending => {}
-        }
+        tokio::join!(serving, ending);
         Ok(())
     }
 }

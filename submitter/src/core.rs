@@ -309,6 +309,8 @@ struct Batch {
     job: Option<JobView>,
     /// Whether an upload is on its way.
     uploading: bool,
+    /// Of so many grants.
+    uploading_of: usize,
     downloads: u32,
     rounds: u32,
     chores: Vec<Chore>,
@@ -453,7 +455,7 @@ impl Core {
                 return;
             }
             State::Uploading => {
-                batch.uploading = true;
+                (batch.uploading, batch.uploading_of) = (true, batch.grants.len());
                 let (name, except) = (batch.file_name.clone(), batch.told.clone());
                 Op::Upload { name, from: batch.grants.clone(), except }
             }
@@ -601,6 +603,7 @@ impl Batch {
             files: Vec::new(),
             job: None,
             uploading: false,
+            uploading_of: 0,
             downloads: 0,
             rounds: 0,
             chores: Vec::new(),

@@ -1,7 +1,9 @@
 //! End to end tests over real processes, a real nats-server, real SDKs and the simulator.
 
 pub mod calls;
+pub mod chaos;
 pub mod deployment;
 mod meeting;
 pub mod nats;
 pub mod newlines;
+pub mod processes;

@@ -40,7 +40,7 @@ impl<W> Core<W> {
             return;
         }
         let mut by_batcher: BTreeMap<Pid, Vec<(BatchKey, Vec<Rid>)>> = BTreeMap::new();
-        for (key, rids) in std::mem::take(&mut self.unannounced) {
+        for (key, rids) in self.unannounced.take() {
             if let Some(batcher) = self.members.choose(Role::Batcher, key.encoded(), 0) {
                 by_batcher.entry(batcher).or_default().push((key, rids));
             }
@@ -64,8 +64,9 @@ impl<W> Core<W> {
                 if packed.rids.len() + chunk.len() > PACK {
                     self.send_pack(now, batcher, std::mem::take(&mut packed), attempt, out);
                 }
-                let items: Vec<_> = chunk.iter().filter_map(|rid| self.item(*rid)).collect();
-                packed.rids.extend(chunk);
+                let (rids, items): (Vec<Rid>, Vec<_>) =
+                    chunk.iter().filter_map(|rid| Some((*rid, self.item(*rid)?))).unzip();
+                packed.rids.extend(rids);
                 packed.groups.push(wire::AnnounceGroup { key: Some(key.to_wire()), items });
             }
         }
@@ -153,7 +154,7 @@ impl<W> Core<W> {
                 Some(pid) => {
                     by_batcher.entry(pid).or_default().entry(request.key.clone()).or_default().push(*rid)
                 }
-                None => self.unannounced.entry(request.key.clone()).or_default().push(*rid),
+                None => self.unannounced.add(&request.key, request.place, *rid),
             }
         }
         for (batcher, groups) in by_batcher {
@@ -176,7 +177,7 @@ impl<W> Core<W> {
             let Some(request) = self.requests.get_mut(rid) else { continue };
             if request.phase == Phase::Announced(token) {
                 request.phase = Phase::New;
-                self.unannounced.entry(request.key.clone()).or_default().push(*rid);
+                self.unannounced.add(&request.key, request.place, *rid);
             }
         }
     }

@@ -42,7 +42,7 @@ impl<W> Callers<W> {
     fn leave(&mut self, now: Now, caller: Rid) -> bool {
         let Some(at) = self.waiters.iter().position(|(id, _)| *id == caller) else { return false };
         if self.waiters.len() > 1 {
-            self.waiters.remove(at);
+            self.waiters.swap_remove(at);
             return false;
         }
         self.alone_since.is_none() && self.alone_since.replace(now).is_none()
@@ -79,9 +79,9 @@ impl<W> Core<W> {
             held_at: now,
             queued: None,
             phase: Phase::New,
-            partial: None,
+            partials: None,
         };
-        self.unannounced.entry(request.key.clone()).or_default().push(rid);
+        self.unannounced.add(&request.key, request.place, rid);
         self.requests.insert(rid, request);
         self.flush_soon(now);
     }
@@ -151,8 +151,7 @@ impl<W> Core<W> {
         request.phase = Phase::Withheld;
         let batcher = match phase {
             Phase::New => {
-                let key = request.key.clone();
-                self.unannounced.entry(key).and_modify(|rids| rids.retain(|other| *other != rid));
+                self.unannounced.remove(&request.key, request.place);
                 None
             }
             Phase::Announced(token) => self.packs.get(&token).map(|pack| pack.batcher),
@@ -178,7 +177,10 @@ impl<W> Core<W> {
     pub(super) fn announce_anew(&mut self, now: Now, rid: Rid) {
         let Some(request) = self.requests.get_mut(&rid) else { return };
         request.phase = Phase::New;
-        self.unannounced.entry(request.key.clone()).or_default().push(rid);
+        if self.members.is_draining() {
+            return self.stranded.push(rid);
+        }
+        self.unannounced.add(&request.key, request.place, rid);
         self.flush_soon(now);
     }
 

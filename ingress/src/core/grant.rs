@@ -70,8 +70,8 @@ pub(super) struct Batch {
     alone_since: Option<Now>,
     /// Whether the submitter was told so.
     pub(super) abandoned: bool,
-    /// When the submitter last made use of the grant.
-    used_at: Now,
+    /// When the submitter last made use of the grant, or said that it holds it.
+    pub(super) used_at: Now,
     pub(super) answered: bool,
 }
 
@@ -188,8 +188,7 @@ impl<W> Core<W> {
             }
             if request.phase == Phase::New {
                 // Claimed by way of an earlier announcement: it must not be announced, once or, taken back, twice.
-                let waiting = self.unannounced.entry(request.key.clone());
-                waiting.and_modify(|rids| rids.retain(|other| other != rid));
+                self.unannounced.remove(&request.key, request.place);
             }
             request.phase = Phase::Granted(bid);
             request.queued = Some(now.saturating_sub(request.held_at));
@@ -287,7 +286,7 @@ impl<W> Core<W> {
         let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
             return;
         };
-        (request.body, request.queued, request.partial) = (body, None, None);
+        (request.body, request.queued, request.partials) = (body, None, None);
         if request.is_forsaken(now, self.keeping.reattach_window) {
             self.drop_request(rid);
         } else if let Some(since) = request.callers.alone_since() {

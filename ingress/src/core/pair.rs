@@ -31,6 +31,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Counts up with each new request.
+    pub(super) fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
     /// Whether the request has an `Idempotency-Key`.
     pub(super) fn is_named(&self) -> bool {
         self.name.is_some()

@@ -53,6 +53,7 @@ impl<W> Core<W> {
         let Some(attempt) = batch.recovering else { return };
         // Without a submitter in sight the batch waits for one.
         let Some(submitter) = self.members.choose(Role::Submitter, &batch.origin.0, attempt as usize) else {
+            batch.recovering = Some(0);
             return;
         };
         (batch.submitter, batch.recovering) = (submitter, Some(attempt.saturating_add(1)));
@@ -128,7 +129,7 @@ impl<W> Core<W> {
             bids.sort_unstable();
             for bids in bids.chunks(BIDS) {
                 let token = self.token();
-                self.syncs.insert(token, submitter);
+                self.syncs.insert(token, (submitter, bids.to_vec()));
                 let ingress = self.members.pid().to_bytes();
                 let sync = to_submitter::Body::Sync(wire::Sync { ingress, bids: pack_bids(bids) });
                 out.push(Output::ToSubmitter(submitter, Some(token), sync));
@@ -144,7 +145,7 @@ impl<W> Core<W> {
         answer: Option<&reply::Body>,
         out: &mut Vec<Output<W>>,
     ) -> bool {
-        let Some(submitter) = self.syncs.remove(&token) else { return false };
+        let Some((submitter, asked)) = self.syncs.remove(&token) else { return false };
         let Some(answer) = answer else {
             if let Some(change) = self.members.lost(submitter) {
                 self.changed(now, change, out);
@@ -152,7 +153,14 @@ impl<W> Core<W> {
             return true;
         };
         let reply::Body::SyncReply(reply) = answer else { return true };
-        for bid in unpack_bids(&reply.unknown).unwrap_or_default() {
+        let unknown = unpack_bids(&reply.unknown).unwrap_or_default();
+        for bid in asked.iter().filter(|bid| !unknown.contains(bid)) {
+            if let Some(batch) = self.batches.get_mut(bid) {
+                // It waits its turn at the provider, however long.
+                batch.used_at = now;
+            }
+        }
+        for bid in unknown {
             let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
             match self.batches.get(&bid).filter(held).map(|batch| batch.files.is_empty()) {
                 Some(true) => self.take_back_batch(now, bid),

@@ -35,7 +35,11 @@ pub struct ResultPart {
     pub body: Bytes,
 }
 
-/// An outcome of which some parts have arrived, in any order.
+/// Outcomes of which some parts have arrived, in any order: one for each submitter and batch that delivers it, since a
+/// submitter that was thought dead may deliver beside the one that took over.
+pub(super) type Partials = BTreeMap<(Pid, Bid), Partial>;
+
+/// One of them.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
     head: Option<wire::OutcomeHead>,
@@ -52,11 +56,13 @@ impl Partial {
             self.total = Some(part.part as usize + 1);
         }
         self.head = self.head.take().or(part.head);
-        self.bytes += part.body.len();
+        let bytes = part.body.len();
+        if self.parts.insert(part.part, part.body).is_none() {
+            self.bytes += bytes;
+        }
         if self.bytes > MAX_ANSWER {
             return Some(None);
         }
-        self.parts.insert(part.part, part.body);
         if self.total != Some(self.parts.len()) {
             return None;
         }
@@ -76,16 +82,20 @@ impl<W> Core<W> {
         let former = told != bid;
         let whole = match (part.part, part.last) {
             (0, true) => Some(part.head.and_then(|head| Outcome::from_wire(head, part.body))),
-            _ => request.partial.get_or_insert_default().add(part),
+            _ => request
+                .partials
+                .get_or_insert_default()
+                .entry((part.submitter, part.bid))
+                .or_default()
+                .add(part),
         };
         if let Some(outcome) = whole {
             let outcome = outcome.unwrap_or_else(|| Outcome::Fault(unreadable()));
             if former && matches!(outcome, Outcome::Fault(_)) {
                 // One that was given up knows less than who has taken its batch over.
-                request.partial = None;
                 return;
             }
-            // Not where somebody else cancelled it, who had his reasons.
+            // Not where somebody else cancelled it, who had his reasons. Of a batch that was taken over, that cannot be told.
             let ours = |batch: &super::grant::Batch| batch.abandoned || !batch.former.is_empty();
             match self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome) {
                 true => self.cancelled(now, rid, bid, out),

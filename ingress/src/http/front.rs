@@ -16,7 +16,7 @@ use super::body::Intake;
 use super::headers::{RELAY_REASON, ROUTE};
 use super::keep::{Manner, keep};
 use super::linger::linger;
-use super::patience::{Patience, Then};
+use super::patience::Patience;
 use super::payload::Payload;
 use super::route::{Route, route};
 use super::server::{Answering, Handler};
@@ -150,7 +150,7 @@ impl Reception {
         match self.admission.judge(endpoint, &head, &mut body).await {
             Ok(Verdict::Hold(call, streaming)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
-                if patience.then != Then::Begin && !self.warned.swap(true, Ordering::Relaxed) {
+                if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!("{TOTAL_TIMEOUT}");
                 }
                 Step::Hold(call, Manner { patience, streaming, socket }, ongoing)

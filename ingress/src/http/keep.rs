@@ -33,10 +33,16 @@ pub(super) struct Manner {
 
 /// Waits for the end of a held call and answers it; or begins the answer when waiting in silence would be too long.
 pub(super) async fn keep(mut held: Held, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
-    if let Some(ended) = wait_open(&mut held, &manner).await {
+    let waited = wait_open(&mut held, &manner).await;
+    if let Waited::Ended(ended) = waited {
         let (response, how) = batched(&ended, manner.streaming.map(|streaming| streaming.events));
         ongoing.answered(how);
-        return response.map(|body| Payload::delivery(body, held));
+        let to_the_end = manner.socket.is_none();
+        return response.map(|body| Payload::delivery(body, held, to_the_end));
+    }
+    if let Waited::Lost(error) = waited {
+        tracing::debug!(%error, "a caller's connection has gone");
+        return send_away(&come_back(), ongoing);
     }
     match manner.patience.then {
         Then::Begin => begin(held, manner, ongoing),
@@ -45,23 +51,31 @@ pub(super) async fn keep(mut held: Held, manner: Manner, ongoing: Ongoing) -> Re
     }
 }
 
-/// Waits while the status is open. Nothing, if it cannot stay open any longer.
-async fn wait_open(held: &mut Held, manner: &Manner) -> Option<Ended> {
+/// How waiting with an open status ended.
+enum Waited {
+    /// With the outcome.
+    Ended(Ended),
+    /// It cannot stay open any longer.
+    Open,
+    /// The connection cannot be written to. The library does not always notice: not while it holds bytes of a next request.
+    Lost(std::io::Error),
+}
+
+async fn wait_open(held: &mut Held, manner: &Manner) -> Waited {
     let Patience { open, beat, processing, .. } = manner.patience;
     let mut waited = Duration::ZERO;
     loop {
         let left = open.map_or(Duration::MAX, |open| open.saturating_sub(waited));
         let pause = if processing { beat.min(left) } else { left };
         if let Ok(ended) = tokio::time::timeout(pause, held.ended()).await {
-            return Some(ended);
+            return Waited::Ended(ended);
         }
         waited += pause;
         if open.is_some_and(|open| waited >= open) {
-            return None;
+            return Waited::Open;
         }
         if let Some(Err(error)) = manner.socket.as_ref().map(|socket| socket.processing()) {
-            // The library finds out by itself, and drops this future.
-            tracing::debug!(%error, "a connection that is held");
+            return Waited::Lost(error);
         }
     }
 }
@@ -99,7 +113,7 @@ fn come_back() -> Problem {
 
 /// For the last attempt of such a client.
 fn explain() -> Problem {
-    let message = "The request is still waiting for its batch, and this version of the SDK gives up after a fixed time. Set `timeout: 86400000` on the client or the call, or use `stream: true`; sending the same request again takes it up where it is, and it is not paid again.";
+    let message = "The request is still waiting for its batch, and this version of the SDK gives up after a fixed time. Set `timeout: 86400000` on the client or the call, or use `stream: true`; sending the same request again soon takes it up where it is, and it is not paid again.";
     let mut problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, message).code("client_timeout_too_short");
     problem.should_retry = Some(false);
     problem

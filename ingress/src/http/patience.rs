@@ -17,7 +17,10 @@ const HTTPX: Duration = Duration::from_secs(6);
 /// From this version on the SDK of OpenAI for Node cuts a call that is not streamed after its whole timeout, whatever
 /// comes meanwhile (found by trying its releases).
 const NODE_TOTAL_SINCE: (u32, u32) = (7, 5);
-/// That timeout, where a program has not said otherwise.
+/// Who has set a timeout of so much needs no help.
+const LONG_ENOUGH: Duration = Duration::from_secs(900);
+/// That timeout, where a program has not said otherwise. A program may also have set it on its client, which the SDK does not
+/// tell: such a call is kept waiting as any other, and only its last attempt is told what to change.
 const NODE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How much earlier it is asked back, at least: a twentieth of its timeout otherwise.
 const NODE_MARGIN: Duration = Duration::from_millis(500);
@@ -55,6 +58,8 @@ pub(super) struct Patience {
     pub(super) processing: bool,
     /// What happens when the status cannot stay open any longer.
     pub(super) then: Then,
+    /// Whether the caller gives up after a fixed time that may be too short.
+    pub(super) is_short: bool,
 }
 
 /// What happens to a call whose status cannot stay open any longer.
@@ -78,18 +83,19 @@ impl Patience {
         let beat = third(BEAT);
         let direct = head.version == Version::HTTP_11
             && HANDED_ON.iter().all(|name| !head.headers.contains_key(*name));
-        if !streamed && is_node_with_total(agent) {
+        let last = retry_count(&head.headers) >= NODE_LAST_RETRY;
+        let is_short = !streamed && is_node_with_total(agent) && told.is_none_or(|total| total < LONG_ENOUGH);
+        if is_short && (told.is_some() || last) {
             let processing = hold_status && direct;
             let total = told.unwrap_or(NODE_TIMEOUT);
             let in_time = total - (total / 20).max(NODE_MARGIN).min(total / 2);
             let open = if processing { in_time } else { in_time.min(NODE_SILENCE) };
-            let last = retry_count(&head.headers) >= NODE_LAST_RETRY;
             let then = if last { Then::Explain } else { Then::ComeBack };
-            return Self { open: Some(open), beat, processing, then };
+            return Self { open: Some(open), beat, processing, then, is_short };
         }
         let processing =
             hold_status && direct && TAKES_PROCESSING.iter().any(|known| agent.starts_with(known));
-        Self { open: (!processing).then(|| third(BEGIN)), beat, processing, then: Then::Begin }
+        Self { open: (!processing).then(|| third(BEGIN)), beat, processing, then: Then::Begin, is_short }
     }
 }
 
@@ -132,7 +138,8 @@ mod tests {
     }
 
     fn begin_and_beat(lines: &[(&str, &str)]) -> (u128, u128) {
-        let Patience { open, beat, processing: false, then: Then::Begin } = of(lines, false, false) else {
+        let Patience { open, beat, processing: false, then: Then::Begin, .. } = of(lines, false, false)
+        else {
             panic!("{lines:?}")
         };
         (open.unwrap().as_millis(), beat.as_millis())
@@ -172,11 +179,17 @@ mod tests {
     fn a_node_sdk_with_a_total_limit_is_asked_back_in_time() {
         let node = ("user-agent", "OpenAI/JS 7.57.0");
         let seconds = |lines: &[(&str, &str)], hold| of(lines, false, hold).open.unwrap().as_secs_f64();
-        assert_eq!(of(&[node], false, false).then, Then::ComeBack);
-        assert_eq!(of(&[node, ("x-stainless-retry-count", "1")], false, false).then, Then::ComeBack);
-        assert_eq!(of(&[node, ("x-stainless-retry-count", "2")], false, false).then, Then::Explain);
-        assert_eq!(seconds(&[node], false), 280.0);
-        assert_eq!(seconds(&[node], true), 570.0);
+        let (told, last) = (("x-stainless-timeout", "100"), ("x-stainless-retry-count", "2"));
+        assert_eq!(of(&[node], false, false).then, Then::Begin, "its limit may be a long one");
+        assert_eq!(of(&[node, ("x-stainless-timeout", "86400")], false, false).then, Then::Begin);
+        assert_eq!(of(&[node, told], false, false).then, Then::ComeBack);
+        assert_eq!(of(&[node, told, ("x-stainless-retry-count", "1")], false, false).then, Then::ComeBack);
+        assert_eq!(of(&[node, told, last], false, false).then, Then::Explain);
+        assert_eq!(of(&[node, last], false, false).then, Then::Explain);
+        assert_eq!(seconds(&[node, last], false), 280.0);
+        assert_eq!(seconds(&[node, last], true), 570.0);
+        assert_eq!(seconds(&[node, ("x-stainless-timeout", "600")], false), 280.0);
+        assert_eq!(seconds(&[node, ("x-stainless-timeout", "600")], true), 570.0);
         assert_eq!(seconds(&[node, ("x-stainless-timeout", "100")], false), 95.0);
         assert_eq!(seconds(&[node, ("x-stainless-timeout", "3")], false), 2.5);
         assert_eq!(seconds(&[node, ("x-stainless-timeout", "0.4")], false), 0.2);
@@ -184,6 +197,6 @@ mod tests {
         for agent in ["OpenAI/JS 7.4.0", "OpenAI/JS 6.49.0", "OpenAI/JS x", "OpenAI/JS 7"] {
             assert_eq!(of(&[("user-agent", agent)], false, false).then, Then::Begin, "{agent}");
         }
-        assert_eq!(of(&[("user-agent", "OpenAI/JS 10.0.0-beta.1")], false, false).then, Then::ComeBack);
+        assert_eq!(of(&[("user-agent", "OpenAI/JS 10.0.0-beta.1"), last], false, false).then, Then::Explain);
     }
 }

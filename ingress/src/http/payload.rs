@@ -35,8 +35,8 @@ pub enum Broken {
     LateError,
 }
 
-/// Bytes of an answer that are handed over at a time. The library asks for more when it has passed on what it has, so that
-/// an answer counts as taken only when all but the end of it has left.
+/// Bytes of an answer that are handed over at a time. Over HTTP/1 the library asks for more when it has passed on what it
+/// has, so that an answer counts as taken only when all but the end of it has left.
 const PIECE: usize = 64 * 1024;
 
 /// An answer in memory for a caller that was held. It tells the state machine whether it was taken.
@@ -44,34 +44,40 @@ const PIECE: usize = 64 * 1024;
 pub struct Delivery {
     rest: Bytes,
     held: Option<Held>,
+    /// Whether it counts as taken only when the library asks for what comes after its end: over HTTP/2 it asks for a piece
+    /// before the client has room for it.
+    to_the_end: bool,
+    ended: bool,
 }
 
 impl Delivery {
-    pub(super) fn new(body: Bytes, held: Held) -> Self {
-        Self { rest: body, held: Some(held) }
+    pub(super) fn new(body: Bytes, held: Held, to_the_end: bool) -> Self {
+        Self { rest: body, held: Some(held), to_the_end, ended: false }
     }
 
     pub(super) fn next(&mut self) -> Option<Bytes> {
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        self.ended = piece.is_empty();
         (!piece.is_empty()).then_some(piece)
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && (self.ended || !self.to_the_end)
     }
 }
 
 impl Payload {
-    /// An answer for a caller that was held.
-    pub(super) fn delivery(body: Bytes, held: Held) -> Self {
-        Self::Delivery(Box::new(Delivery::new(body, held)))
+    /// An answer for a caller that was held; `to_the_end` as over HTTP/2.
+    pub(super) fn delivery(body: Bytes, held: Held, to_the_end: bool) -> Self {
+        Self::Delivery(Box::new(Delivery::new(body, held, to_the_end)))
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         // Dropped before it was taken, the answer is kept for the caller's next try.
-        if let Some(held) = self.held.take().filter(|_| self.rest.is_empty()) {
+        let over = self.is_over();
+        if let Some(held) = self.held.take().filter(|_| over) {
             held.received();
         }
     }

@@ -167,7 +167,7 @@ impl Caller {
             }
         };
         self.ongoing.answered(how);
-        Some(Delivery::new(body, self.held))
+        Some(Delivery::new(body, self.held, self.socket.is_none()))
     }
 }
 

@@ -44,7 +44,9 @@ impl Batch {
     fn may_be_cancelled(&self, now: Now) -> bool {
         let Cancellation { asked, tries, due } = self.cancellation;
         let running = self.job.as_ref().is_some_and(|job| job.phase == JobPhase::Running);
-        running && !asked && tries < CANCELS && due <= now
+        // Others may serve the rest of a job of which a part was taken over.
+        let ours = self.recovery.is_none() || self.is_whole();
+        running && !asked && tries < CANCELS && due <= now && ours
     }
 
     fn ask_to_cancel(&mut self, bid: Bid, out: &mut Vec<Output>) {

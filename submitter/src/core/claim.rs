@@ -141,7 +141,7 @@ impl Core {
                 self.sweep_later(now, bid);
                 self.enter(now, bid, State::Flushing, out);
             }
-            // The upload itself finds out, or ends with lines that nobody waits for: it is made anew.
+            // An upload under way is made anew when it ends.
             State::Intending { file, .. } => {
                 let file = file.clone();
                 self.delete_later(now, bid, &file);

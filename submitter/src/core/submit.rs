@@ -52,6 +52,11 @@ impl Core {
             return;
         };
         match result {
+            // It may hold lines of an ingress that was given up meanwhile, which will have others submit them.
+            Ok(file) if batch.uploading_of != batch.grants.len() => {
+                self.delete_later(now, bid, &file);
+                self.enter(now, bid, State::Uploading, out);
+            }
             Ok(file) => {
                 batch.files.push(file.clone());
                 self.intend(now, bid, file, out);
@@ -197,8 +202,10 @@ impl Core {
             Ok(found) => found,
             Err(trouble) => return self.again(now, bid, &trouble, out),
         };
-        // After the deletion a job that failed for its missing file is the fence at work, not a result.
-        let fenced = |job: &JobView| lists.is_some() && job.phase == JobPhase::Failed;
+        // After the deletion a job that failed for its missing file is the fence at work, not a result. Of several files of a
+        // batch that is taken over, an earlier one's refused job says nothing about the latest.
+        let settling = lists.is_some() || batch.recovery.is_some();
+        let fenced = |job: &JobView| settling && job.phase == JobPhase::Failed;
         let ours = |job: &JobView| job.input_file.as_ref().is_none_or(|input| files.contains(input));
         if let Some(job) = jobs.into_iter().find(|job| ours(job) && !fenced(job)) {
             tracing::info!(%bid, job = job.id, "found the job of a creation whose answer was lost");

@@ -97,8 +97,10 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let Some(job) = batch.job.take() else { return };
         if batch.recovery.is_some() {
-            // Which line was to blame cannot be told from a part of the file; the next batch will tell.
-            return self.release(now, bid, out);
+            // Which line was to blame cannot be told from a part of the file, and there may be a later file and job: it takes
+            // the whole proof to give the requests back. The next batch will tell.
+            let files = batch.files.clone();
+            return self.enter(now, bid, State::Fencing { files, gone: 0 }, out);
         }
         batch.rounds += 1;
         let (rounds, lines) = (batch.rounds, batch.untold().collect::<Vec<Rid>>());
