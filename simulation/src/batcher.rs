@@ -79,7 +79,9 @@ impl Node for Batcher {
     fn subscriptions(&self) -> Vec<String> {
         let pid = self.identity.pid;
         let mut all = vec![self.subjects.replies(pid), self.subjects.inbox(Role::Batcher, pid)];
-        all.extend([Role::Submitter, Role::Batcher, Role::Ingress].map(|role| self.subjects.heartbeats(role)));
+        all.extend(
+            [Role::Submitter, Role::Batcher, Role::Ingress].map(|role| self.subjects.heartbeats(role)),
+        );
         all
     }
 

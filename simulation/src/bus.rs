@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::timers::Now;
+use common::wire::Role;
 
 use crate::node::{Local, Mail, ProcId};
 use crate::process::Waiting;
@@ -27,35 +28,51 @@ impl World {
         }
         self.mark(&[subject.as_bytes(), &payload]);
         let process = &self.processes[from];
-        let lost = !process.up || process.cut || self.now < self.server_up_at || self.rng.chance(self.knobs.drop);
+        let lost =
+            !process.up || process.cut || self.now < self.server_up_at || self.rng.chance(self.knobs.drop);
         let quiet = subject.contains(".hb.");
         let name = &self.processes[from].name;
         if lost {
             self.report.dropped += 1;
             if !quiet {
-                self.trace.note(self.now, || format!("{name} sends into the void: {}", describe(subject, &payload)));
+                self.trace.note(self.now, || {
+                    format!("{name} sends into the void: {}", describe(subject, &payload))
+                });
             }
             return;
         }
         let receivers = self.subscriptions.of(subject);
-        let mail = Mail { subject: subject.into(), reply: reply.map(Into::into), payload, no_responders: false };
+        let mail =
+            Mail { subject: subject.into(), reply: reply.map(Into::into), payload, no_responders: false };
         if receivers.is_empty() {
             if let Some(reply) = reply {
-                self.trace.note(self.now, || format!("{name}: nobody listens to {}", describe(subject, &mail.payload)));
+                self.trace.note(self.now, || {
+                    format!("{name}: nobody listens to {}", describe(subject, &mail.payload))
+                });
                 self.no_responders(reply);
             }
+            self.unserved(from, subject);
             return;
         }
         for to in receivers {
             let names = (&self.processes[from].name, &self.processes[to].name);
             if !quiet {
                 let (from, to) = names;
-                self.trace.note(self.now, || format!("{from} -> {to}: {}", describe(&mail.subject, &mail.payload)));
+                self.trace
+                    .note(self.now, || format!("{from} -> {to}: {}", describe(&mail.subject, &mail.payload)));
             }
             self.carry(from, to, &mail);
             if self.rng.chance(self.knobs.duplicate) {
                 self.carry(from, to, &mail);
             }
+        }
+    }
+
+    /// A submitter takes an ingress for dead whose subjects are not served.
+    fn unserved(&mut self, from: ProcId, subject: &str) {
+        let Some(pid) = subject.split('.').nth(3).and_then(|pid| pid.parse().ok()) else { return };
+        if self.processes[from].role == Role::Submitter && subject.contains(".ing.") {
+            self.given_up(from, pid);
         }
     }
 
@@ -71,7 +88,11 @@ impl World {
     /// One copy to one receiver. What one sends to one subject of another keeps its order.
     fn carry(&mut self, from: ProcId, to: ProcId, mail: &Mail) {
         let slow = self.rng.chance(self.knobs.slow);
-        let way = if slow { self.rng.millis(1, self.knobs.slow_ms) } else { Duration::from_micros(self.rng.between(50, 2_000)) };
+        let way = if slow {
+            self.rng.millis(1, self.knobs.slow_ms)
+        } else {
+            Duration::from_micros(self.rng.between(50, 2_000))
+        };
         let mut at: Now = self.now + way;
         if let Some(kind) = ordered(&mail.subject) {
             let last = self.last_arrival.entry((from, to, kind)).or_default();
@@ -105,6 +126,7 @@ impl World {
             self.processes[id].connection += 1;
             let name = &self.processes[id].name;
             self.trace.note(self.now, || format!("the server drops {name}"));
+            self.check_connection(id);
         }
     }
 
@@ -174,13 +196,16 @@ impl World {
     /// Notices a connection that the server has dropped.
     pub(crate) fn check_connection(&mut self, id: ProcId) {
         let process = &self.processes[id];
-        let Some(node) = process.node.as_ref().filter(|_| process.paused_until.is_none() && !process.cut) else {
+        let Some(node) = process.node.as_ref().filter(|_| process.paused_until.is_none() && !process.cut)
+        else {
             return;
         };
         let served = node.subscriptions().first().is_some_and(|s| self.subscriptions.of(s).contains(&id));
         match (process.up, served) {
             (true, true) => {}
-            (true, false) => self.queue.plan(self.now + Duration::from_millis(1), Event::Disconnect(id, process.connection)),
+            (true, false) => self
+                .queue
+                .plan(self.now + Duration::from_millis(1), Event::Disconnect(id, process.connection)),
             (false, _) => self.reconnect(id),
         }
     }

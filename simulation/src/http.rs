@@ -25,7 +25,8 @@ impl World {
         }
         let way = self.rng.millis(20, 400);
         let back = self.rng.millis(5, 400);
-        let fate = match self.rng.chance(self.knobs.trouble) {
+        let spared = self.options.rules.failed_sweep_counts && matches!(ask, Ask::ListFiles { .. });
+        let fate = match !spared && self.rng.chance(self.knobs.trouble) {
             true => self.draw_fate(&ask, way),
             false => {
                 let slow = self.rng.chance(self.knobs.slow_call);
@@ -52,7 +53,9 @@ impl World {
         let given_up = self.rng.millis(50, patience);
         let late = self.rng.millis(1, late);
         let no = |answer: Answer| Fate { executed: None, instead: Some((way, answer)) };
-        match self.rng.below(8) {
+        // Creations are late more often than others: nothing is as hard to get right.
+        let fates = if matches!(ask, Ask::Create { .. }) { 12 } else { 8 };
+        match self.rng.below(fates) {
             0 => no(Err(not_sent())),
             1 => no(Err(refused(429, "too many requests"))),
             2 => no(Err(unknown(Some(503)))),

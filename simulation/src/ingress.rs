@@ -92,6 +92,7 @@ impl Ingress {
             to_ingress::Body::Intent(intent) => Input::Intent(intent, reply()?),
             to_ingress::Body::Submitted(submitted) => Input::Submitted(submitted, reply()?),
             to_ingress::Body::JobState(state) => Input::JobState(state),
+            to_ingress::Body::Released(released) => Input::Released(released, reply()?),
         })
     }
 
@@ -131,15 +132,17 @@ impl Ingress {
             Output::Chunk { reply, bid, epoch, seq, last, slices } => {
                 // Under the name by which it was pulled.
                 let bid = self.grants.pulled.remove(&reply).unwrap_or(bid);
-                let sealed = slices
-                    .map(|slices| seal::seal(self.key(bid, epoch), &chunk_aad(bid, epoch, seq, last), &slices.concat()));
+                let sealed = slices.map(|slices| {
+                    seal::seal(self.key(bid, epoch), &chunk_aad(bid, epoch, seq, last), &slices.concat())
+                });
                 let unknown = sealed.is_none();
                 let chunk = wire::Chunk { seq, last, sealed: sealed.unwrap_or_default(), unknown };
                 send(effects, reply, None, &chunk);
             }
-            Output::ToSubmitter(pid, body) => {
+            Output::ToSubmitter(pid, token, body) => {
+                let reply = token.map(|token| self.subjects.reply(self.pid, token));
                 let message = wire::ToSubmitter { body: Some(body) };
-                send(effects, self.subjects.inbox(Role::Submitter, pid), None, &message);
+                send(effects, self.subjects.inbox(Role::Submitter, pid), reply, &message);
             }
             Output::End(waiter, ended) => effects.push(Effect::End(waiter.0, ended)),
             Output::Job(_) => {}
@@ -154,7 +157,8 @@ impl Ingress {
         let aad = grant_aad(bid, epoch, draft.fingerprint, draft.submitter);
         let sealed_credential = seal::seal(box_key(&draft.public_key), &aad, &secret);
         let granted = pack_rids(&rids);
-        let grant = wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes };
+        let grant =
+            wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes };
         if self.bug == Some(Bug::GrantTwice) {
             self.grants.drafts.extend(rids.iter().map(|rid| (*rid, (bid, epoch))));
             self.grants.kept.insert(bid, grant.clone());
@@ -253,7 +257,11 @@ impl Node for Ingress {
             Local::Drain => Input::Drain,
             Local::GiveUp => Input::GiveUp,
             // Only submitters have such.
-            Local::Answered(..) | Local::Did(..) | Local::PullOver(_) | Local::Resume(_) | Local::SendAgain(..) => return,
+            Local::Answered(..)
+            | Local::Did(..)
+            | Local::PullOver(_)
+            | Local::Resume(_)
+            | Local::SendAgain(..) => return,
         };
         self.give(now, input, effects);
     }

@@ -82,7 +82,8 @@ pub fn run(seed: u64, options: Options) -> Report {
 /// Runs a seed again, with its trace, if it failed.
 pub fn explain(report: &Report, options: Options, lines: usize) -> String {
     let again = run(report.seed, Options { trace: lines, ..options });
-    let same = if again.fingerprint == report.fingerprint { "replayed identically" } else { "DID NOT REPLAY" };
+    let same =
+        if again.fingerprint == report.fingerprint { "replayed identically" } else { "DID NOT REPLAY" };
     let what = report.violation.as_deref().unwrap_or("nothing");
     format!("{}\nseed {}: {what} ({same})", again.trace.join("\n"), report.seed)
 }

@@ -27,13 +27,14 @@ impl World {
             Role::Unspecified => return,
         };
         self.trace.note(self.now, || format!("{name} starts"));
-        let node = node(role, pid, &self.knobs, &mut self.rng, self.options.bug);
+        let node = node(role, pid, &self.knobs, &mut self.rng, self.options);
         self.processes.push(Process {
             role,
             pid,
             name,
             born: self.now,
             node: Some(node),
+            wake: None,
             paused_until: None,
             backlog: Default::default(),
             connection: 0,
@@ -81,7 +82,8 @@ impl World {
         match kind {
             Kind::Kill | Kind::Vanish => {
                 self.report.crashes += 1;
-                let (connection, notices) = (self.processes[id].connection, self.rng.millis(SERVER_NOTICES.0, SERVER_NOTICES.1));
+                let (connection, notices) =
+                    (self.processes[id].connection, self.rng.millis(SERVER_NOTICES.0, SERVER_NOTICES.1));
                 let wait = if kind == Kind::Kill { Duration::ZERO } else { notices };
                 self.die(id);
                 self.queue.plan(self.now + wait, Event::Unsubscribe(id, connection));
@@ -126,7 +128,9 @@ impl World {
 
     /// Whoever waits at an ingress loses its connection.
     fn callers_lose(&mut self, ingress: ProcId) {
-        let there = |caller: &crate::people::Caller| caller.ingress == ingress && caller.state == CallerState::Waiting;
+        let there = |caller: &crate::people::Caller| {
+            caller.ingress == ingress && caller.state == CallerState::Waiting
+        };
         let lost: Vec<usize> =
             self.people.callers.iter().enumerate().filter(|(_, c)| there(c)).map(|(id, _)| id).collect();
         for caller in lost {

@@ -61,7 +61,11 @@ pub(crate) enum Local {
 /// What a process does.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Publish { subject: String, reply: Option<String>, payload: Bytes },
+    Publish {
+        subject: String,
+        reply: Option<String>,
+        payload: Bytes,
+    },
     /// Something for itself, later.
     After(Duration, Local),
     /// A call of the provider's API, with its number.
@@ -95,7 +99,12 @@ pub(crate) trait Node {
 pub(crate) struct Waiter(pub(crate) CallerId);
 
 /// Publishes a message to a subject.
-pub(crate) fn send(effects: &mut Effects, subject: String, reply: Option<String>, message: &impl prost::Message) {
+pub(crate) fn send(
+    effects: &mut Effects,
+    subject: String,
+    reply: Option<String>,
+    message: &impl prost::Message,
+) {
     effects.push(Effect::Publish { subject, reply, payload: message.encode_to_vec().into() });
 }
 

@@ -65,6 +65,8 @@ pub(crate) enum CallerState {
 pub(crate) struct Account {
     pub(crate) allowed: u32,
     pub(crate) billed: u32,
+    /// How often somebody got its answer.
+    pub(crate) answered: u32,
     /// How often somebody was told that it was not sent.
     pub(crate) unsent: u32,
 }
@@ -125,7 +127,17 @@ impl People {
         }
         let patience = rng.chance(impatient).then(|| rng.millis(500, 40_000));
         let (retries, restless) = (rng.between(1, 4) as u32, rng.chance(0.15));
-        self.persons.push(Person { text, key, model, named, retries, patience, restless, done: false, last: None });
+        self.persons.push(Person {
+            text,
+            key,
+            model,
+            named,
+            retries,
+            patience,
+            restless,
+            done: false,
+            last: None,
+        });
     }
 
     /// Sends a request; returns the caller, the call, and how long it will wait.
@@ -141,7 +153,9 @@ impl People {
         let retry = who.last.is_some();
         let answers_are_kept = |left: Now| now.saturating_sub(left) + MARGIN < ANSWERS_FOR;
         let again = match who.last {
-            Some((at, Some(left))) => (at == ingress || !rules.elsewhere_pays_again) && answers_are_kept(left),
+            Some((at, Some(left))) => {
+                (at == ingress || !rules.elsewhere_pays_again) && answers_are_kept(left)
+            }
             _ => false,
         };
         self.accounts[who.text].allowed += u32::from(!again);
@@ -185,7 +199,13 @@ impl People {
     ///
     /// # Errors
     /// Why it is not an answer that it may get.
-    pub(crate) fn read(&mut self, caller: CallerId, ended: &Ended, rules: Rules) -> Result<Then, String> {
+    pub(crate) fn read(
+        &mut self,
+        caller: CallerId,
+        ended: &Ended,
+        rules: Rules,
+        cut_off: bool,
+    ) -> Result<Then, String> {
         let Some(caller) = self.callers.get_mut(caller) else { return Err("an answer for nobody".into()) };
         match caller.state {
             CallerState::Waiting => caller.state = CallerState::Ended,
@@ -198,7 +218,12 @@ impl People {
             Outcome::Response(response) => {
                 let own = crate::provider::answer_to(&text(person.text));
                 let names_one = response.body.starts_with(ANSWER_MARK);
+                let account = &mut self.accounts[person.text];
+                account.answered += u32::from(names_one);
                 person.done = true;
+                let lost = rules.result_files_go_early && response.body == crate::provider::NO_FILE;
+                account
+                    .paid_for_nothing(names_one || lost, rules, cut_off, || format!("{:?}", response.body))?;
                 match (names_one && response.body != own) || (response.status.is_success() && !names_one) {
                     true => Err(format!("asked {:?} and got {:?}", text(person.text), response.body)),
                     false => Ok(Then::Nothing),
@@ -206,6 +231,8 @@ impl People {
             }
             Outcome::Fault(fault) => {
                 honest(fault, rules)?;
+                let told = matches!(fault.code.as_str(), "shut_down" | "no_result_line");
+                self.accounts[person.text].paid_for_nothing(told, rules, cut_off, || fault.code.clone())?;
                 // A refusal at the door says nothing about an earlier sending.
                 if is_unsent(fault) && !ended.replayed && !ended.queued.is_zero() {
                     self.accounts[person.text].unsent += 1;
@@ -240,11 +267,29 @@ impl People {
     /// # Errors
     /// When a text cost more than its callers agreed to.
     pub(crate) fn check_account(&self, text: usize) -> Result<(), String> {
-        let Account { allowed, billed, unsent } = &self.accounts[text];
+        let Account { allowed, billed, unsent, .. } = &self.accounts[text];
         match *billed + unsent > *allowed {
             true => Err(format!(
                 "text {text} is billed {billed} times and was refused unsent {unsent} times, and asked for only {allowed} times"
             )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Account {
+    /// # Errors
+    /// When a request was executed, once, and its only caller is told otherwise.
+    fn paid_for_nothing(
+        &self,
+        excused: bool,
+        rules: Rules,
+        cut_off: bool,
+        told: impl FnOnce() -> String,
+    ) -> Result<(), String> {
+        let excused = excused || (cut_off && rules.result_files_go_early);
+        match !excused && self.allowed == 1 && self.billed > 0 && self.answered == 0 {
+            true => Err(format!("it is paid, and what came back is {}", told())),
             false => Ok(()),
         }
     }
@@ -286,6 +331,7 @@ fn honest(fault: &Fault, rules: Rules) -> Result<(), String> {
         "shutting_down" | "shut_down" | "batch_cancelled" | "batch_expired" | "no_result_line" => Ok(()),
         "invalid_request" | "token_limit_exceeded" => Ok(()),
         "submitter_gone" if rules.submitter_gone_is_an_answer => Ok(()),
+        crate::provider::MISSING_FILE if rules.fenced_job_fails_callers => Ok(()),
         code => Err(format!("the fault {code}: {}", fault.message)),
     }
 }

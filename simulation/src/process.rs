@@ -16,6 +16,8 @@ pub(crate) struct Process {
     pub(crate) born: Now,
     /// Gone when it has ended.
     pub(crate) node: Option<Box<dyn Node>>,
+    /// When its state machine wants to be woken.
+    pub(crate) wake: Option<Now>,
     /// Handles nothing until then.
     pub(crate) paused_until: Option<Now>,
     pub(crate) backlog: VecDeque<Waiting>,
@@ -49,7 +51,7 @@ impl Process {
         if self.paused_until.is_some() {
             return None;
         }
-        Some(self.born + self.node.as_ref()?.wake_at()?)
+        self.wake.filter(|_| self.is_alive())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A provider with a Batch API, reduced to what matters here: files, jobs, lists, and a ledger of executed lines.
 
+#![expect(clippy::result_large_err, reason = "the submitter's own errors, a few at a time")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,15 +16,38 @@ use crate::rng::Rng;
 /// A call.
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
-    Upload { name: String, lines: Vec<(Rid, Bytes)> },
-    Create { file: String, bid: Bid },
-    ListJobs { bid: Bid },
-    Retrieve { job: String },
-    Cancel { job: String },
+    Upload {
+        name: String,
+        lines: Vec<(Rid, Bytes)>,
+    },
+    Create {
+        file: String,
+        bid: Bid,
+    },
+    /// Of this batch, and no older than that.
+    ListJobs {
+        bid: Bid,
+        age: Duration,
+    },
+    Retrieve {
+        job: String,
+    },
+    Cancel {
+        job: String,
+    },
     /// The content of a result file from this line on.
-    Content { file: String, from: usize },
-    Delete { file: String },
-    ListFiles { name: String },
+    Content {
+        file: String,
+        from: usize,
+    },
+    Delete {
+        file: String,
+    },
+    /// Of this name, and no older than that.
+    ListFiles {
+        name: String,
+        age: Duration,
+    },
 }
 
 /// What comes back.
@@ -72,6 +97,7 @@ enum Lines {
 #[derive(Debug)]
 struct Job {
     bid: Bid,
+    created: Now,
     file: String,
     owner: ProcId,
     listed_at: Now,
@@ -99,6 +125,8 @@ pub(crate) struct Moods {
     pub(crate) list_lag: f64,
     pub(crate) failed_job: f64,
     pub(crate) expired_job: f64,
+    /// No failure of a job makes its submitter submit the rest anew.
+    pub(crate) no_resubmission: bool,
     pub(crate) failed_line: f64,
     pub(crate) slow_job: f64,
     pub(crate) short_file: f64,
@@ -120,8 +148,12 @@ pub(crate) struct Provider {
     pub(crate) due: Vec<(Now, Due)>,
 }
 
+/// What is said of a file that is gone.
+pub(crate) const NO_FILE: &str = "no such file";
 /// The error of a job whose input file was deleted.
 pub(crate) const MISSING_FILE: &str = "missing_input_file";
+/// How much older things are still listed, since clocks differ, as in `submitter/src/shell/calls.rs`.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// The longest that a list lags behind a creation: less than the time that the submitter lets it settle.
 const LAG_MAX_MS: u64 = 25_000;
 
@@ -136,8 +168,10 @@ impl Provider {
         match ask {
             Ask::Upload { name, lines } => Ok(Given::File(self.put(now, owner, name, Lines::Input(lines)))),
             Ask::Create { file, bid } => self.create(now, owner, &file, bid).map(Given::Job),
-            Ask::ListJobs { bid } => {
-                let ours = self.jobs.iter().filter(|(_, job)| job.bid == bid && job.listed_at <= now);
+            Ask::ListJobs { bid, age } => {
+                let since = now.saturating_sub(age + CLOCK_SLACK);
+                let listed = |job: &Job| job.listed_at <= now && job.created >= since;
+                let ours = self.jobs.iter().filter(|(_, job)| job.bid == bid && listed(job));
                 let views = ours.rev().map(|(id, job)| job.view(id)).collect();
                 Ok(Given::Jobs(views, !self.rng.chance(self.moods.incomplete_list)))
             }
@@ -149,8 +183,10 @@ impl Provider {
                 self.files.remove(&file);
                 Ok(Given::Nothing)
             }
-            Ask::ListFiles { name } => {
-                let named = self.files.iter().filter(|(_, file)| file.name == name && file.listed_at <= now);
+            Ask::ListFiles { name, age } => {
+                let since = now.saturating_sub(age + CLOCK_SLACK);
+                let listed = |file: &File| file.listed_at <= now && file.created >= since;
+                let named = self.files.iter().filter(|(_, file)| file.name == name && listed(file));
                 Ok(Given::Files(named.map(|(id, _)| id.clone()).collect()))
             }
         }
@@ -158,7 +194,7 @@ impl Provider {
 
     fn put(&mut self, now: Now, owner: ProcId, name: String, lines: Lines) -> String {
         self.made += 1;
-        let id = format!("file-{}", self.made);
+        let id = format!("file-{:04}", self.made);
         let listed_at = now + self.lag();
         self.files.insert(id.clone(), File { name, owner, lines, created: now, listed_at });
         id
@@ -172,7 +208,8 @@ impl Provider {
     }
 
     fn create(&mut self, now: Now, owner: ProcId, input: &str, bid: Bid) -> Result<JobView, Trouble> {
-        let visible = |file: &File, mood: bool| !mood || now.saturating_sub(file.created) > Duration::from_secs(10);
+        let visible =
+            |file: &File, mood: bool| !mood || now.saturating_sub(file.created) > Duration::from_secs(10);
         let mood = self.rng.chance(self.moods.not_visible);
         let lines = match self.files.get(input).filter(|file| visible(file, mood)).map(|file| &file.lines) {
             Some(Lines::Input(lines)) => lines.clone(),
@@ -181,7 +218,8 @@ impl Provider {
             _ => Vec::new(),
         };
         self.made += 1;
-        let id = format!("job-{}", self.made);
+        // Sorts by age: lists show the newest first.
+        let id = format!("job-{:04}", self.made);
         let listed_at = now + self.lag();
         let validated = now + self.rng.millis(200, 4_000);
         let longest = if self.rng.chance(self.moods.slow_job) { 240_000 } else { 20_000 };
@@ -193,6 +231,7 @@ impl Provider {
         }
         let job = Job {
             bid,
+            created: now,
             file: input.to_owned(),
             owner,
             listed_at,
@@ -246,7 +285,7 @@ impl Provider {
 
     fn validate(&mut self, id: &str) {
         let fails = self.rng.chance(self.moods.failed_job);
-        let blame = self.rng.below(3);
+        let blame = if self.moods.no_resubmission { 2 } else { self.rng.below(3) };
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.status == "validating") else { return };
         let missing = !self.files.contains_key(&job.file);
         if missing || job.lines.is_empty() || fails {
@@ -307,7 +346,7 @@ impl Provider {
 
     fn content(&mut self, file: &str, from: usize) -> Answer {
         let Some(File { lines: Lines::Result(lines), .. }) = self.files.get(file) else {
-            return Err(refused(404, "no such file"));
+            return Err(refused(404, NO_FILE));
         };
         let mut lines = lines.get(from..).unwrap_or_default().to_vec();
         let broken = self.rng.chance(self.moods.cut_content);
@@ -323,7 +362,9 @@ impl Provider {
         let files = files.map(|(id, file)| format!("{id} ({}, of process {})", file.name, file.owner));
         let running = |job: &Job| job.phase == JobPhase::Running && !excused(job.owner);
         let jobs = self.jobs.iter().filter(|(_, job)| running(job));
-        files.chain(jobs.map(|(id, job)| format!("{id} ({}, of process {})", job.status, job.owner))).collect()
+        files
+            .chain(jobs.map(|(id, job)| format!("{id} ({}, of process {})", job.status, job.owner)))
+            .collect()
     }
 
     /// Number of jobs ever created.

@@ -21,6 +21,7 @@ use crate::courier::Courier;
 use crate::ingress::box_key;
 use crate::node::{CALLS, Effect, Effects, Local, Mail, Node, answer, send, send_reply};
 use crate::provider::{Answer, Ask, Given, ResultLine, Said, unknown};
+use crate::rules::Rules;
 use crate::upload::{Next, PATIENCE, Upload};
 
 /// How soon a download that was cut is taken up where it ended.
@@ -40,6 +41,7 @@ pub(crate) struct Submitter {
     /// Calls under way, by their number.
     calls: BTreeMap<u64, (Bid, Purpose)>,
     next: u64,
+    rules: Rules,
     bug: Option<Bug>,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Submitter {
 struct Work {
     courier: Courier,
     flushing: bool,
+    /// An ingress was given up during the upload.
+    stale: bool,
 }
 
 enum Purpose {
@@ -71,7 +75,7 @@ struct Download {
 }
 
 impl Submitter {
-    pub(crate) fn new(pid: Pid, bug: Option<Bug>) -> Self {
+    pub(crate) fn new(pid: Pid, rules: Rules, bug: Option<Bug>) -> Self {
         let public_key = Bytes::copy_from_slice(&[&pid.0[..], b"public"].concat());
         let auth = Bytes::from_static(b"member");
         let identity =
@@ -83,7 +87,8 @@ impl Submitter {
             settle,
             cancel_after: Some(Duration::from_secs(15)),
         };
-        let core = Core::new(Members::new(identity), Claimant { public_key: public_key.clone(), auth }, timing);
+        let core =
+            Core::new(Members::new(identity), Claimant { public_key: public_key.clone(), auth }, timing);
         Self {
             core,
             pid,
@@ -94,6 +99,7 @@ impl Submitter {
             uploads: BTreeMap::new(),
             calls: BTreeMap::new(),
             next: CALLS,
+            rules,
             bug,
         }
     }
@@ -115,6 +121,12 @@ impl Submitter {
                 Some(Input::Offer(offer, mail.reply.as_deref().map(str::to_owned)?))
             }
             to_submitter::Body::Abandoned(abandoned) => Some(Input::Abandoned(abandoned)),
+            to_submitter::Body::Sync(sync) => {
+                Some(Input::Sync(sync, mail.reply.as_deref().map(str::to_owned)?))
+            }
+            to_submitter::Body::Recover(recover) => {
+                Some(Input::Recover(*recover, mail.reply.as_deref().map(str::to_owned)?))
+            }
             to_submitter::Body::ResultAck(ack) => {
                 let (bid, ingress) = (Bid::from_slice(&ack.bid).ok()?, Pid::from_slice(&ack.ingress).ok()?);
                 self.works.get_mut(&bid)?.courier.acknowledged(ingress, &ack.seqs);
@@ -146,7 +158,10 @@ impl Submitter {
             Output::Forget(bid) => _ = self.works.remove(&bid),
             Output::IngressLost(pid) => {
                 effects.push(Effect::GaveUp(pid));
-                self.works.values_mut().for_each(|work| work.courier.lost(pid));
+                for work in self.works.values_mut() {
+                    work.courier.lost(pid);
+                    work.stale = true;
+                }
             }
         }
     }
@@ -162,7 +177,7 @@ impl Submitter {
         }
         let granted = lanes.iter().map(|(granted, _)| granted.clone()).collect();
         let courier = Courier::new(bid, self.pid, lanes, self.bug);
-        self.works.insert(bid, Work { courier, flushing: false });
+        self.works.insert(bid, Work { courier, flushing: false, stale: false });
         granted
     }
 
@@ -171,11 +186,14 @@ impl Submitter {
         match op {
             Op::Open(_) => {}
             Op::Upload { name, from, except } => {
+                work.stale = false;
                 let upload = Upload::new(bid, name, from, except, work.courier.keys());
                 self.pull(upload, effects);
             }
             Op::Create { file } => self.ask(bid, Purpose::Create, Ask::Create { file, bid }, effects),
-            Op::Find => self.ask(bid, Purpose::Find, Ask::ListJobs { bid }, effects),
+            Op::Find { batch, age } => {
+                self.ask(bid, Purpose::Find, Ask::ListJobs { bid: batch, age }, effects);
+            }
             Op::Poll { job } => self.ask(bid, Purpose::Poll, Ask::Retrieve { job }, effects),
             Op::Cancel { job } => self.ask(bid, Purpose::Cancel, Ask::Cancel { job }, effects),
             Op::Download { files, job } => {
@@ -191,7 +209,9 @@ impl Submitter {
             Op::Delete { file } => {
                 self.ask(bid, Purpose::Delete(file.clone()), Ask::Delete { file }, effects);
             }
-            Op::Sweep { name, keep } => self.ask(bid, Purpose::List(keep), Ask::ListFiles { name }, effects),
+            Op::Sweep { name, keep, age } => {
+                self.ask(bid, Purpose::List(keep), Ask::ListFiles { name, age }, effects);
+            }
         }
     }
 
@@ -221,7 +241,9 @@ impl Submitter {
 
     /// A chunk, if this mail is one.
     fn pulled(&mut self, mail: &Mail, effects: &mut Effects) -> bool {
-        let Some(token) = Subjects::token(&mail.subject).filter(|token| *token >= CALLS) else { return false };
+        let Some(token) = Subjects::token(&mail.subject).filter(|token| *token >= CALLS) else {
+            return false;
+        };
         if let Some(mut upload) = self.uploads.remove(&token) {
             match upload.take(mail) {
                 Some(ingress) => lost(effects, upload.bid, ingress),
@@ -244,6 +266,7 @@ impl Submitter {
     fn answered(&mut self, call: u64, answer: Answer, effects: &mut Effects) -> Option<(Bid, Did)> {
         let (bid, purpose) = self.calls.remove(&call)?;
         let did = match (purpose, answer) {
+            (Purpose::Upload, Ok(Given::File(_))) if self.is_stale(bid) => Did::Uploaded(Err(unknown(None))),
             (Purpose::Upload, Ok(Given::File(file))) => Did::Uploaded(Ok(file)),
             (Purpose::Upload, answer) => Did::Uploaded(Err(trouble(answer))),
             (Purpose::Create, Ok(Given::Job(job))) => Did::Created(Ok(job)),
@@ -268,6 +291,10 @@ impl Submitter {
         Some((bid, did))
     }
 
+    fn is_stale(&self, bid: Bid) -> bool {
+        self.rules.stale_upload_pays_twice && self.works.get(&bid).is_some_and(|work| work.stale)
+    }
+
     fn not_created(&self, trouble: Trouble) -> Trouble {
         match self.bug {
             Some(Bug::CreateAgain) => Trouble { kind: TroubleKind::NotDone, ..trouble },
@@ -275,7 +302,13 @@ impl Submitter {
         }
     }
 
-    fn sweep(&mut self, bid: Bid, mut rest: Vec<String>, deleted: usize, effects: &mut Effects) -> Option<(Bid, Did)> {
+    fn sweep(
+        &mut self,
+        bid: Bid,
+        mut rest: Vec<String>,
+        deleted: usize,
+        effects: &mut Effects,
+    ) -> Option<(Bid, Did)> {
         let Some(file) = rest.pop() else { return Some((bid, Did::Swept(Ok(deleted)))) };
         self.ask(bid, Purpose::Sweep(rest, deleted), Ask::Delete { file }, effects);
         None
@@ -310,8 +343,7 @@ impl Submitter {
     }
 
     fn take_line(&mut self, bid: Bid, line: ResultLine, download: &mut Download, effects: &mut Effects) {
-        let Some(work) = self.works.get_mut(&bid).filter(|work| work.courier.knows(line.rid)) else { return };
-        if !download.lines.answered.insert(line.rid) {
+        if !download.lines.seen.insert(line.rid) {
             return;
         }
         match &line.said {
@@ -319,7 +351,11 @@ impl Submitter {
             Said::Error("batch_cancelled") => {}
             Said::Response(..) | Said::Error(_) => download.lines.failed += 1,
         }
-        work.courier.tell(line.rid, outcome(line.said, &download.job), effects);
+        // Of a batch that was taken over, others may serve the rest.
+        if let Some(work) = self.works.get_mut(&bid).filter(|work| work.courier.knows(line.rid)) {
+            download.lines.answered.insert(line.rid);
+            work.courier.tell(line.rid, outcome(line.said, &download.job), effects);
+        }
     }
 
     fn resume(&mut self, call: u64, effects: &mut Effects) {
@@ -373,7 +409,12 @@ fn outcome(said: Said, job: &str) -> Outcome {
 impl Node for Submitter {
     fn subscriptions(&self) -> Vec<String> {
         let (subjects, pid) = (&self.subjects, self.pid);
-        vec![subjects.replies(pid), subjects.inbox(Role::Submitter, pid), subjects.heartbeats(Role::Ingress)]
+        vec![
+            subjects.replies(pid),
+            subjects.inbox(Role::Submitter, pid),
+            subjects.heartbeats(Role::Ingress),
+            subjects.heartbeats(Role::Submitter),
+        ]
     }
 
     fn mail(&mut self, now: Now, mail: &Mail, effects: &mut Effects) {
@@ -445,4 +486,3 @@ impl Node for Submitter {
         sizes
     }
 }
-

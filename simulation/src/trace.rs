@@ -57,7 +57,13 @@ pub(crate) fn describe(subject: &str, payload: &[u8]) -> String {
 fn read(subject: &str, payload: &[u8]) -> Option<String> {
     if subject.contains(".hb.") {
         let beat = wire::Heartbeat::decode(payload).ok()?;
-        let word = if beat.leaving { "farewell" } else if beat.hello { "hello" } else { "heartbeat" };
+        let word = if beat.leaving {
+            "farewell"
+        } else if beat.hello {
+            "hello"
+        } else {
+            "heartbeat"
+        };
         return Some(format!("{word}{}", if beat.draining { " (draining)" } else { "" }));
     }
     if subject.contains(".re.") {
@@ -74,7 +80,12 @@ fn read(subject: &str, payload: &[u8]) -> Option<String> {
             Some(outcome_head::Kind::Fault(head)) => head.code,
             None => "nothing".to_owned(),
         };
-        return Some(format!("Result {} of {} seq {}: {what}", short(&result.rid), short(&result.bid), result.seq));
+        return Some(format!(
+            "Result {} of {} seq {}: {what}",
+            short(&result.rid),
+            short(&result.bid),
+            result.seq
+        ));
     }
     if subject.contains(".bat.") {
         return Some(match wire::ToBatcher::decode(payload).ok()?.body? {
@@ -90,12 +101,24 @@ fn read(subject: &str, payload: &[u8]) -> Option<String> {
     if subject.contains(".sub.") {
         return Some(match wire::ToSubmitter::decode(payload).ok()?.body? {
             to_submitter::Body::Offer(offer) => {
-                format!("Offer {} {}", short(&offer.bid), offer.parts.iter().map(|p| rids(&p.rids)).collect::<String>())
+                format!(
+                    "Offer {} {}",
+                    short(&offer.bid),
+                    offer.parts.iter().map(|p| rids(&p.rids)).collect::<String>()
+                )
             }
             to_submitter::Body::ResultAck(ack) => format!("ResultAck {} {:?}", short(&ack.bid), ack.seqs),
             to_submitter::Body::Abandoned(word) => format!("Abandoned {}", short(&word.bid)),
-            #[allow(unreachable_patterns)]
-            other => format!("{other:?}"),
+            to_submitter::Body::Sync(sync) => format!("Sync {}", rids(&sync.bids)),
+            to_submitter::Body::Recover(r) => format!(
+                "Recover {} of {} {:?} {} age {} ms, {}",
+                short(&r.bid),
+                short(&r.origin),
+                r.files,
+                r.job,
+                r.age_ms,
+                r.part.map(|part| rids(&part.rids)).unwrap_or_default()
+            ),
         });
     }
     Some(match wire::ToIngress::decode(payload).ok()?.body? {
@@ -105,8 +128,7 @@ fn read(subject: &str, payload: &[u8]) -> Option<String> {
         }
         to_ingress::Body::Submitted(s) => format!("Submitted {} epoch {} {}", short(&s.bid), s.epoch, s.job),
         to_ingress::Body::JobState(s) => format!("JobState {} {} {}", short(&s.bid), s.job, s.status),
-        #[allow(unreachable_patterns)]
-        other => format!("{other:?}"),
+        to_ingress::Body::Released(r) => format!("Released {} epoch {}", short(&r.bid), r.epoch),
     })
 }
 

@@ -86,7 +86,9 @@ impl Upload {
     fn split(&mut self) {
         while let Some((head, rest)) = self.records.split_at_checked(RECORD_HEAD) {
             let length = head[ID_LEN..].iter().fold(0, |n, byte| n << 8 | usize::from(*byte));
-            let (Ok(rid), Some(body)) = (Rid::from_slice(&head[..ID_LEN]), rest.get(..length)) else { return };
+            let (Ok(rid), Some(body)) = (Rid::from_slice(&head[..ID_LEN]), rest.get(..length)) else {
+                return;
+            };
             if !self.except.contains(&rid) {
                 self.lines.push((rid, Bytes::copy_from_slice(body)));
             }

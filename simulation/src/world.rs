@@ -9,7 +9,6 @@ use common::wire::Role;
 use ingress::core::Keeping;
 use memchr::memmem::Finder;
 
-use crate::bugs::Bug;
 use crate::faults::{Kind, Knobs};
 use crate::node::{CallerId, Effect, Effects, Local, Mail, Node, ProcId};
 use crate::people::{ANSWER_MARK, ANSWERS_FOR, KEY_MARK, People, TEXT_MARK, Then};
@@ -86,6 +85,7 @@ impl World {
         let knobs = Knobs::draw(&mut rng.fork());
         let mut provider = Provider::new(rng.fork());
         provider.moods = knobs.moods;
+        provider.moods.no_resubmission = options.rules.resubmitted_batch_pays_twice;
         let people = People::new(&mut rng.fork(), knobs.callers);
         let mut world = Self {
             now: Now::ZERO,
@@ -221,8 +221,10 @@ impl World {
         let Some(node) = process.node.as_mut() else { return };
         let mut effects = Effects::new();
         act(node.as_mut(), self.now - process.born, &mut effects);
+        process.wake = node.wake_at().map(|wake| process.born + wake);
+        let finished = node.is_finished();
         self.perform(id, effects);
-        if self.processes[id].node.as_ref().is_some_and(|node| node.is_finished()) {
+        if finished {
             self.finished(id);
         }
     }
@@ -230,7 +232,9 @@ impl World {
     fn perform(&mut self, id: ProcId, effects: Effects) {
         for effect in effects {
             match effect {
-                Effect::Publish { subject, reply, payload } => self.publish(id, &subject, reply.as_deref(), payload),
+                Effect::Publish { subject, reply, payload } => {
+                    self.publish(id, &subject, reply.as_deref(), payload)
+                }
                 Effect::After(wait, local) => self.queue.plan(self.now + wait, Event::Local(id, local)),
                 Effect::Ask(call, ask) => self.ask(id, call, ask),
                 Effect::End(caller, ended) => self.ended(caller, &ended),
@@ -258,7 +262,7 @@ impl World {
         self.with(to, |node, now, effects| node.local(now, local, effects));
     }
 
-    fn given_up(&mut self, by: ProcId, ingress: Pid) {
+    pub(crate) fn given_up(&mut self, by: ProcId, ingress: Pid) {
         let found = self.processes.iter().position(|process| process.pid == ingress && process.is_alive());
         if let Some(process) = found.and_then(|id| self.processes.get_mut(id)) {
             process.given_up_by = Some(by);
@@ -280,7 +284,10 @@ impl World {
         let (caller, call, patience) = self.people.call(self.now, person, ingress, rid, self.options.rules);
         let text = self.people.persons[person].text;
         self.trace.note(self.now, || {
-            format!("caller {caller} of person {person} sends text {text} as {} to process {ingress}", short_rid(&rid))
+            format!(
+                "caller {caller} of person {person} sends text {text} as {} to process {ingress}",
+                short_rid(&rid)
+            )
         });
         self.mark(&[b"come", &rid.0]);
         let way = self.rng.millis(0, 2);
@@ -320,7 +327,8 @@ impl World {
             self.queue.plan(self.now + Duration::from_millis(2), Event::Local(ingress, Local::Gone(rid)));
             return self.depart(id);
         }
-        let then = match self.people.read(id, ended, self.options.rules) {
+        let cut_off = self.processes.iter().any(|process| process.given_up_by.is_some());
+        let then = match self.people.read(id, ended, self.options.rules, cut_off) {
             Ok(then) => then,
             Err(why) => return self.violation(format!("caller {id}: {why}")),
         };
@@ -383,7 +391,8 @@ impl World {
             return self.end();
         }
         if self.now > self.knobs.until + PATIENCE {
-            return self.violation(format!("no peace after two hours without faults: {}", problems.join("; ")));
+            return self
+                .violation(format!("no peace after two hours without faults: {}", problems.join("; ")));
         }
         self.queue.plan(self.now + LOOK, Event::Look);
     }
@@ -402,10 +411,11 @@ pub(crate) const KEEPING: Keeping =
     Keeping { reattach_window: Duration::from_secs(30), answers_for: ANSWERS_FOR, answers_bytes: 1_000_000 };
 
 /// Builds a process's node.
-pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, bug: Option<Bug>) -> Box<dyn Node> {
+pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, options: Options) -> Box<dyn Node> {
+    let Options { rules, bug, .. } = options;
     match role {
         Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs.max_requests, rng.fork())),
-        Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, bug)),
+        Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, rules, bug)),
         Role::Ingress | Role::Unspecified => {
             Box::new(crate::ingress::Ingress::new(pid, rng.next(), KEEPING, bug))
         }

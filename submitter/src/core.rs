@@ -300,6 +300,8 @@ struct Batch {
     recovery: Option<Recovery>,
     /// Another submitter goes on with its job.
     handed_over: bool,
+    /// Files that were deleted as fences: a job made from one of them fails, and says nothing about its lines.
+    fenced: Vec<String>,
     /// When an ingress was given up whose requests may be in the job.
     lost_at: Option<Now>,
     /// Tells whose file it is; every upload of the batch has this name.
@@ -530,11 +532,15 @@ impl Core {
         }
     }
 
-    fn changed(&mut self, now: Now, change: Change, out: &mut Vec<Output>) {
-        if let Change::Left(pid, Role::Ingress) = change {
-            out.push(Output::IngressLost(pid));
-            for bid in self.batches.keys().copied().collect::<Vec<_>>() {
-                self.ingress_left(now, bid, pid, out);
+    /// `farewell` says that it has nobody left who waits.
+    fn changed(&mut self, now: Now, change: Change, farewell: bool, out: &mut Vec<Output>) {
+        let Change::Left(pid, Role::Ingress) = change else { return };
+        out.push(Output::IngressLost(pid));
+        for bid in self.batches.keys().copied().collect::<Vec<_>>() {
+            let before = self.batches.get(&bid).and_then(|batch| batch.lost_at);
+            self.ingress_left(now, bid, pid, out);
+            if let Some(batch) = self.batches.get_mut(&bid).filter(|_| farewell) {
+                batch.lost_at = before;
             }
         }
     }
@@ -598,6 +604,7 @@ impl Batch {
             offered_at: now,
             recovery: None,
             handed_over: false,
+            fenced: Vec::new(),
             lost_at: None,
             file_name: String::new(),
             files: Vec::new(),
@@ -645,7 +652,7 @@ impl Machine for Core {
             Input::Did(bid, did) => self.did(now, bid, did, out),
             Input::Heartbeat(beat) => {
                 if let Some(change) = self.members.hear(now, &beat) {
-                    self.changed(now, change, out);
+                    self.changed(now, change, beat.leaving, out);
                 }
             }
             Input::Abandoned(word) => self.abandoned(now, &word, out),
@@ -657,7 +664,7 @@ impl Machine for Core {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         for change in self.members.expire(now) {
-            self.changed(now, change, out);
+            self.changed(now, change, false, out);
         }
         while let Some(timer) = self.timers.pop(now) {
             self.fire(now, timer, out);

@@ -245,6 +245,7 @@ impl Core {
             return self.go_on(now, bid, out);
         }
         let files = std::mem::take(files);
+        batch.fenced.extend(files.iter().cloned());
         (batch.state, batch.attempt, batch.since) = (State::Settling { files, lists: 0 }, 0, now);
         batch.step += 1;
         self.later(now, bid, settle);

@@ -103,6 +103,10 @@ impl Core {
             return self.enter(now, bid, State::Fencing { files, gone: 0 }, out);
         }
         batch.rounds += 1;
+        let fenced = job.input_file.as_ref().is_some_and(|file| batch.fenced.contains(file));
+        if fenced && batch.rounds <= ROUNDS {
+            return self.resubmit(now, bid, Duration::ZERO);
+        }
         let (rounds, lines) = (batch.rounds, batch.untold().collect::<Vec<Rid>>());
         let input = batch.files.last().cloned();
         if let Some(file) = input {

@@ -41,6 +41,17 @@ impl World {
         started
     }
 
+    /// Lets seconds pass in which nobody is heard, until the ingresses are given up.
+    fn silence(&mut self) {
+        for _ in 0..12 {
+            self.now += Duration::from_secs(1);
+            let mut out = Vec::new();
+            self.core.tick(self.now, &mut out);
+            self.take(out);
+        }
+        assert!(self.core.batches[&self.bid].grants.is_empty());
+    }
+
     /// A batch with another ingress, that granted as many requests as the first. Returns its pid.
     fn polling_with_another(&mut self) -> Pid {
         let another = Pid::random();
@@ -128,7 +139,7 @@ fn an_ingress_that_was_given_up_is_waited_for_a_while() {
     let another = world.polling_with_another();
     let ingress = world.ingress;
     world.hear(another, false);
-    world.hear(another, true);
+    assert_eq!(ops(world.pass(15, &[ingress])), []);
     assert_eq!(world.core.batches[&world.bid].grants.len(), 1);
     assert_eq!(ops(world.pass(880, &[ingress])), [], "its callers may come back, or to another ingress");
     assert_eq!(ops(world.pass(40, &[ingress])), [cancel()]);
@@ -140,7 +151,7 @@ fn results_that_nobody_can_be_given_wait_for_a_while() {
     world.polling();
     let ingress = world.ingress;
     world.hear(ingress, false);
-    world.hear(ingress, true);
+    world.silence();
     assert!(matches!(world.op(), Op::Poll { .. }));
     world.did(Did::Polled(Ok(job(JobPhase::Completed))));
     assert_eq!(world.op(), Op::Flush);
@@ -165,7 +176,7 @@ fn an_ingress_learns_that_it_was_given_up() {
     };
     assert_eq!(unknown(&mut world), Bytes::new());
     world.hear(ingress, false);
-    world.hear(ingress, true);
+    world.silence();
     assert_eq!(unknown(&mut world), bid.to_bytes());
 }
 

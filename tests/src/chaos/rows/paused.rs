@@ -29,11 +29,11 @@ async fn paused_at(setup: Setup, op: Op) -> Result<Outcome> {
 }
 
 pub(super) async fn while_uploading() -> Result<Outcome> {
-    paused_at(with("8.4", Fault::Delay { ms: 1_500 }, Op::Upload), Op::Upload).await
+    paused_at(with("8.4", Fault::Delay { ms: 5_000 }, Op::Upload), Op::Upload).await
 }
 
 pub(super) async fn during_the_post() -> Result<Outcome> {
-    paused_at(with("8.6", Fault::Delay { ms: 1_500 }, Op::Create), Op::Create).await
+    paused_at(with("8.6", Fault::Delay { ms: 5_000 }, Op::Create), Op::Create).await
 }
 
 pub(super) async fn while_polling() -> Result<Outcome> {
@@ -59,13 +59,13 @@ pub(super) async fn while_the_job_runs() -> Result<Outcome> {
 }
 
 pub(super) async fn while_downloading() -> Result<Outcome> {
-    paused_at(with("8.7d", Fault::Delay { ms: 1_500 }, Op::Content), Op::Content).await
+    paused_at(with("8.7d", Fault::Delay { ms: 5_000 }, Op::Content), Op::Content).await
 }
 
 /// The acknowledgement of its intent waits for it: what it does first when it wakes is to create the job.
 pub(super) async fn before_the_post(settle: &'static str, in_the_middle: bool) -> Result<Outcome> {
     let name = if in_the_middle { "8.5s" } else { "8.5" };
-    let setup = Setup { settle, ..with(name, Fault::Delay { ms: 1_500 }, Op::Upload) };
+    let setup = Setup { settle, ..with(name, Fault::Delay { ms: 5_000 }, Op::Upload) };
     let (mut stage, calls, holder) = granted(setup).await?;
     stage.received(Op::Upload, 1).await?;
     let mut ear = stage.spy.questions().await?;

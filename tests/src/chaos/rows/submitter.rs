@@ -91,7 +91,7 @@ pub(super) async fn killed_while_downloading() -> Result<Outcome> {
 }
 
 pub(super) async fn killed_while_delivering() -> Result<Outcome> {
-    let setup = Setup { seal_at: 60, ..with("7c", Fault::Delay { ms: 1_500 }, Op::Content) };
+    let setup = Setup { seal_at: 60, ..with("7c", Fault::Delay { ms: 5_000 }, Op::Content) };
     let mut stage = Stage::start(setup).await?;
     let mut answers = stage.spy.answers().await?;
     let manner = Manner { words: "size:100000", ..Manner::at(vec![stage.url(0)]) };
