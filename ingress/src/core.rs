@@ -339,7 +339,7 @@ impl<W> Core<W> {
                 self.take_back_idle(now);
                 self.abandon(now, out);
                 self.looks = self.looks.wrapping_add(1);
-                if self.looks % LOOKS_PER_SYNC == 0 {
+                if self.looks.is_multiple_of(LOOKS_PER_SYNC) {
                     self.sync(now, out);
                 }
                 self.tidy_kept(now);
