@@ -5,32 +5,33 @@
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
 //! with `Releasing`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use common::drive::Core as Machine;
 use common::ids::{Bid, Pid, Rid};
-use common::key::BatchKey;
 use common::members::{Change, Members};
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::subjects::Token;
 use common::timers::{Now, Timers, backoff};
 use common::wire::{self, Role, reply};
 
+mod batch;
 mod cancel;
 mod chores;
 mod claim;
 mod deliver;
+mod messages;
+mod ops;
 mod recover;
 mod submit;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use cancel::Cancellation;
-use chores::Chore;
-use recover::Recovery;
-use submit::Registration;
+use batch::{Batch, State};
+pub use messages::{Claimant, Input, Output, Timing};
+pub use ops::{Did, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
 
 /// Most batches in hand; more offers are answered with busy.
 const MAX_BATCHES: usize = 2_000;
@@ -44,316 +45,6 @@ const SWEPT_SOON: Duration = Duration::from_millis(100);
 /// Waits between tries of a call that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
-
-/// Times that tests and operators may want otherwise.
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    /// First wait before a job is asked about.
-    pub poll_min: Duration,
-    /// Longest wait.
-    pub poll_max: Duration,
-    /// How long a provider may take to show a creation in its list after the input file was deleted.
-    pub settle: Duration,
-    /// When jobs are cancelled after the order to stop; `None` leaves them running.
-    pub cancel_after: Option<Duration>,
-}
-
-/// What can happen to a submitter.
-#[derive(Debug)]
-pub enum Input {
-    /// A batcher offers a batch.
-    Offer(wire::Offer, String),
-    /// An ingress asks whether its batches are still held for it.
-    Sync(wire::Sync, String),
-    /// An ingress asks to take over its part of a batch whose submitter is gone.
-    Recover(wire::Recover, String),
-    /// The answer to a token, or nobody was there.
-    Answer(Token, Option<reply::Body>),
-    /// An operation is over.
-    Did(Bid, Did),
-    /// Another process is there.
-    Heartbeat(wire::Heartbeat),
-    /// Nobody waits any more, at one ingress, for anything in a batch.
-    Abandoned(wire::Abandoned),
-    /// The bus came or went.
-    Bus(bool),
-    /// Take no more batches; give back what is not submitted, finish the rest.
-    Drain,
-    /// Stop at once.
-    GiveUp,
-}
-
-/// What a submitter wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Publish a heartbeat.
-    Beat(wire::Heartbeat),
-    /// Send to an ingress; with a token an answer is expected.
-    ToIngress(Pid, Option<Token>, wire::to_ingress::Body),
-    /// Answer an exchange.
-    Reply(String, reply::Body),
-    /// Start an operation for a batch; it ends with a [`Did`] unless it says otherwise.
-    Do(Bid, Op),
-    /// Forget everything about a batch.
-    Forget(Bid),
-    /// Nothing can be delivered to this ingress any more.
-    IngressLost(Pid),
-}
-
-/// Operations on the outside world.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Op {
-    /// Open the boxes of these grants. The first operation of a batch.
-    Open(Vec<(BatchKey, Granted, wire::Grant)>),
-    /// Pull the bodies, leaving out some, and upload them as a file of this name.
-    Upload {
-        /// Its name.
-        name: String,
-        /// From whom, in the order of the file.
-        from: Vec<Granted>,
-        /// Lines to leave out.
-        except: BTreeSet<Rid>,
-    },
-    /// Create a job from a file. Sent once.
-    Create {
-        /// The input file.
-        file: String,
-    },
-    /// Look for jobs that carry a batch's id.
-    Find {
-        /// The id.
-        batch: Bid,
-        /// None is older than this.
-        age: Duration,
-    },
-    /// Ask about a job.
-    Poll {
-        /// The provider's id.
-        job: String,
-    },
-    /// Cancel a job.
-    Cancel {
-        /// The provider's id.
-        job: String,
-    },
-    /// Download the result files and deliver every line.
-    Download {
-        /// Both files, where there are any.
-        files: Vec<String>,
-        /// The job.
-        job: String,
-    },
-    /// Deliver an outcome to some; no [`Did`].
-    Tell(Vec<Rid>, Outcome),
-    /// Wait until everything that was delivered is acknowledged.
-    Flush,
-    /// Delete a file.
-    Delete {
-        /// The provider's id.
-        file: String,
-    },
-    /// Delete files of this name but those.
-    Sweep {
-        /// The name.
-        name: String,
-        /// Files to keep.
-        keep: Vec<String>,
-        /// None is older than this.
-        age: Duration,
-    },
-}
-
-/// Ends of operations.
-#[derive(Debug)]
-pub enum Did {
-    /// The grants whose boxes could be opened.
-    Opened(Vec<Granted>),
-    /// The id of the uploaded file.
-    Uploaded(Result<String, Trouble>),
-    /// The job.
-    Created(Result<JobView, Trouble>),
-    /// The jobs found, and whether the list was complete.
-    Found(Result<(Vec<JobView>, bool), Trouble>),
-    /// The job.
-    Polled(Result<JobView, Trouble>),
-    /// Cancelling was asked for.
-    Cancelled(Result<(), Trouble>),
-    /// What was in the result files.
-    Downloaded(Result<Lines, Trouble>),
-    /// Everything is acknowledged.
-    Flushed,
-    /// The file is gone.
-    Deleted(String, Result<(), Trouble>),
-    /// How many files were deleted.
-    Swept(Result<usize, Trouble>),
-}
-
-/// The lines of a job's result files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lines {
-    /// Whose lines there were.
-    pub seen: BTreeSet<Rid>,
-    /// Those of them that are served here.
-    pub answered: BTreeSet<Rid>,
-    /// How many lines were executed with success.
-    pub succeeded: u64,
-    /// How many failed. The rest was not executed, since the job was cancelled.
-    pub failed: u64,
-}
-
-/// Why a call came to nothing.
-#[derive(Debug, Clone)]
-pub struct Trouble {
-    /// How much is known.
-    pub kind: TroubleKind,
-    /// How long the provider asks to wait.
-    pub retry_after: Option<Duration>,
-    /// Whether trying again may help.
-    pub retryable: bool,
-    /// The provider does not see an uploaded file yet.
-    pub file_not_visible: bool,
-    /// For logs, without keys.
-    pub message: String,
-    /// The provider's answer, for the caller.
-    pub answer: Option<Outcome>,
-    /// The HTTP status of that answer.
-    pub status: Option<u16>,
-}
-
-/// How much is known about a call that came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TroubleKind {
-    /// It did not happen.
-    NotDone,
-    /// Perhaps it happened.
-    Ambiguous,
-    /// The bodies of this ingress cannot be had any more.
-    IngressLost(Pid),
-}
-
-/// A job as the provider describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobView {
-    /// The provider's id.
-    pub id: String,
-    /// How far it is.
-    pub phase: JobPhase,
-    /// The provider's word for it.
-    pub status: String,
-    /// Input, output and error file.
-    pub input_file: Option<String>,
-    /// Answers.
-    pub output_file: Option<String>,
-    /// Failed lines.
-    pub error_file: Option<String>,
-    /// Lines, done, failed; `None` if the provider does not count.
-    pub counts: Option<(u64, u64, u64)>,
-    /// Why it failed as a whole: code, line counted from 1, message.
-    pub errors: Vec<(String, Option<u64>, String)>,
-}
-
-/// The states of a job that make a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobPhase {
-    /// Not over.
-    Running,
-    /// Over, every line was tried.
-    Completed,
-    /// Over, refused as a whole.
-    Failed,
-    /// Over, out of time.
-    Expired,
-    /// Over, cancelled.
-    Cancelled,
-}
-
-/// The requests of a batch that one ingress has granted, in the order of its record stream.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Granted {
-    /// The ingress.
-    pub ingress: Pid,
-    /// Epoch of its grant.
-    pub epoch: u32,
-    /// What may be submitted.
-    pub rids: Vec<Rid>,
-    /// Length of its record stream in bytes.
-    pub body_bytes: u64,
-    /// Prefix of its reply subjects.
-    pub reply_prefix: String,
-}
-
-struct Batch {
-    key: BatchKey,
-    /// Ingresses that were asked for a grant, with what was offered.
-    parts: Vec<wire::OfferPart>,
-    grants: Vec<Granted>,
-    boxes: Vec<(BatchKey, Granted, wire::Grant)>,
-    /// Requests that have their answer or fault already.
-    told: BTreeSet<Rid>,
-    state: State,
-    /// Counts state changes, so that timers of an earlier state find nothing to do.
-    step: u64,
-    attempt: u32,
-    since: Now,
-    offered_at: Now,
-    /// Where the batch was another submitter's.
-    recovery: Option<Recovery>,
-    /// Another submitter goes on with its job.
-    handed_over: bool,
-    /// Files that were deleted as fences: a job made from one of them fails, and says nothing about its lines.
-    fenced: Vec<String>,
-    /// When an ingress was given up whose requests may be in the job.
-    lost_at: Option<Now>,
-    /// Tells whose file it is; every upload of the batch has this name.
-    file_name: String,
-    /// Every input file made for this batch.
-    files: Vec<String>,
-    job: Option<JobView>,
-    /// Whether an upload is on its way.
-    uploading: bool,
-    /// Of so many grants.
-    uploading_of: usize,
-    downloads: u32,
-    rounds: u32,
-    chores: Vec<Chore>,
-    /// When each ingress said last that nobody waits there; at most one entry for each grant.
-    abandoned: BTreeMap<Pid, Now>,
-    cancellation: Cancellation,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum State {
-    Claiming,
-    Opening,
-    Uploading,
-    Intending {
-        file: String,
-        waiting: BTreeMap<Pid, Registration>,
-    },
-    Creating {
-        file: String,
-    },
-    /// Looking for a job made from one of these files.
-    Finding {
-        files: Vec<String>,
-    },
-    /// Deleting them, the first so many of which are gone.
-    Fencing {
-        files: Vec<String>,
-        gone: usize,
-    },
-    /// Waiting for the provider's list, so many of which were complete and without the job.
-    Settling {
-        files: Vec<String>,
-        lists: u32,
-    },
-    /// Telling the ingress that there is no job.
-    Releasing,
-    Polling,
-    Delivering,
-    Flushing,
-    Done,
-}
 
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
@@ -389,15 +80,6 @@ pub struct Core {
     next_token: Token,
     timers: Timers<Timer>,
     given_up: bool,
-}
-
-/// What a submitter shows with its claims.
-#[derive(Debug, Clone)]
-pub struct Claimant {
-    /// X25519 public key.
-    pub public_key: bytes::Bytes,
-    /// Proof of membership.
-    pub auth: bytes::Bytes,
 }
 
 impl Core {
@@ -585,57 +267,6 @@ impl Core {
             Timer::CancelAll => self.cancel_all(out),
             Timer::Cancel(bid) => self.end_if_abandoned(now, bid, out),
         }
-    }
-}
-
-impl Batch {
-    /// A batch that claims its parts next.
-    fn new(now: Now, key: BatchKey, parts: Vec<wire::OfferPart>) -> Self {
-        Self {
-            key,
-            parts,
-            grants: Vec::new(),
-            boxes: Vec::new(),
-            told: BTreeSet::new(),
-            state: State::Claiming,
-            step: 0,
-            attempt: 0,
-            since: now,
-            offered_at: now,
-            recovery: None,
-            handed_over: false,
-            fenced: Vec::new(),
-            lost_at: None,
-            file_name: String::new(),
-            files: Vec::new(),
-            job: None,
-            uploading: false,
-            uploading_of: 0,
-            downloads: 0,
-            rounds: 0,
-            chores: Vec::new(),
-            abandoned: BTreeMap::new(),
-            cancellation: Cancellation::default(),
-        }
-    }
-
-    /// How long ago it may have begun at the provider.
-    fn age(&self, now: Now) -> Duration {
-        let before = self.recovery.as_ref().map_or(Duration::ZERO, |recovery| recovery.age);
-        now.saturating_sub(self.offered_at) + before
-    }
-
-    fn untold(&self) -> impl Iterator<Item = Rid> + '_ {
-        self.grants.iter().flat_map(|grant| grant.rids.iter().copied()).filter(|rid| !self.told.contains(rid))
-    }
-
-    fn job_id(&self) -> String {
-        self.job.as_ref().map(|job| job.id.clone()).unwrap_or_default()
-    }
-
-    fn result_files(&self) -> Vec<String> {
-        let files = self.job.iter().flat_map(|job| [job.output_file.clone(), job.error_file.clone()]);
-        files.flatten().collect()
     }
 }
 

@@ -7,9 +7,8 @@ use common::ids::{Bid, Pid};
 use common::timers::{Now, backoff};
 use common::wire::{self, to_ingress};
 
-use super::{
-    AGAIN, Cancellation, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt,
-};
+use super::cancel::Cancellation;
+use super::{AGAIN, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
 
 /// How long an intent waits for its answer, and how often it is sent to an ingress that nobody has heard of, and to a
 /// live one, before it is left out.

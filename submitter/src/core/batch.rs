@@ -1,0 +1,140 @@
+//! What is known of one batch, and where it stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use common::ids::{Pid, Rid};
+use common::key::BatchKey;
+use common::timers::Now;
+use common::wire;
+
+use super::cancel::Cancellation;
+use super::chores::Chore;
+use super::recover::Recovery;
+use super::submit::Registration;
+use super::{Granted, JobView};
+
+/// A batch in hand.
+pub(super) struct Batch {
+    pub(super) key: BatchKey,
+    /// Ingresses that were asked for a grant, with what was offered.
+    pub(super) parts: Vec<wire::OfferPart>,
+    pub(super) grants: Vec<Granted>,
+    pub(super) boxes: Vec<(BatchKey, Granted, wire::Grant)>,
+    /// Requests that have their answer or fault already.
+    pub(super) told: BTreeSet<Rid>,
+    pub(super) state: State,
+    /// Counts state changes, so that timers of an earlier state find nothing to do.
+    pub(super) step: u64,
+    pub(super) attempt: u32,
+    pub(super) since: Now,
+    pub(super) offered_at: Now,
+    /// Where the batch was another submitter's.
+    pub(super) recovery: Option<Recovery>,
+    /// Another submitter goes on with its job.
+    pub(super) handed_over: bool,
+    /// Files that were deleted as fences: a job made from one of them fails, and says nothing about its lines.
+    pub(super) fenced: Vec<String>,
+    /// When an ingress was given up whose requests may be in the job.
+    pub(super) lost_at: Option<Now>,
+    /// Tells whose file it is; every upload of the batch has this name.
+    pub(super) file_name: String,
+    /// Every input file made for this batch.
+    pub(super) files: Vec<String>,
+    pub(super) job: Option<JobView>,
+    /// Whether an upload is on its way.
+    pub(super) uploading: bool,
+    /// Of so many grants.
+    pub(super) uploading_of: usize,
+    pub(super) downloads: u32,
+    pub(super) rounds: u32,
+    pub(super) chores: Vec<Chore>,
+    /// When each ingress said last that nobody waits there; at most one entry for each grant.
+    pub(super) abandoned: BTreeMap<Pid, Now>,
+    pub(super) cancellation: Cancellation,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum State {
+    Claiming,
+    Opening,
+    Uploading,
+    Intending {
+        file: String,
+        waiting: BTreeMap<Pid, Registration>,
+    },
+    Creating {
+        file: String,
+    },
+    /// Looking for a job made from one of these files.
+    Finding {
+        files: Vec<String>,
+    },
+    /// Deleting them, the first so many of which are gone.
+    Fencing {
+        files: Vec<String>,
+        gone: usize,
+    },
+    /// Waiting for the provider's list, so many of which were complete and without the job.
+    Settling {
+        files: Vec<String>,
+        lists: u32,
+    },
+    /// Telling the ingress that there is no job.
+    Releasing,
+    Polling,
+    Delivering,
+    Flushing,
+    Done,
+}
+
+impl Batch {
+    /// A batch that claims its parts next.
+    pub(super) fn new(now: Now, key: BatchKey, parts: Vec<wire::OfferPart>) -> Self {
+        Self {
+            key,
+            parts,
+            grants: Vec::new(),
+            boxes: Vec::new(),
+            told: BTreeSet::new(),
+            state: State::Claiming,
+            step: 0,
+            attempt: 0,
+            since: now,
+            offered_at: now,
+            recovery: None,
+            handed_over: false,
+            fenced: Vec::new(),
+            lost_at: None,
+            file_name: String::new(),
+            files: Vec::new(),
+            job: None,
+            uploading: false,
+            uploading_of: 0,
+            downloads: 0,
+            rounds: 0,
+            chores: Vec::new(),
+            abandoned: BTreeMap::new(),
+            cancellation: Cancellation::default(),
+        }
+    }
+
+    /// How long ago it may have begun at the provider.
+    pub(super) fn age(&self, now: Now) -> Duration {
+        let before = self.recovery.as_ref().map_or(Duration::ZERO, |recovery| recovery.age);
+        now.saturating_sub(self.offered_at) + before
+    }
+
+    pub(super) fn untold(&self) -> impl Iterator<Item = Rid> + '_ {
+        self.grants.iter().flat_map(|grant| grant.rids.iter().copied()).filter(|rid| !self.told.contains(rid))
+    }
+
+    pub(super) fn job_id(&self) -> String {
+        self.job.as_ref().map(|job| job.id.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn result_files(&self) -> Vec<String> {
+        let files = self.job.iter().flat_map(|job| [job.output_file.clone(), job.error_file.clone()]);
+        files.flatten().collect()
+    }
+}
