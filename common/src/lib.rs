@@ -9,6 +9,7 @@ pub mod key;
 pub mod link;
 pub mod members;
 pub mod outcome;
+pub mod pairing;
 pub mod records;
 pub mod seal;
 pub mod service;

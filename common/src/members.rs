@@ -18,6 +18,8 @@ pub const SUSPECT_BATCHER: Duration = Duration::from_secs(4);
 pub const SUSPECT: Duration = Duration::from_secs(8);
 /// Silence says nothing about others while our own bus is down, nor for this long after it came back.
 pub const FREEZE: Duration = Duration::from_secs(6);
+/// Everybody who hears a process's first heartbeat answers with its own at once: by then they are known.
+pub const KNOWN_AFTER: Duration = Duration::from_secs(2);
 /// A process looks at the time every second. If it has not for so long, it stood still itself.
 pub const STOOD_STILL: Duration = Duration::from_secs(3);
 /// Most processes of all roles that are remembered; heartbeats of more are ignored.
@@ -48,6 +50,8 @@ pub struct Members {
     frozen_until: Option<Now>,
     /// When silence was last looked at.
     looked: Now,
+    /// Since when the bus is up.
+    up_since: Option<Now>,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,7 @@ impl Members {
             draining: false,
             frozen_until: None,
             looked: Now::ZERO,
+            up_since: None,
         }
     }
 
@@ -138,6 +143,7 @@ impl Members {
     /// The bus came or went. Everybody has to hear of us anew after it came.
     pub fn bus(&mut self, now: Now, up: bool) {
         self.frozen_until = up.then_some(now + FREEZE);
+        self.up_since = up.then_some(now);
         if up {
             self.said_hello = false;
             self.next_beat = now;
@@ -193,6 +199,16 @@ impl Members {
     /// Whether a process is known and not given up.
     pub fn contains(&self, pid: Pid) -> bool {
         self.peers.contains_key(&pid)
+    }
+
+    /// The live processes of a role, those included that take no new work.
+    pub fn live(&self, role: Role) -> impl Iterator<Item = Pid> {
+        self.peers.iter().filter(move |(_, peer)| peer.role == role).map(|(pid, _)| *pid)
+    }
+
+    /// Whether everybody had time to be heard of since the bus came up.
+    pub fn knows_all(&self, now: Now) -> bool {
+        self.up_since.is_some_and(|since| now.saturating_sub(since) >= KNOWN_AFTER)
     }
 
     /// Number of live processes of a role that take work.

@@ -41,6 +41,8 @@ pub struct Keyring {
     pairing: hmac::Key,
     /// Of this process alone; keys of grants come from it, so that none has to be remembered.
     grants: hkdf::Prk,
+    /// Of the deployment; keys under which one ingress hands an outcome to another come from it.
+    outcomes: hkdf::Prk,
 }
 
 impl Keyring {
@@ -61,6 +63,7 @@ impl Keyring {
             membership: key(b"membership"),
             pairing: key(b"pairing"),
             grants: own,
+            outcomes: hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1 outcomes").extract(secret),
         })
     }
 
@@ -111,6 +114,11 @@ impl Keyring {
     /// The key of a grant of this process: the same at every call, different for every batch and epoch.
     pub fn grant_key(&self, bid: Bid, epoch: u32) -> GrantKey {
         GrantKey::from_bytes(expand(&self.grants, &[b"grant", &bid.0, &epoch.to_be_bytes()]))
+    }
+
+    /// The key under which an ingress hands a caller's outcome to the ingress where the caller waits.
+    pub fn outcome_key(&self, caller: Rid) -> GrantKey {
+        GrantKey::from_bytes(expand(&self.outcomes, &[b"outcome", &caller.0]))
     }
 }
 
@@ -211,7 +219,12 @@ pub fn result_aad(rid: Rid, bid: Bid, epoch: u32, part: u32, last: bool, head: &
     [b"result", &fixed[..], head].concat()
 }
 
-/// The symmetric key (AES-256-GCM) of one grant.
+/// What a part of an outcome is bound to that one ingress hands to another.
+pub fn fetched_aad(caller: Rid, part: u32, last: bool, head: &[u8]) -> Vec<u8> {
+    [b"fetched", &caller.0[..], &part.to_be_bytes(), &[u8::from(last)], head].concat()
+}
+
+/// A symmetric key (AES-256-GCM): of one grant, or of one caller's outcome on its way between ingresses.
 pub struct GrantKey {
     key: LessSafeKey,
     bytes: zeroize::Zeroizing<[u8; 32]>,
@@ -300,6 +313,8 @@ mod tests {
         assert_eq!(keyring.grant_key(bid, 1).bytes(), keyring.grant_key(bid, 1).bytes());
         assert_ne!(keyring.grant_key(bid, 1).bytes(), keyring.grant_key(bid, 2).bytes());
         assert_ne!(keyring.grant_key(bid, 1).bytes(), keyring.grant_key(other, 1).bytes());
+        assert_eq!(keyring.outcome_key(Rid(bid.0)).bytes(), keyring.outcome_key(Rid(bid.0)).bytes());
+        assert_ne!(keyring.outcome_key(Rid(bid.0)).bytes(), keyring.outcome_key(Rid(other.0)).bytes());
         let key = GrantKey::from_slice(keyring.grant_key(bid, 1).bytes()).unwrap();
         let sealed = key.seal(b"aad", &[b"one ", b"", b"two"]).unwrap();
         assert_eq!(keyring.grant_key(bid, 1).open(b"aad", &sealed).unwrap(), "one two");

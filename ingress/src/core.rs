@@ -3,6 +3,9 @@
 //! A request goes `New -> Announced -> Held -> Granted -> ended`. Until the grant nothing was paid and the request
 //! can be announced again or dropped at any time; with the grant it belongs to one batch of one submitter. A request whose
 //! callers all went away before the grant is `Withheld` until a repetition takes it up.
+//!
+//! A call that may be the repetition of a request at another process is `Asking` first. Then it is `New`, or waits
+//! `Elsewhere`, or becomes a request that was `Granted` at an ingress that is gone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,7 +14,7 @@ use bytes::Bytes;
 use common::drive::Core as Machine;
 use common::ids::{Bid, Pid, Rid};
 use common::key::BatchKey;
-use common::members::{Change, Members};
+use common::members::{Change, Members, SUSPECT};
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::subjects::Token;
 use common::timers::{Now, Timers};
@@ -20,25 +23,34 @@ use common::wire::{self, Role};
 use crate::hold::{Call, Ended};
 use announce::Pack;
 use callers::Callers;
+use elsewhere::Elsewhere;
 use grant::Batch;
 use kept::Kept;
 use pair::{Pairs, Place};
+use remote::Remotes;
 use result::Partials;
 use waiting::Unannounced;
+use whois::Questions;
 
+mod adopt;
 mod announce;
 mod callers;
+mod elsewhere;
 mod grant;
 mod kept;
 mod pair;
 mod recover;
+mod remote;
 mod result;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod whois;
 
+pub use elsewhere::FetchedPart;
 pub use grant::GrantDraft;
 pub use kept::Keeping;
+pub use remote::OutcomePart;
 pub use result::ResultPart;
 
 /// How often requests are looked over that a batcher holds.
@@ -48,6 +60,9 @@ const LOOKS_PER_SYNC: u32 = 3;
 /// A request that nobody claimed for so long is announced again. The batcher ignores what it still has, so this only
 /// matters for what was lost between batcher and submitter.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
+/// After having stood still for so long that others may have given it up, an ingress grants nothing for a moment, until it
+/// has seen which of its callers are gone.
+const LOOK_AROUND: Duration = Duration::from_secs(2);
 
 /// What can happen to an ingress. `W` is whatever waits for the end of a request.
 #[derive(Debug)]
@@ -68,8 +83,20 @@ pub enum Input<W> {
     JobState(wire::JobState),
     /// A batch that was taken over turns out not to exist at the provider.
     Released(wire::Released, String),
+    /// A submitter asks whether callers have received the answers of a batch.
+    Delivered(wire::Delivered, String),
     /// A submitter asks for a chunk of bodies.
     Pull(wire::Pull, String),
+    /// Another ingress asks whether requests are here.
+    Whois(wire::Whois, String),
+    /// Callers wait at another ingress for requests that are here.
+    Attach(wire::Attach, String),
+    /// Requests that are at another ingress have ended.
+    Ended(wire::Ended),
+    /// Another ingress asks for a part of an outcome.
+    Fetch(wire::Fetch, String),
+    /// A part of an outcome that was asked for, opened.
+    Fetched(FetchedPart),
     /// A part of an outcome, opened.
     Result(ResultPart),
     /// The answer to a token, or nobody was there to answer.
@@ -112,6 +139,10 @@ pub enum Output<W> {
     },
     /// Send to a submitter; with a token an answer is expected.
     ToSubmitter(Pid, Option<Token>, wire::to_submitter::Body),
+    /// Send to another ingress; with a token an answer is expected.
+    ToIngress(Pid, Option<Token>, wire::to_ingress::Body),
+    /// Seal a part of an outcome and answer with it.
+    Fetched(String, OutcomePart),
     /// Tell the caller.
     End(W, Ended),
     /// Something happened to a job.
@@ -166,6 +197,10 @@ struct Request<W> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Others are asked whether they have its original, in this round.
+    Asking(u64),
+    /// Its original is at another ingress.
+    Elsewhere,
     /// Waits to be announced.
     New,
     /// Announced, not acknowledged.
@@ -186,6 +221,10 @@ enum Timer {
     Unacknowledged(Token),
     /// Look over what batchers hold and what nobody waits for.
     LookOver,
+    /// Ask others about calls that may be repetitions.
+    Ask,
+    /// No answer to a question about calls so far.
+    Unheard(Token),
     /// Has nobody taken up this withheld request?
     Alone(Rid),
     /// Has nobody claimed the batch that this was about?
@@ -218,6 +257,14 @@ pub struct Core<W> {
     /// Submitters that were asked what they hold, the last time.
     syncs: HashMap<Token, (Pid, Vec<Bid>)>,
     looks: u32,
+    questions: Questions,
+    elsewhere: Elsewhere,
+    remotes: Remotes,
+    /// Requests that were dropped at the end although their answers are on their way: callers may come for them to others.
+    left_behind: u32,
+    /// When the passing of time was last noticed, and when it was after a long gap.
+    looked: Now,
+    awake_since: Option<Now>,
     acks: BTreeMap<(Pid, Bid), Vec<u64>>,
     withdrawals: BTreeMap<Pid, Vec<Bytes>>,
     timers: Timers<Timer>,
@@ -247,6 +294,12 @@ impl<W> Core<W> {
             recoveries: HashMap::new(),
             syncs: HashMap::new(),
             looks: 0,
+            questions: Questions::default(),
+            elsewhere: Elsewhere::default(),
+            remotes: Remotes::default(),
+            left_behind: 0,
+            looked: Now::ZERO,
+            awake_since: None,
             acks: BTreeMap::new(),
             withdrawals: BTreeMap::new(),
             timers,
@@ -271,12 +324,16 @@ impl<W> Core<W> {
             ("batches", self.batches.len()),
             ("acknowledgements", self.acks.len()),
             ("withdrawals", self.withdrawals.len()),
+            ("questions", self.questions.len()),
+            ("calls elsewhere", self.elsewhere.len()),
+            ("remote callers", self.remotes.len()),
         ]
     }
 
-    /// The heartbeat that says farewell.
+    /// The heartbeat that says farewell, with the number of answers that callers may still come for, to others.
     pub fn farewell(&self) -> wire::Heartbeat {
-        self.members.farewell()
+        let load = self.kept.all_unread().saturating_add(self.left_behind);
+        wire::Heartbeat { load, ..self.members.farewell() }
     }
 
     fn drain(&mut self, now: Now, out: &mut Vec<Output<W>>) {
@@ -285,13 +342,16 @@ impl<W> Core<W> {
         for rid in sorted(self.requests.keys().copied()) {
             let Some(request) = self.requests.get(&rid) else { continue };
             match (request.phase, request.callers.alone_since().is_some()) {
-                (Phase::Granted(_), false) => {}
+                (Phase::Granted(_) | Phase::Elsewhere, false) => {}
                 (Phase::Granted(bid), true) => {
                     // What nobody waits for now will not be asked for here.
                     self.drop_request(rid);
+                    self.left_behind = self.left_behind.saturating_add(1);
                     self.batch_answered(now, bid, false, false, out);
                 }
                 (_, true) => self.drop_request(rid),
+                // Nobody knows yet whether its original was submitted.
+                (Phase::Asking(_), false) => self.end(now, rid, Outcome::Fault(stopped()), out),
                 (phase, false) => {
                     if let Phase::Held { batcher, .. } = phase {
                         self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
@@ -315,7 +375,15 @@ impl<W> Core<W> {
             Change::Joined(_, Role::Batcher) => self.flush_soon(now),
             Change::Joined(_, Role::Submitter) => self.submitter_joined(now, out),
             Change::Left(pid, Role::Batcher) => self.batcher_left(now, pid),
-            Change::Left(pid, Role::Submitter) => self.submitter_left(now, pid, out),
+            Change::Left(pid, Role::Submitter) => {
+                self.submitter_left(now, pid, out);
+                self.will_not_answer(now, pid, out);
+            }
+            Change::Left(pid, Role::Ingress) => {
+                self.expire_remotes(now, Some(pid));
+                self.ask_anew_of(now, pid);
+                self.will_not_answer(now, pid, out);
+            }
             Change::Joined(..) | Change::Left(..) | Change::Draining(..) => {}
         }
     }
@@ -332,6 +400,8 @@ impl<W> Core<W> {
                 self.flush(now, out);
             }
             Timer::Unacknowledged(token) => self.unacknowledged(now, token, out),
+            Timer::Ask => self.ask(now, out),
+            Timer::Unheard(token) => self.unheard(now, token, out),
             Timer::Alone(rid) => self.still_alone(now, rid),
             Timer::Unclaimed(token) => self.unclaimed(now, token, out),
             Timer::LookOver => {
@@ -342,13 +412,23 @@ impl<W> Core<W> {
                 if self.looks.is_multiple_of(LOOKS_PER_SYNC) {
                     self.sync(now, out);
                 }
+                self.expire_remotes(now, None);
+                self.renew_elsewhere();
                 self.tidy_kept(now);
                 self.timers.set(now + LOOK_OVER, Timer::LookOver);
             }
         }
     }
 
+    /// Whether this process may have missed that callers went away.
+    fn has_stood_still(&self, now: Now) -> bool {
+        now.saturating_sub(self.looked) > SUSPECT
+            || self.awake_since.is_some_and(|since| now.saturating_sub(since) < LOOK_AROUND)
+    }
+
     fn send_gathered(&mut self, out: &mut Vec<Output<W>>) {
+        self.tell_ended(out);
+        self.send_words(out);
         for ((submitter, bid), seqs) in std::mem::take(&mut self.acks) {
             let ingress = self.members.pid().to_bytes();
             let ack = wire::ResultAck { bid: bid.to_bytes(), ingress, seqs };
@@ -375,11 +455,19 @@ impl<W> Machine for Core<W> {
             Input::Submitted(submitted, reply) => self.submitted(submitted, reply, out),
             Input::JobState(state) => self.job_state(state, out),
             Input::Released(released, reply) => self.released(now, &released, reply, out),
+            Input::Delivered(delivered, reply) => self.delivered(&delivered, reply, out),
             Input::Pull(pull, reply) => self.pull(now, &pull, reply, out),
             Input::Result(part) => self.result(now, part, out),
+            Input::Whois(whois, reply) => self.whois(&whois, reply, out),
+            Input::Attach(attach, reply) => self.attach_remote(now, &attach, reply, out),
+            Input::Ended(ended) => self.ended_elsewhere(now, &ended, out),
+            Input::Fetch(fetch, reply) => self.fetch(&fetch, reply, out),
+            Input::Fetched(part) => self.fetched(now, part, out),
             Input::Answer(token, answer) => {
                 let taken = self.recovery_answered(now, token, answer.as_ref(), out)
-                    || self.synced(now, token, answer.as_ref(), out);
+                    || self.synced(now, token, answer.as_ref(), out)
+                    || self.whois_answered(now, token, answer.as_ref(), out)
+                    || self.attached(now, token, answer.as_ref(), out);
                 if !taken {
                     self.announce_answered(now, token, answer, out);
                 }
@@ -396,6 +484,9 @@ impl<W> Machine for Core<W> {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        if now.saturating_sub(std::mem::replace(&mut self.looked, now)) > SUSPECT {
+            self.awake_since = Some(now);
+        }
         for change in self.members.expire(now) {
             self.changed(now, change, out);
         }
@@ -417,7 +508,7 @@ impl<W> Machine for Core<W> {
     }
 
     fn is_finished(&self) -> bool {
-        self.given_up || self.members.is_draining() && self.requests.is_empty()
+        self.given_up || self.members.is_draining() && self.requests.is_empty() && self.remotes.len() == 0
     }
 }
 

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::{Digest, Rid};
+use common::ids::Rid;
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass, Outcome};
+pub use common::pairing::Pairing;
 use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,17 +33,6 @@ pub struct Call {
     pub inputs: u32,
     /// What a repetition of it has in common with it.
     pub pairing: Pairing,
-}
-
-/// How a call and its repetition find each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pairing {
-    /// Of credential, endpoint and body as the caller sent it.
-    pub digest: Digest,
-    /// Of credential and `Idempotency-Key`, where there is one.
-    pub idempotency: Option<Digest>,
-    /// The caller says that it sends this again.
-    pub retry: bool,
 }
 
 /// How a held call ended.
@@ -162,7 +152,7 @@ impl Holder {
         let share = Share::take(&self.0.held, call.body.len() as u64, self.0.limits, call.pairing.retry)
             .ok_or_else(|| self.full())?;
         let (caller, ended) = oneshot::channel();
-        let id = Rid::random();
+        let id = call.pairing.rid();
         let inputs = self.0.inputs.clone();
         let held = Held { caller: id, inputs, ended, received: false, _share: share.clone() };
         // The state machine outlives the HTTP side; when it is gone, the missing answer says so.

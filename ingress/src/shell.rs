@@ -8,14 +8,14 @@ use common::drive::{Clock, drive};
 use common::ids::{Bid, Pid, Rid};
 use common::link::Link;
 use common::members::{Identity, Members};
-use common::seal::{GrantKey, Keyring, chunk_aad, grant_aad, result_aad, seal_box};
+use common::seal::{GrantKey, Keyring, chunk_aad, fetched_aad, grant_aad, result_aad, seal_box};
 use common::wire::{self, Role, reply, to_ingress};
 use common::world::World;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::core::{Core, GrantDraft, Input, JobEvent, Keeping, Output, ResultPart};
+use crate::core::{Core, FetchedPart, GrantDraft, Input, JobEvent, Keeping, OutcomePart, Output, ResultPart};
 use crate::hold::{Gauge, Holder, Limits, Waiter};
 
 /// Inputs that wait for the state machine. Whoever feeds it waits when it is full.
@@ -56,7 +56,15 @@ async fn run(
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) {
     let pid = Pid::random();
-    let answer = |(token, body)| Input::Answer(token, body);
+    let keyring = world.keyring.clone();
+    let answer = move |(token, body)| match body {
+        Some(reply::Body::Fetched(fetched)) => match handed_over(&keyring, fetched) {
+            Some(part) => Input::Fetched(part),
+            // As if it had not come: it is asked for again.
+            None => Input::Answer(token, None),
+        },
+        body => Input::Answer(token, body),
+    };
     let link = Link::join(world.bus.clone(), world.subjects.clone(), pid, inputs.clone(), answer).await;
     subscribe(&link, &world.keyring, &inputs).await;
     let ready = holder.clone();
@@ -93,10 +101,11 @@ async fn subscribe(link: &Link, keyring: &Arc<Keyring>, inputs: &mpsc::Sender<In
         opener.open(&message.payload).map(Input::Result)
     })
     .await;
-    link.feed_heartbeats(&[Role::Batcher, Role::Submitter], inputs, Input::Heartbeat).await;
+    let roles = [Role::Ingress, Role::Batcher, Role::Submitter];
+    link.feed_heartbeats(&roles, inputs, Input::Heartbeat).await;
 }
 
-/// What a submitter sends. A claim is taken only with the proof that its sender belongs to the deployment.
+/// What submitters and other ingresses send. A claim is taken only with the proof that its sender belongs to the deployment.
 fn addressed(keyring: &Keyring, message: Message) -> Option<Input<Waiter>> {
     let body = wire::ToIngress::decode(message.payload).ok()?.body?;
     let reply = message.reply;
@@ -113,7 +122,25 @@ fn addressed(keyring: &Keyring, message: Message) -> Option<Input<Waiter>> {
         to_ingress::Body::Submitted(submitted) => Input::Submitted(submitted, reply?),
         to_ingress::Body::JobState(state) => Input::JobState(state),
         to_ingress::Body::Released(released) => Input::Released(released, reply?),
+        to_ingress::Body::Delivered(delivered) => Input::Delivered(delivered, reply?),
+        to_ingress::Body::Whois(whois) => Input::Whois(whois, reply?),
+        to_ingress::Body::Attach(attach) => Input::Attach(attach, reply?),
+        to_ingress::Body::Ended(ended) => Input::Ended(ended),
+        to_ingress::Body::Fetch(fetch) => Input::Fetch(fetch, reply?),
     })
+}
+
+/// Opens a part of an outcome that another ingress hands over.
+fn handed_over(keyring: &Keyring, fetched: wire::Fetched) -> Option<FetchedPart> {
+    let wire::Fetched { part, last, unknown, head, .. } = fetched;
+    let caller = Rid::from_slice(&fetched.caller).ok()?;
+    let encoded = head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+    let aad = fetched_aad(caller, part, last, &encoded);
+    let body = match unknown {
+        true => Bytes::new(),
+        false => keyring.outcome_key(caller).open(&aad, &fetched.sealed_body).ok()?,
+    };
+    Some(FetchedPart { caller, part, last, unknown, head, body })
 }
 
 /// Opens results. Those of one batch come together, so the last key is kept.
@@ -199,9 +226,24 @@ impl<J: Fn(JobEvent)> Performer<J> {
             Output::ToSubmitter(pid, token, body) => {
                 self.link.send_to(Role::Submitter, pid, token, &wire::ToSubmitter { body: Some(body) });
             }
+            Output::ToIngress(pid, token, body) => {
+                self.link.send_to(Role::Ingress, pid, token, &wire::ToIngress { body: Some(body) });
+            }
+            Output::Fetched(reply, part) => match self.hand_over(part) {
+                Some(fetched) => self.link.reply(reply, reply::Body::Fetched(fetched)),
+                None => warn!("an outcome could not be sealed for another ingress"),
+            },
             Output::End(waiter, ended) => waiter.end(ended),
             Output::Job(event) => (self.on_job)(event),
         }
+    }
+
+    fn hand_over(&self, piece: OutcomePart) -> Option<wire::Fetched> {
+        let OutcomePart { caller, part, last, head, body } = piece;
+        let encoded = head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+        let aad = fetched_aad(caller, part, last, &encoded);
+        let sealed_body = self.keyring.outcome_key(caller).seal(&aad, &[&body]).ok()?;
+        Some(wire::Fetched { caller: caller.to_bytes(), part, last, unknown: false, head, sealed_body })
     }
 
     fn grant(&self, draft: GrantDraft) -> Option<wire::Grant> {

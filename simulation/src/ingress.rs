@@ -7,11 +7,11 @@ use common::drive::Core as _;
 use common::ids::{Bid, Pid, Rid, pack_rids};
 use common::members::{Identity, Members};
 use common::outcome::headers_to_wire;
-use common::seal::{chunk_aad, grant_aad, result_aad};
+use common::seal::{chunk_aad, fetched_aad, grant_aad, result_aad};
 use common::subjects::Subjects;
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_batcher, to_ingress};
-use ingress::core::{Core, GrantDraft, Input, Keeping, Output, ResultPart};
+use ingress::core::{Core, FetchedPart, GrantDraft, Input, Keeping, OutcomePart, Output, ResultPart};
 use prost::Message as _;
 
 use crate::bugs::Bug;
@@ -67,7 +67,9 @@ impl Ingress {
         let subject = &*mail.subject;
         let reply = || mail.reply.as_deref().map(str::to_owned);
         if subject.contains(".re.") {
-            return answer(mail).map(|(token, body)| Input::Answer(token, body));
+            let (token, body) = answer(mail)?;
+            let Some(reply::Body::Fetched(fetched)) = body else { return Some(Input::Answer(token, body)) };
+            return handed_over(fetched).map(Input::Fetched);
         }
         let payload = mail.payload.clone();
         if subject.contains(".hb.") {
@@ -93,6 +95,11 @@ impl Ingress {
             to_ingress::Body::Submitted(submitted) => Input::Submitted(submitted, reply()?),
             to_ingress::Body::JobState(state) => Input::JobState(state),
             to_ingress::Body::Released(released) => Input::Released(released, reply()?),
+            to_ingress::Body::Delivered(delivered) => Input::Delivered(delivered, reply()?),
+            to_ingress::Body::Whois(whois) => Input::Whois(whois, reply()?),
+            to_ingress::Body::Attach(attach) => Input::Attach(attach, reply()?),
+            to_ingress::Body::Ended(ended) => Input::Ended(ended),
+            to_ingress::Body::Fetch(fetch) => Input::Fetch(fetch, reply()?),
         })
     }
 
@@ -143,6 +150,14 @@ impl Ingress {
                 let reply = token.map(|token| self.subjects.reply(self.pid, token));
                 let message = wire::ToSubmitter { body: Some(body) };
                 send(effects, self.subjects.inbox(Role::Submitter, pid), reply, &message);
+            }
+            Output::ToIngress(pid, token, body) => {
+                let reply = token.map(|token| self.subjects.reply(self.pid, token));
+                let message = wire::ToIngress { body: Some(body) };
+                send(effects, self.subjects.inbox(Role::Ingress, pid), reply, &message);
+            }
+            Output::Fetched(reply, part) => {
+                send_reply(effects, reply, reply::Body::Fetched(hand_over(part)));
             }
             Output::End(waiter, ended) => effects.push(Effect::End(waiter.0, ended)),
             Output::Job(_) => {}
@@ -224,6 +239,31 @@ impl TwiceGranted {
     }
 }
 
+/// The key that all ingresses have for a caller's outcome.
+fn outcome_key(caller: Rid) -> u64 {
+    hash(0x0c, &[&caller.0])
+}
+
+fn hand_over(piece: OutcomePart) -> wire::Fetched {
+    let OutcomePart { caller, part, last, head, body } = piece;
+    let encoded = head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+    let aad = fetched_aad(caller, part, last, &encoded);
+    let sealed_body = seal::seal(outcome_key(caller), &aad, &body);
+    wire::Fetched { caller: caller.to_bytes(), part, last, unknown: false, head, sealed_body }
+}
+
+fn handed_over(fetched: wire::Fetched) -> Option<FetchedPart> {
+    let wire::Fetched { part, last, unknown, head, .. } = fetched;
+    let caller = Rid::from_slice(&fetched.caller).ok()?;
+    let encoded = head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+    let aad = fetched_aad(caller, part, last, &encoded);
+    let body = match unknown {
+        true => Bytes::new(),
+        false => seal::open(outcome_key(caller), &aad, &fetched.sealed_body)?,
+    };
+    Some(FetchedPart { caller, part, last, unknown, head, body })
+}
+
 /// The key of a submitter's box, from what it publishes: this seal keeps no secrets.
 pub(crate) fn box_key(public_key: &[u8]) -> u64 {
     hash(0xb0c5, &[public_key])
@@ -237,6 +277,7 @@ impl Node for Ingress {
             subjects.inbox(Role::Ingress, pid),
             subjects.body(pid),
             subjects.results(pid),
+            subjects.heartbeats(Role::Ingress),
             subjects.heartbeats(Role::Batcher),
             subjects.heartbeats(Role::Submitter),
         ]

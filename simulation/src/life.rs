@@ -41,6 +41,7 @@ impl World {
             up: false,
             cut: false,
             draining: false,
+            ended_at: None,
             died: false,
             given_up_by: None,
         });
@@ -121,6 +122,7 @@ impl World {
     fn die(&mut self, id: ProcId) {
         let process = &mut self.processes[id];
         process.died |= process.node.take().is_some();
+        process.ended_at = Some(self.now);
         process.backlog.clear();
         process.up = false;
         self.callers_lose(id);
@@ -153,6 +155,7 @@ impl World {
         let gave_up = node.sizes().iter().any(|(_, size)| *size > 0);
         let process = &mut self.processes[id];
         process.died |= gave_up;
+        process.ended_at = Some(self.now);
         process.up = false;
         process.backlog.clear();
         let connection = process.connection;

@@ -42,6 +42,9 @@ pub(crate) struct Person {
     pub(crate) done: bool,
     /// Where it was last, and whether it left without an answer, when.
     last: Option<(ProcId, Option<Now>)>,
+    /// Since when it wants its answer, and where it has been.
+    since: Now,
+    pub(crate) been: Vec<ProcId>,
 }
 
 /// One sending of a request.
@@ -80,6 +83,22 @@ pub(crate) struct People {
     pub(crate) billed: BTreeMap<Rid, u32>,
     texts: BTreeMap<Rid, usize>,
     keys: Vec<Arc<HeaderMap>>,
+}
+
+/// Processes that have ended.
+pub(crate) struct Gone<'a> {
+    pub(crate) ingresses: &'a [ProcId],
+    /// When the last submitter did.
+    pub(crate) submitter: Option<Now>,
+}
+
+impl Gone<'_> {
+    /// Whether an ingress where somebody has been is gone, and a submitter too that may have had the request: what both
+    /// knew nobody knows any more, and a repetition is a new request.
+    fn all_that_knew(&self, person: &Person) -> bool {
+        let ingress = person.been.iter().any(|at| self.ingresses.contains(at));
+        ingress && self.submitter.is_some_and(|at| at >= person.since)
+    }
 }
 
 /// What follows when a caller is done.
@@ -137,6 +156,8 @@ impl People {
             restless,
             done: false,
             last: None,
+            since: Now::ZERO,
+            been: Vec::new(),
         });
     }
 
@@ -146,7 +167,8 @@ impl People {
         now: Now,
         person: usize,
         ingress: ProcId,
-        rid: Rid,
+        random: [u8; 8],
+        gone: Gone<'_>,
         rules: Rules,
     ) -> (CallerId, Call, Option<Duration>) {
         let who = &mut self.persons[person];
@@ -154,10 +176,16 @@ impl People {
         let answers_are_kept = |left: Now| now.saturating_sub(left) + MARGIN < ANSWERS_FOR;
         let again = match who.last {
             Some((at, Some(left))) => {
-                (at == ingress || !rules.elsewhere_pays_again) && answers_are_kept(left)
+                (at == ingress || !rules.elsewhere_pays_again)
+                    && answers_are_kept(left)
+                    && !gone.all_that_knew(who)
             }
             _ => false,
         };
+        if who.been.is_empty() {
+            who.since = now;
+        }
+        who.been.push(ingress);
         self.accounts[who.text].allowed += u32::from(!again);
         who.last = Some((ingress, None));
         let patience = who.patience.filter(|_| who.retries > 0 || who.restless);
@@ -171,6 +199,7 @@ impl People {
             inputs: 1,
             pairing: Pairing { digest, idempotency, retry },
         };
+        let rid = call.pairing.rid_from(random);
         self.texts.insert(rid, who.text);
         self.callers.push(Caller { person, rid, ingress, state: CallerState::Waiting });
         (self.callers.len() - 1, call, patience)

@@ -29,6 +29,7 @@ pub(crate) struct Process {
     pub(crate) cut: bool,
     /// It was told to stop.
     pub(crate) draining: bool,
+    pub(crate) ended_at: Option<Now>,
     /// It ended without having finished.
     pub(crate) died: bool,
     /// Some live submitter stopped delivering to it.

@@ -47,7 +47,7 @@ impl Rules {
     pub const TODAY: Self = Self {
         dead_submitter_leaves: true,
         submitter_gone_is_an_answer: false,
-        elsewhere_pays_again: true,
+        elsewhere_pays_again: false,
         handed_over_files_stay: true,
         fenced_job_fails_callers: false,
         result_files_go_early: false,

@@ -124,6 +124,9 @@ impl Submitter {
             to_submitter::Body::Sync(sync) => {
                 Some(Input::Sync(sync, mail.reply.as_deref().map(str::to_owned)?))
             }
+            to_submitter::Body::Whois(whois) => {
+                Some(Input::Whois(whois, mail.reply.as_deref().map(str::to_owned)?))
+            }
             to_submitter::Body::Recover(recover) => {
                 Some(Input::Recover(*recover, mail.reply.as_deref().map(str::to_owned)?))
             }

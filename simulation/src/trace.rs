@@ -109,6 +109,7 @@ fn read(subject: &str, payload: &[u8]) -> Option<String> {
             }
             to_submitter::Body::ResultAck(ack) => format!("ResultAck {} {:?}", short(&ack.bid), ack.seqs),
             to_submitter::Body::Abandoned(word) => format!("Abandoned {}", short(&word.bid)),
+            to_submitter::Body::Whois(whois) => asked(&whois),
             to_submitter::Body::Sync(sync) => format!("Sync {}", rids(&sync.bids)),
             to_submitter::Body::Recover(r) => format!(
                 "Recover {} of {} {:?} {} age {} ms, {}",
@@ -129,7 +130,20 @@ fn read(subject: &str, payload: &[u8]) -> Option<String> {
         to_ingress::Body::Submitted(s) => format!("Submitted {} epoch {} {}", short(&s.bid), s.epoch, s.job),
         to_ingress::Body::JobState(s) => format!("JobState {} {} {}", short(&s.bid), s.job, s.status),
         to_ingress::Body::Released(r) => format!("Released {} epoch {}", short(&r.bid), r.epoch),
+        to_ingress::Body::Delivered(d) => format!("Delivered {}", short(&d.bid)),
+        to_ingress::Body::Whois(whois) => asked(&whois),
+        to_ingress::Body::Attach(attach) => {
+            let calls: Vec<String> = attach.calls.iter().map(|call| short(&call.caller)).collect();
+            format!("Attach {calls:?} received {} gone {}", rids(&attach.received), rids(&attach.gone))
+        }
+        to_ingress::Body::Ended(ended) => format!("Ended {}", rids(&ended.callers)),
+        to_ingress::Body::Fetch(fetch) => format!("Fetch {} part {}", short(&fetch.caller), fetch.part),
     })
+}
+
+fn asked(whois: &wire::Whois) -> String {
+    let calls = whois.groups.iter().flat_map(|group| &group.calls);
+    format!("Whois {:?}", calls.map(|call| short(&call.caller)).collect::<Vec<_>>())
 }
 
 fn answer(subject: &str, payload: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::ids::{Pid, Rid};
+use common::ids::Pid;
 use common::timers::Now;
 use common::wire::Role;
 use ingress::core::Keeping;
@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use crate::faults::{Kind, Knobs};
 use crate::node::{CallerId, Effect, Effects, Local, Mail, Node, ProcId};
-use crate::people::{ANSWER_MARK, ANSWERS_FOR, KEY_MARK, People, TEXT_MARK, Then};
+use crate::people::{ANSWER_MARK, ANSWERS_FOR, Gone, KEY_MARK, People, TEXT_MARK, Then};
 use crate::process::{Process, Subscriptions, Waiting};
 use crate::provider::{Answer, Ask, Due, Provider};
 use crate::queue::Queue;
@@ -280,8 +280,17 @@ impl World {
         let Some(ingress) = same.or_else(|| self.rng.pick(&doors)) else {
             return self.queue.plan(self.now + Duration::from_secs(1), Event::Come(person));
         };
-        let rid = Rid(self.rng.id());
-        let (caller, call, patience) = self.people.call(self.now, person, ingress, rid, self.options.rules);
+        let random = self.rng.next().to_be_bytes();
+        let ended = |role| {
+            let ended = move |(_, p): &(usize, &Process)| p.role == role && !p.is_alive();
+            self.processes.iter().enumerate().filter(ended)
+        };
+        let ingresses: Vec<ProcId> = ended(Role::Ingress).map(|(id, _)| id).collect();
+        let submitter = ended(Role::Submitter).filter_map(|(_, process)| process.ended_at).max();
+        let gone = Gone { ingresses: &ingresses, submitter };
+        let (caller, call, patience) =
+            self.people.call(self.now, person, ingress, random, gone, self.options.rules);
+        let rid = self.people.callers[caller].rid;
         let text = self.people.persons[person].text;
         self.trace.note(self.now, || {
             format!(

@@ -21,6 +21,7 @@ mod cancel;
 mod chores;
 mod claim;
 mod deliver;
+mod linger;
 mod messages;
 mod ops;
 mod recover;
@@ -28,6 +29,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod whois;
 
 use batch::{Batch, State};
 pub use messages::{Claimant, Input, Output, Timing};
@@ -52,6 +54,8 @@ enum Purpose {
     Intent(Bid, Pid),
     /// Submitted is news: without an acknowledgement it is sent again a few times.
     Submitted(Bid, Pid, u32),
+    /// Have callers received what was acknowledged?
+    Delivered(Bid, Pid, u32),
     /// So is that there is no job.
     Released(Bid, u32),
 }
@@ -117,6 +121,10 @@ impl Core {
     /// Moves a batch to its next state, from which it goes on at once.
     fn enter(&mut self, now: Now, bid: Bid, state: State, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
+        if state == State::Uploading {
+            // A new file has no lines of ingresses that are gone.
+            batch.lost.clear();
+        }
         (batch.state, batch.attempt, batch.since) = (state, 0, now);
         self.go_on(now, bid, out);
     }
@@ -131,7 +139,11 @@ impl Core {
         }
         batch.step += 1;
         let op = match &batch.state {
-            State::Claiming | State::Intending { .. } | State::Releasing | State::Done => return,
+            State::Claiming
+            | State::Intending { .. }
+            | State::Releasing
+            | State::Lingering(_)
+            | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
             // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
             State::Uploading if batch.is_sweeping() => {
@@ -145,7 +157,7 @@ impl Core {
             }
             State::Creating { file } => Op::Create { file: file.clone() },
             State::Finding { .. } | State::Settling { .. } => {
-                let batch_id = batch.recovery.as_ref().map_or(bid, |recovery| recovery.origin);
+                let batch_id = batch.origin(bid);
                 Op::Find { batch: batch_id, age: batch.age(now) }
             }
             State::Fencing { files, gone } => match files.get(*gone) {
@@ -214,14 +226,18 @@ impl Core {
         }
     }
 
-    /// `farewell` says that it has nobody left who waits.
-    fn changed(&mut self, now: Now, change: Change, farewell: bool, out: &mut Vec<Output>) {
+    /// An ingress that says farewell tells how many answers its callers have not received.
+    fn changed(&mut self, now: Now, change: Change, farewell: Option<u32>, out: &mut Vec<Output>) {
         let Change::Left(pid, Role::Ingress) = change else { return };
+        let nobody_returns = farewell.is_some_and(|unread| unread == 0 || self.members.is_draining());
         out.push(Output::IngressLost(pid));
         for bid in self.batches.keys().copied().collect::<Vec<_>>() {
             let before = self.batches.get(&bid).and_then(|batch| batch.lost_at);
+            if nobody_returns {
+                self.received(now, bid, pid, out);
+            }
             self.ingress_left(now, bid, pid, out);
-            if let Some(batch) = self.batches.get_mut(&bid).filter(|_| farewell) {
+            if let Some(batch) = self.batches.get_mut(&bid).filter(|_| nobody_returns) {
                 batch.lost_at = before;
             }
         }
@@ -239,6 +255,14 @@ impl Core {
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
             // Acknowledged, or there is nobody who needs to know.
             (Some(Purpose::Released(bid, _)), _) => self.release_heard(now, bid, out),
+            (Some(Purpose::Delivered(bid, ingress, _)), None) => self.ingress_left(now, bid, ingress, out),
+            (Some(Purpose::Delivered(bid, ingress, attempt)), Some(reply::Body::DeliveredReply(reply))) => {
+                match reply.unread {
+                    0 => self.received(now, bid, ingress, out),
+                    // Asked again when its time is over, as if it had not answered.
+                    _ => drop(self.tokens.insert(token, Purpose::Delivered(bid, ingress, attempt))),
+                }
+            }
             _ => {}
         }
     }
@@ -251,6 +275,9 @@ impl Core {
                 self.submitted_again(now, bid, ingress, attempt, out)
             }
             Some(Purpose::Released(bid, attempt)) => self.release_again(now, bid, attempt, out),
+            Some(Purpose::Delivered(bid, ingress, attempt)) => {
+                self.not_received(now, bid, ingress, attempt, out);
+            }
             None => {}
         }
     }
@@ -279,11 +306,12 @@ impl Machine for Core {
             Input::Offer(offer, reply) => self.offer(now, offer, reply, out),
             Input::Recover(recover, reply) => self.recover(now, recover, reply, out),
             Input::Sync(sync, reply) => self.sync(&sync, reply, out),
+            Input::Whois(whois, reply) => self.whois(now, &whois, reply, out),
             Input::Answer(token, answer) => self.answered(now, token, answer, out),
             Input::Did(bid, did) => self.did(now, bid, did, out),
             Input::Heartbeat(beat) => {
                 if let Some(change) = self.members.hear(now, &beat) {
-                    self.changed(now, change, beat.leaving, out);
+                    self.changed(now, change, beat.leaving.then_some(beat.load), out);
                 }
             }
             Input::Abandoned(word) => self.abandoned(now, &word, out),
@@ -295,7 +323,7 @@ impl Machine for Core {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         for change in self.members.expire(now) {
-            self.changed(now, change, false, out);
+            self.changed(now, change, None, out);
         }
         while let Some(timer) = self.timers.pop(now) {
             self.fire(now, timer, out);

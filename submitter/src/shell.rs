@@ -100,6 +100,7 @@ async fn subscribe(link: &Link, batches: &Batches, inputs: &mpsc::Sender<Input>)
             to_submitter::Body::Offer(offer) => return Some(Input::Offer(offer, message.reply?)),
             to_submitter::Body::Recover(recover) => return Some(Input::Recover(*recover, message.reply?)),
             to_submitter::Body::Sync(sync) => return Some(Input::Sync(sync, message.reply?)),
+            to_submitter::Body::Whois(whois) => return Some(Input::Whois(whois, message.reply?)),
             to_submitter::Body::Abandoned(abandoned) => return Some(Input::Abandoned(abandoned)),
             to_submitter::Body::ResultAck(ack) => batches.acknowledge(&ack),
         }

@@ -45,7 +45,7 @@ pub struct Heartbeat {
     /// last one: gone after this
     #[prost(bool, tag = "7")]
     pub leaving: bool,
-    /// requests held, announced or in a batch
+    /// requests held, announced or in a batch; of an ingress that is leaving, answers unread
     #[prost(uint32, tag = "8")]
     pub load: u32,
 }
@@ -109,7 +109,7 @@ pub struct Withdraw {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToSubmitter {
-    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "to_submitter::Body", tags = "1, 2, 3, 4, 5, 6")]
     pub body: ::core::option::Option<to_submitter::Body>,
 }
 /// Nested message and enum types in `ToSubmitter`.
@@ -126,6 +126,8 @@ pub mod to_submitter {
         Recover(::prost::alloc::boxed::Box<super::Recover>),
         #[prost(message, tag = "5")]
         Sync(super::Sync),
+        #[prost(message, tag = "6")]
+        Whois(super::Whois),
     }
 }
 /// A sealed batch: which requests, and at which ingresses their bodies wait.
@@ -218,14 +220,14 @@ pub struct Recover {
     #[prost(uint64, tag = "7")]
     pub age_ms: u64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToIngress {
-    #[prost(oneof = "to_ingress::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "to_ingress::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub body: ::core::option::Option<to_ingress::Body>,
 }
 /// Nested message and enum types in `ToIngress`.
 pub mod to_ingress {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Body {
         #[prost(message, tag = "1")]
         Claim(super::Claim),
@@ -237,6 +239,16 @@ pub mod to_ingress {
         JobState(super::JobState),
         #[prost(message, tag = "5")]
         Released(super::Released),
+        #[prost(message, tag = "6")]
+        Whois(super::Whois),
+        #[prost(message, tag = "7")]
+        Attach(super::Attach),
+        #[prost(message, tag = "8")]
+        Ended(super::Ended),
+        #[prost(message, tag = "9")]
+        Fetch(super::Fetch),
+        #[prost(message, tag = "10")]
+        Delivered(super::Delivered),
     }
 }
 /// Asks for the permission to submit requests.
@@ -334,6 +346,19 @@ pub struct JobState {
     #[prost(uint64, tag = "7")]
     pub failed: u64,
 }
+/// Every answer of the batch is acknowledged. Have their callers received them? If the ingress dies before, they will be
+/// wanted again. Answered by DeliveredReply.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delivered {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bid: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveredReply {
+    /// answers that are kept and that no caller has received
+    #[prost(uint32, tag = "1")]
+    pub unread: u32,
+}
 /// It is proved that no job was made from any file registered for this recovery, and none will be: its requests are free.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Released {
@@ -341,6 +366,130 @@ pub struct Released {
     pub bid: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "2")]
     pub epoch: u32,
+}
+/// Calls that are sent again, or that have an Idempotency-Key, and whose original is not at the asking ingress. Asks whether
+/// it is here, and changes nothing. Answered by Holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Whois {
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<WhoisGroup>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhoisGroup {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<BatchKey>,
+    #[prost(message, repeated, tag = "2")]
+    pub calls: ::prost::alloc::vec::Vec<Call>,
+}
+/// A call as another process needs to know it to find its original.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Call {
+    /// the id that its request would have
+    #[prost(bytes = "bytes", tag = "1")]
+    pub caller: ::prost::bytes::Bytes,
+    /// of credential, endpoint and body
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: ::prost::bytes::Bytes,
+    /// of credential and Idempotency-Key; empty without one
+    #[prost(bytes = "bytes", tag = "3")]
+    pub name: ::prost::bytes::Bytes,
+    /// it says of itself that it is sent again
+    #[prost(bool, tag = "4")]
+    pub retry: bool,
+}
+/// Of the calls asked about, those whose original is here. Ids of callers, 16 bytes each, concatenated.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Holds {
+    /// nobody waits for it: an ingress's answer
+    #[prost(bytes = "bytes", tag = "1")]
+    pub orphans: ::prost::bytes::Bytes,
+    /// somebody waits for it: an ingress's answer
+    #[prost(bytes = "bytes", tag = "2")]
+    pub twins: ::prost::bytes::Bytes,
+    /// the Idempotency-Key was used with another request
+    #[prost(bytes = "bytes", tag = "3")]
+    pub conflicts: ::prost::bytes::Bytes,
+    /// a submitter's answer
+    #[prost(message, repeated, tag = "4")]
+    pub batches: ::prost::alloc::vec::Vec<HeldBatch>,
+    /// an ingress that stops has dropped what nobody waited for: submitters know more
+    #[prost(bool, tag = "5")]
+    pub forgetful: bool,
+}
+/// Requests of one ingress in one batch, that were or may be submitted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldBatch {
+    /// as in Recover
+    #[prost(bytes = "bytes", tag = "1")]
+    pub origin: ::prost::bytes::Bytes,
+    /// whose requests they are
+    #[prost(bytes = "bytes", tag = "2")]
+    pub ingress: ::prost::bytes::Bytes,
+    #[prost(string, repeated, tag = "3")]
+    pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "4")]
+    pub job: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub age_ms: u64,
+    /// whether there is a job is not known yet: ask again
+    #[prost(bool, tag = "6")]
+    pub undecided: bool,
+    /// who asked, 16 bytes each,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub callers: ::prost::bytes::Bytes,
+    /// and for each of them its original
+    #[prost(bytes = "bytes", tag = "8")]
+    pub rids: ::prost::bytes::Bytes,
+}
+/// Calls that wait at another ingress for requests that are held here. Sent again every few seconds while they do.
+/// Answered by Attached.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Attach {
+    /// where they wait
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ingress: ::prost::bytes::Bytes,
+    #[prost(message, repeated, tag = "2")]
+    pub calls: ::prost::alloc::vec::Vec<Call>,
+    /// callers that wait no longer: they have their outcome,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub received: ::prost::bytes::Bytes,
+    /// or have gone without it
+    #[prost(bytes = "bytes", tag = "4")]
+    pub gone: ::prost::bytes::Bytes,
+}
+/// What became of them: ids of callers, 16 bytes each, concatenated.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Attached {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub waiting: ::prost::bytes::Bytes,
+    /// to be fetched
+    #[prost(bytes = "bytes", tag = "2")]
+    pub ended: ::prost::bytes::Bytes,
+    /// their original is not here (any more)
+    #[prost(bytes = "bytes", tag = "3")]
+    pub unknown: ::prost::bytes::Bytes,
+    /// as in Holds
+    #[prost(bytes = "bytes", tag = "4")]
+    pub conflicts: ::prost::bytes::Bytes,
+}
+/// The requests of these callers have ended and their outcomes can be fetched.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ended {
+    /// where they can be fetched
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ingress: ::prost::bytes::Bytes,
+    /// 16 bytes each, concatenated
+    #[prost(bytes = "bytes", tag = "2")]
+    pub callers: ::prost::bytes::Bytes,
+}
+/// Asks for a part of a caller's outcome. Answered by Fetched.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fetch {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub caller: ::prost::bytes::Bytes,
+    /// from 0
+    #[prost(uint32, tag = "2")]
+    pub part: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ack {
@@ -397,6 +546,25 @@ pub struct Result {
     #[prost(bytes = "bytes", tag = "9")]
     pub sealed_body: ::prost::bytes::Bytes,
 }
+/// A part of an outcome, from one ingress to another, sealed under a key of the caller's that both derive from the cluster
+/// secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Fetched {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub caller: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "2")]
+    pub part: u32,
+    #[prost(bool, tag = "3")]
+    pub last: bool,
+    /// there is no outcome for this caller
+    #[prost(bool, tag = "4")]
+    pub unknown: bool,
+    /// with part 0
+    #[prost(message, optional, tag = "5")]
+    pub head: ::core::option::Option<OutcomeHead>,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub sealed_body: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OutcomeHead {
     #[prost(oneof = "outcome_head::Kind", tags = "1, 2")]
@@ -435,14 +603,14 @@ pub struct FaultHead {
     #[prost(bool, tag = "4")]
     pub no_retry: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reply {
-    #[prost(oneof = "reply::Body", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "reply::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub body: ::core::option::Option<reply::Body>,
 }
 /// Nested message and enum types in `Reply`.
 pub mod reply {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Body {
         #[prost(message, tag = "1")]
         AnnounceAck(super::AnnounceAck),
@@ -456,6 +624,14 @@ pub mod reply {
         Ack(super::Ack),
         #[prost(message, tag = "6")]
         SyncReply(super::SyncReply),
+        #[prost(message, tag = "7")]
+        Holds(super::Holds),
+        #[prost(message, tag = "8")]
+        Attached(super::Attached),
+        #[prost(message, tag = "9")]
+        Fetched(super::Fetched),
+        #[prost(message, tag = "10")]
+        DeliveredReply(super::DeliveredReply),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

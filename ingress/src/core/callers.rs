@@ -15,14 +15,15 @@ use crate::hold::{Call, Ended};
 
 /// The callers of one request, by the id that their own request would have.
 pub(super) struct Callers<W> {
-    /// Never empty: the last one stays when it has gone, since its waiter carries the request's share of the limits.
-    waiters: SmallVec<[(Rid, W); 1]>,
+    /// Never empty: the last one stays when it has gone, since its waiter carries the request's share of the limits. One
+    /// without a waiter waits at another ingress.
+    waiters: SmallVec<[(Rid, Option<W>); 1]>,
     /// Since when nobody waits.
     alone_since: Option<Now>,
 }
 
 impl<W> Callers<W> {
-    fn new(caller: Rid, waiter: W) -> Self {
+    fn new(caller: Rid, waiter: Option<W>) -> Self {
         Self { waiters: SmallVec::from_buf([(caller, waiter)]), alone_since: None }
     }
 
@@ -31,7 +32,12 @@ impl<W> Callers<W> {
         self.alone_since
     }
 
-    fn join(&mut self, caller: Rid, waiter: W) {
+    /// All of them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Rid> + '_ {
+        self.waiters.iter().map(|(id, _)| *id)
+    }
+
+    fn join(&mut self, caller: Rid, waiter: Option<W>) {
         if self.alone_since.take().is_some() {
             self.waiters.clear();
         }
@@ -49,9 +55,9 @@ impl<W> Callers<W> {
     }
 
     /// Those that still wait.
-    pub(super) fn waiting(self) -> impl Iterator<Item = W> {
+    pub(super) fn waiting(self) -> impl Iterator<Item = (Rid, Option<W>)> {
         let gone = self.alone_since.is_some();
-        self.waiters.into_iter().map(|(_, waiter)| waiter).filter(move |_| !gone)
+        self.waiters.into_iter().filter(move |_| !gone)
     }
 }
 
@@ -62,7 +68,7 @@ impl<W> Core<W> {
         }
         match self.pairs.find(call.pairing) {
             Found::New => self.begin(now, caller, call, waiter),
-            Found::Repeats(rid) => self.attach(now, rid, caller, waiter, out),
+            Found::Repeats(rid) => self.attach(now, rid, caller, Some(waiter), out),
             Found::Conflict => refuse(waiter, key_taken(), out),
         }
     }
@@ -74,26 +80,40 @@ impl<W> Core<W> {
             inputs,
             body,
             credential,
-            callers: Callers::new(rid, waiter),
+            callers: Callers::new(rid, Some(waiter)),
             place: self.pairs.add(rid, pairing),
             held_at: now,
             queued: None,
             phase: Phase::New,
             partials: None,
         };
-        self.unannounced.add(&request.key, request.place, rid);
+        let ask = pairing.may_be_elsewhere();
+        if !ask {
+            self.unannounced.add(&request.key, request.place, rid);
+        }
         self.requests.insert(rid, request);
-        self.flush_soon(now);
+        match ask {
+            true => self.ask_elsewhere(now, rid, Duration::ZERO),
+            false => self.flush_soon(now),
+        }
     }
 
     /// A repetition: waits with those who wait, takes up an orphan, or gets the answer that is there.
-    fn attach(&mut self, now: Now, rid: Rid, caller: Rid, waiter: W, out: &mut Vec<Output<W>>) {
+    pub(super) fn attach(
+        &mut self,
+        now: Now,
+        rid: Rid,
+        caller: Rid,
+        waiter: Option<W>,
+        out: &mut Vec<Output<W>>,
+    ) {
         self.repetitions.insert(caller, rid);
         let Some(request) = self.requests.get_mut(&rid) else {
             let Some(answer) = self.kept.give(rid) else { return };
             let (outcome, queued) = (answer.outcome.clone(), answer.queued);
             self.pairs.adopt(answer.place);
-            return out.push(Output::End(waiter, Ended { outcome, queued, replayed: true }));
+            let ended = Ended { outcome, queued, replayed: true };
+            return out.extend(waiter.map(|waiter| Output::End(waiter, ended)));
         };
         let was_alone = request.callers.alone_since().is_some();
         request.callers.join(caller, waiter);
@@ -104,7 +124,7 @@ impl<W> Core<W> {
         match request.phase {
             Phase::Granted(bid) => self.attended(now, bid, 1),
             Phase::Withheld => self.announce_anew(now, rid),
-            Phase::New | Phase::Announced(_) | Phase::Held { .. } => {}
+            Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Asking(_) | Phase::Elsewhere => {}
         }
     }
 
@@ -119,6 +139,11 @@ impl<W> Core<W> {
         self.pairs.orphan(place, rid);
         match phase {
             Phase::Granted(bid) => self.attended(now, bid, -1),
+            // Its original is elsewhere, or nowhere.
+            Phase::Asking(_) | Phase::Elsewhere => {
+                self.leave_elsewhere(rid);
+                self.drop_request(rid);
+            }
             _ => self.withhold(now, rid, phase),
         }
     }
@@ -156,7 +181,7 @@ impl<W> Core<W> {
             }
             Phase::Announced(token) => self.packs.get(&token).map(|pack| pack.batcher),
             Phase::Held { batcher, .. } => Some(batcher),
-            Phase::Withheld | Phase::Granted(_) => None,
+            Phase::Withheld | Phase::Granted(_) | Phase::Asking(_) | Phase::Elsewhere => None,
         };
         if let Some(batcher) = batcher {
             self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
@@ -196,11 +221,19 @@ impl<W> Core<W> {
         let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
         let outcome = Arc::new(outcome);
         let mut readers = 0;
-        for waiter in request.callers.waiting() {
+        for (caller, waiter) in request.callers.waiting() {
             readers += 1;
-            out.push(Output::End(waiter, Ended { outcome: outcome.clone(), queued, replayed: false }));
+            let ended = Ended { outcome: outcome.clone(), queued, replayed: false };
+            match waiter {
+                Some(waiter) => out.push(Output::End(waiter, ended)),
+                None => self.remotes.ended(caller),
+            }
         }
-        self.kept.put(now, rid, outcome, queued, request.place, readers);
+        let bid = match request.phase {
+            Phase::Granted(bid) => Some(bid),
+            _ => None,
+        };
+        self.kept.put(now, rid, (outcome, queued), request.place, bid, readers);
         self.tidy_kept(now);
     }
 }
@@ -217,7 +250,7 @@ fn refuse<W>(waiter: W, fault: Fault, out: &mut Vec<Output<W>>) {
     out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false }));
 }
 
-fn key_taken() -> Fault {
+pub(super) fn key_taken() -> Fault {
     let message = "This Idempotency-Key was used with another request. Use a new key for each request.";
     Fault::new(FaultClass::Invalid, "idempotency_key_reused", message).no_retry()
 }

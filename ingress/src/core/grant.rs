@@ -16,6 +16,8 @@ use super::{Core, JobEvent, Output, Phase, Timer};
 
 /// How long a grant may lie idle before any file is registered.
 const TAKE_BACK: Duration = Duration::from_secs(60);
+/// How soon others are asked again about a request of a lost ingress whose job came to nothing.
+const COPY_AGAIN: Duration = Duration::from_secs(1);
 /// Most input files that may be registered for one batch. Each stands for a creation that came to nothing.
 const MAX_FILES: usize = 64;
 
@@ -53,6 +55,10 @@ pub(super) struct Batch {
     /// How often a submitter was asked to take it over that has not claimed it.
     pub(super) recovering: Option<u32>,
     pub(super) granted_at: Now,
+    /// Another ingress may have the same requests in the same job: what comes back is asked about again, not announced.
+    pub(super) copied: bool,
+    /// How old it was then: not zero where it was another ingress's.
+    pub(super) age_before: Duration,
     pub(super) key: BatchKey,
     credential: Arc<HeaderMap>,
     /// Kept whole until all have ended: the batch may have to be uploaded again.
@@ -76,6 +82,47 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Without any requests.
+    pub(super) fn new(
+        now: Now,
+        submitter: Pid,
+        epoch: u32,
+        bid: Bid,
+        key: &BatchKey,
+        credential: &Arc<HeaderMap>,
+    ) -> Self {
+        Self {
+            submitter,
+            epoch,
+            origin: bid,
+            former: Vec::new(),
+            recovering: None,
+            granted_at: now,
+            copied: false,
+            age_before: Duration::ZERO,
+            key: key.clone(),
+            credential: credential.clone(),
+            bodies: Vec::new(),
+            ends: Vec::new(),
+            files: Vec::new(),
+            job: String::new(),
+            waiting: 0,
+            attended: 0,
+            alone_since: None,
+            abandoned: false,
+            used_at: now,
+            answered: false,
+        }
+    }
+
+    /// Takes in a request that somebody waits for.
+    pub(super) fn add(&mut self, rid: Rid, body: Bytes) {
+        self.ends.push(self.body_bytes() + (RECORD_HEAD + body.len()) as u64);
+        self.bodies.push((rid, body));
+        self.waiting += 1;
+        self.attended += 1;
+    }
+
     fn body_bytes(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
@@ -120,6 +167,10 @@ impl<W> Core<W> {
             return;
         };
         if !self.batches.contains_key(&bid) {
+            if self.has_stood_still(now) {
+                // Callers may have gone unnoticed, and be served elsewhere. It is asked again.
+                return;
+            }
             self.grant(now, bid, submitter, &rids);
         }
         let draft = match self.batches.get_mut(&bid).filter(|batch| batch.submitter == submitter) {
@@ -160,28 +211,12 @@ impl<W> Core<W> {
         let epoch = self.epochs.saturating_add(1);
         for rid in rids {
             let Some(request) = self.requests.get_mut(rid) else { continue };
-            if matches!(request.phase, Phase::Granted(_) | Phase::Withheld) {
+            let free = matches!(request.phase, Phase::New | Phase::Announced(_) | Phase::Held { .. });
+            if !free {
                 continue;
             }
-            let batch = granted.get_or_insert_with(|| Batch {
-                submitter,
-                epoch,
-                origin: bid,
-                former: Vec::new(),
-                recovering: None,
-                granted_at: now,
-                key: request.key.clone(),
-                credential: request.credential.clone(),
-                bodies: Vec::with_capacity(rids.len()),
-                ends: Vec::with_capacity(rids.len()),
-                files: Vec::new(),
-                job: String::new(),
-                waiting: 0,
-                attended: 0,
-                alone_since: None,
-                abandoned: false,
-                used_at: now,
-                answered: false,
+            let batch = granted.get_or_insert_with(|| {
+                Batch::new(now, submitter, epoch, bid, &request.key, &request.credential)
             });
             if request.key != batch.key {
                 continue;
@@ -192,11 +227,7 @@ impl<W> Core<W> {
             }
             request.phase = Phase::Granted(bid);
             request.queued = Some(now.saturating_sub(request.held_at));
-            let body = std::mem::take(&mut request.body);
-            batch.ends.push(batch.body_bytes() + (RECORD_HEAD + body.len()) as u64);
-            batch.bodies.push((*rid, body));
-            batch.waiting += 1;
-            batch.attended += 1;
+            batch.add(*rid, std::mem::take(&mut request.body));
         }
         if let Some(batch) = granted {
             self.epochs = epoch;
@@ -213,10 +244,15 @@ impl<W> Core<W> {
         out: &mut Vec<Output<W>>,
     ) {
         let Ok(bid) = Bid::from_slice(&intent.bid) else { return };
+        let standing_still = self.has_stood_still(now);
         let Some(batch) = self.batches.get_mut(&bid) else {
             let refused = wire::IntentReply { accepted: false, epoch: 0, files: Vec::new() };
             return out.push(Output::Reply(reply, reply::Body::IntentReply(refused)));
         };
+        if standing_still {
+            // Its callers may be served elsewhere by now. It is asked again.
+            return;
+        }
         batch.used_at = now;
         let known = batch.files.iter().all(|file| *file == intent.file || intent.known_files.contains(file));
         let room = batch.files.len() < MAX_FILES || batch.files.contains(&intent.file);
@@ -239,6 +275,13 @@ impl<W> Core<W> {
             out.push(Output::Job(JobEvent::Submitted { bid, job: submitted.job, requests: batch.waiting }));
         }
         out.push(Output::Reply(reply, reply::Body::Ack(wire::Ack { unknown })));
+    }
+
+    /// A submitter asks whether callers have received what this process has acknowledged.
+    pub(super) fn delivered(&self, delivered: &wire::Delivered, reply: String, out: &mut Vec<Output<W>>) {
+        let Ok(bid) = Bid::from_slice(&delivered.bid) else { return };
+        let unread = self.kept.unread(bid);
+        out.push(Output::Reply(reply, reply::Body::DeliveredReply(wire::DeliveredReply { unread })));
     }
 
     pub(super) fn job_state(&mut self, state: wire::JobState, out: &mut Vec<Output<W>>) {
@@ -278,16 +321,20 @@ impl<W> Core<W> {
         let Some(batch) = self.batches.remove(&bid) else { return };
         tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
         for (rid, body) in batch.bodies {
-            self.take_back(now, bid, rid, body);
+            self.take_back(now, bid, rid, body, batch.copied);
         }
     }
 
-    fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes) {
+    fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes, copied: bool) {
         let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
             return;
         };
         (request.body, request.queued, request.partials) = (body, None, None);
-        if request.is_forsaken(now, self.keeping.reattach_window) {
+        if copied && request.callers.alone_since().is_some() {
+            self.drop_request(rid);
+        } else if copied {
+            self.ask_elsewhere(now, rid, COPY_AGAIN);
+        } else if request.is_forsaken(now, self.keeping.reattach_window) {
             self.drop_request(rid);
         } else if let Some(since) = request.callers.alone_since() {
             request.phase = Phase::Withheld;
@@ -311,10 +358,11 @@ impl<W> Core<W> {
     /// somebody does now, it goes into another batch.
     pub(super) fn cancelled(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
         let batch = self.batches.get(&bid);
+        let copied = batch.is_some_and(|batch| batch.copied);
         let body = batch.and_then(|batch| batch.bodies.iter().find(|(id, _)| *id == rid));
         let Some((_, body)) = body.cloned() else { return };
         let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
-        self.take_back(now, bid, rid, body);
+        self.take_back(now, bid, rid, body, copied);
         self.batch_answered(now, bid, !alone, false, out);
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::Rid;
+use common::ids::{Bid, Rid};
 use common::outcome::Outcome;
 use common::timers::Now;
 
@@ -32,6 +32,8 @@ pub(super) struct Answer {
     pub(super) outcome: Arc<Outcome>,
     pub(super) queued: Duration,
     pub(super) place: Place,
+    /// The batch that it came from.
+    bid: Option<Bid>,
     until: Now,
     /// Callers that are being given it.
     readers: usize,
@@ -63,6 +65,8 @@ pub(super) struct Kept {
     answers: HashMap<Rid, Answer>,
     shelf: BTreeSet<(Now, Rid)>,
     shelf_bytes: usize,
+    /// How many answers of each batch no caller has received.
+    unread: HashMap<Bid, u32>,
 }
 
 /// What follows for the pairs of requests when a caller is done with an answer.
@@ -78,7 +82,13 @@ pub(super) enum Returned {
 
 impl Kept {
     pub(super) fn new(keeping: Keeping) -> Self {
-        Self { keeping, answers: HashMap::new(), shelf: BTreeSet::new(), shelf_bytes: 0 }
+        Self {
+            keeping,
+            answers: HashMap::new(),
+            shelf: BTreeSet::new(),
+            shelf_bytes: 0,
+            unread: HashMap::new(),
+        }
     }
 
     /// Takes in the answer of a request that has ended, which so many callers are being given.
@@ -86,13 +96,17 @@ impl Kept {
         &mut self,
         now: Now,
         rid: Rid,
-        outcome: Arc<Outcome>,
-        queued: Duration,
+        ended: (Arc<Outcome>, Duration),
         place: Place,
+        bid: Option<Bid>,
         readers: usize,
     ) {
         let (received, replayed) = (false, false);
-        let mut answer = Answer { outcome, queued, place, until: now, readers, received, replayed };
+        let (outcome, queued) = ended;
+        let mut answer = Answer { outcome, queued, place, bid, until: now, readers, received, replayed };
+        if let Some(bid) = bid {
+            *self.unread.entry(bid).or_default() += 1;
+        }
         let most = if answer.is_error() { ERRORS_FOR } else { Duration::MAX };
         answer.until = now.saturating_add(self.keeping.answers_for.min(most));
         self.answers.insert(rid, answer);
@@ -110,11 +124,26 @@ impl Kept {
         Some(answer)
     }
 
+    /// An answer, without giving it to anybody.
+    pub(super) fn outcome(&self, rid: Rid) -> Option<&Arc<Outcome>> {
+        self.answers.get(&rid).map(|answer| &answer.outcome)
+    }
+
+    /// Whether a caller is being given it.
+    pub(super) fn is_being_given(&self, rid: Rid) -> bool {
+        self.answers.get(&rid).is_some_and(|answer| answer.readers > 0)
+    }
+
     /// A caller is done with an answer: it has received it, or has not.
     pub(super) fn returned(&mut self, now: Now, rid: Rid, received: bool) -> Returned {
         let Some(answer) = self.answers.get_mut(&rid) else { return Returned::Nothing };
         answer.readers = answer.readers.saturating_sub(1);
-        answer.received |= received;
+        if received && !answer.received {
+            answer.received = true;
+            let bid = answer.bid;
+            self.read(bid);
+        }
+        let Some(answer) = self.answers.get_mut(&rid) else { return Returned::Nothing };
         if answer.readers > 0 {
             return Returned::Nothing;
         }
@@ -141,7 +170,11 @@ impl Kept {
                 break;
             }
             self.unshelve(rid);
-            gone.extend(self.answers.remove(&rid).map(|answer| answer.place));
+            let Some(answer) = self.answers.remove(&rid) else { continue };
+            if !answer.received {
+                self.read(answer.bid);
+            }
+            gone.push(answer.place);
         }
         gone
     }
@@ -157,6 +190,26 @@ impl Kept {
         let Some(answer) = self.answers.get(&rid) else { return };
         if self.shelf.remove(&(answer.until, rid)) {
             self.shelf_bytes -= answer.cost();
+        }
+    }
+
+    /// How many answers of a batch no caller has received.
+    pub(super) fn unread(&self, bid: Bid) -> u32 {
+        self.unread.get(&bid).copied().unwrap_or(0)
+    }
+
+    /// How many of all of them.
+    pub(super) fn all_unread(&self) -> u32 {
+        self.unread.values().copied().fold(0, u32::saturating_add)
+    }
+
+    fn read(&mut self, bid: Option<Bid>) {
+        let Some(bid) = bid else { return };
+        if let Some(unread) = self.unread.get_mut(&bid) {
+            *unread -= 1;
+            if *unread == 0 {
+                self.unread.remove(&bid);
+            }
         }
     }
 

@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use common::ids::{Digest, Rid};
-
-use crate::hold::Pairing;
+use common::pairing::Pairing;
 
 /// Everything that a repetition could belong to: requests that have not ended, and answers that are kept.
 #[derive(Default)]
@@ -27,6 +26,8 @@ pub(super) struct Pairs {
 pub(super) struct Place {
     digest: Digest,
     name: Option<Digest>,
+    /// Whether it came as a repetition.
+    retry: bool,
     arrival: u64,
 }
 
@@ -34,6 +35,11 @@ impl Place {
     /// Counts up with each new request.
     pub(super) fn arrival(&self) -> u64 {
         self.arrival
+    }
+
+    /// What it has in common with its repetitions.
+    pub(super) fn pairing(&self) -> Pairing {
+        Pairing { digest: self.digest, idempotency: self.name, retry: self.retry }
     }
 
     /// Whether the request has an `Idempotency-Key`.
@@ -62,12 +68,24 @@ impl Pairs {
     /// Takes in a new request.
     pub(super) fn add(&mut self, rid: Rid, pairing: Pairing) -> Place {
         self.arrivals += 1;
-        let place = Place { digest: pairing.digest, name: pairing.idempotency, arrival: self.arrivals };
+        let Pairing { digest, idempotency: name, retry } = pairing;
+        let place = Place { digest, name, retry, arrival: self.arrivals };
         match place.name {
             Some(name) => drop(self.named.insert(name, (rid, place.digest))),
             None => drop(self.all.insert((place.digest, place.arrival), rid)),
         }
         place
+    }
+
+    /// It has another id from now on.
+    pub(super) fn rename(&mut self, place: Place, rid: Rid) {
+        let all = [&mut self.all, &mut self.orphans];
+        for at in all.into_iter().filter_map(|pairs| pairs.get_mut(&(place.digest, place.arrival))) {
+            *at = rid;
+        }
+        if let Some((at, _)) = place.name.and_then(|name| self.named.get_mut(&name)) {
+            *at = rid;
+        }
     }
 
     /// Forgets one.

@@ -47,12 +47,14 @@ impl<W> Core<W> {
         self.ask_to_recover(now, next, out);
     }
 
-    fn ask_to_recover(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
+    pub(super) fn ask_to_recover(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
         let token = self.token();
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let Some(attempt) = batch.recovering else { return };
-        // Without a submitter in sight the batch waits for one.
-        let Some(submitter) = self.members.choose(Role::Submitter, &batch.origin.0, attempt as usize) else {
+        // One that has the rest of it, where there is such. Without a submitter in sight the batch waits for one.
+        let holder = Some(batch.submitter).filter(|pid| attempt == 0 && self.members.contains(*pid));
+        let chosen = || self.members.choose(Role::Submitter, &batch.origin.0, attempt as usize);
+        let Some(submitter) = holder.or_else(chosen) else {
             batch.recovering = Some(0);
             return;
         };
@@ -63,7 +65,7 @@ impl<W> Core<W> {
             reply: self.reply_prefix.clone(),
             rids: pack_rids(batch.bodies.iter().map(|(rid, _)| rid).filter(waits)),
         };
-        let age = now.saturating_sub(batch.granted_at);
+        let age = now.saturating_sub(batch.granted_at) + batch.age_before;
         let recover = wire::Recover {
             bid: bid.to_bytes(),
             origin: batch.origin.to_bytes(),
@@ -189,7 +191,7 @@ impl<W> Core<W> {
 }
 
 /// The id of a part's next recovery: a different one for each ingress and epoch, and the same wherever it is worked out.
-fn next_id(origin: Bid, ingress: Pid, epoch: u32) -> Bid {
+pub(super) fn next_id(origin: Bid, ingress: Pid, epoch: u32) -> Bid {
     let mut id = origin.0;
     id.iter_mut().zip(ingress.0).for_each(|(byte, other)| *byte ^= other);
     id.iter_mut().rev().zip(epoch.to_be_bytes().into_iter().rev()).for_each(|(byte, other)| *byte ^= other);

@@ -12,7 +12,7 @@ use super::{Core, Output, Phase, Request};
 
 /// The longest answer that is put together, in bytes. An OpenAI result file holds 200 MB of requests at most, so no
 /// sane answer comes near.
-const MAX_ANSWER: usize = 512 * 1024 * 1024;
+pub(super) const MAX_ANSWER: usize = 512 * 1024 * 1024;
 
 /// A part of an outcome whose seal was opened.
 #[derive(Debug)]
@@ -75,6 +75,11 @@ impl Partial {
 impl<W> Core<W> {
     pub(super) fn result(&mut self, now: Now, part: ResultPart, out: &mut Vec<Output<W>>) {
         let (rid, bid) = (part.rid, part.bid);
+        if self.members.is_draining() && !self.requests.contains_key(&rid) && self.kept.outcome(rid).is_none()
+        {
+            // Dropped at the end: with the submitter it can be found by its caller, who may come to another ingress.
+            return;
+        }
         self.acks.entry((part.submitter, bid)).or_default().push(part.seq);
         // Acknowledged all the same when it is not awaited: a repeated part, or a request that has ended.
         let told = bid;

@@ -11,7 +11,7 @@ use common::members::{Identity, Members};
 use common::outcome::{FaultClass, Outcome, Response};
 use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
-use common::wire::{self, Role, reply, to_batcher, to_submitter};
+use common::wire::{self, Role, reply, to_batcher, to_ingress, to_submitter};
 
 use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
@@ -94,6 +94,15 @@ impl World {
         (rid, out)
     }
 
+    /// Lets time pass until others are asked, and has all of them answer this.
+    fn others_say(&mut self, holds: &wire::Holds) -> Vec<Output<usize>> {
+        let mut out = self.pass(Duration::from_secs(3));
+        for token in questions(&out) {
+            out.extend(self.give(Input::Answer(token, Some(reply::Body::Holds(holds.clone())))));
+        }
+        out
+    }
+
     fn claim(&mut self, bid: Bid, submitter: Pid, rids: &[Rid]) -> Vec<Rid> {
         let claim = wire::Claim {
             bid: bid.to_bytes(),
@@ -130,6 +139,16 @@ fn announced(out: &[Output<usize>]) -> Vec<(Pid, u64, usize)> {
         _ => None,
     };
     out.iter().filter_map(announced).collect()
+}
+
+/// Tokens of the questions about calls.
+fn questions(out: &[Output<usize>]) -> Vec<u64> {
+    let asked = |output: &Output<usize>| match output {
+        Output::ToIngress(_, token, to_ingress::Body::Whois(_)) => *token,
+        Output::ToSubmitter(_, token, to_submitter::Body::Whois(_)) => *token,
+        _ => None,
+    };
+    out.iter().filter_map(asked).collect()
 }
 
 fn ends(out: &[Output<usize>]) -> Vec<(usize, &Outcome)> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::ids::{Pid, Rid};
+use common::ids::{Bid, Pid, Rid};
 use common::key::BatchKey;
 use common::timers::Now;
 use common::wire;
@@ -20,6 +20,8 @@ pub(super) struct Batch {
     /// Ingresses that were asked for a grant, with what was offered.
     pub(super) parts: Vec<wire::OfferPart>,
     pub(super) grants: Vec<Granted>,
+    /// Those of ingresses that were given up since their requests went into the input file.
+    pub(super) lost: Vec<Granted>,
     pub(super) boxes: Vec<(BatchKey, Granted, wire::Grant)>,
     /// Requests that have their answer or fault already.
     pub(super) told: BTreeSet<Rid>,
@@ -85,6 +87,8 @@ pub(super) enum State {
     Polling,
     Delivering,
     Flushing,
+    /// Everything is acknowledged, but callers of these ingresses may not have received it.
+    Lingering(BTreeSet<Pid>),
     Done,
 }
 
@@ -95,6 +99,7 @@ impl Batch {
             key,
             parts,
             grants: Vec::new(),
+            lost: Vec::new(),
             boxes: Vec::new(),
             told: BTreeSet::new(),
             state: State::Claiming,
@@ -117,6 +122,11 @@ impl Batch {
             abandoned: BTreeMap::new(),
             cancellation: Cancellation::default(),
         }
+    }
+
+    /// Its id at the provider.
+    pub(super) fn origin(&self, bid: Bid) -> Bid {
+        self.recovery.as_ref().map_or(bid, |recovery| recovery.origin)
     }
 
     /// How long ago it may have begun at the provider.

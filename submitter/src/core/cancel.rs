@@ -70,6 +70,7 @@ impl Core {
                 State::Claiming | State::Opening => self.forget(bid, out),
                 State::Uploading | State::Intending { .. } => self.give_back(now, bid, shutting_down(), out),
                 State::Polling => self.hand_over_if_leaving(now, bid, out),
+                State::Lingering(_) => self.finish(now, bid, out),
                 State::Done => self.tidy_before_leaving(now, bid, out),
                 _ => {}
             }
@@ -99,6 +100,10 @@ impl Core {
     /// it comes first.
     pub(super) fn end_if_abandoned(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let left_to_the_provider = self.members.is_draining() && self.timing.cancel_after.is_none();
+        if self.is_taken_up(bid) {
+            // By callers of a lost ingress who have come to another.
+            return;
+        }
         let abandoned = |batch: &&mut Batch| batch.is_abandoned(now);
         let Some(batch) = self.batches.get_mut(&bid).filter(abandoned) else { return };
         match batch.state {
@@ -112,6 +117,13 @@ impl Core {
             }
             _ => {}
         }
+    }
+
+    /// Whether a part of a batch's job is recovered here.
+    fn is_taken_up(&self, bid: Bid) -> bool {
+        let recovered = |batch: &Batch| batch.recovery.as_ref().is_some_and(|r| r.origin == bid);
+        self.batches.get(&bid).is_some_and(|batch| !batch.lost.is_empty())
+            && self.batches.values().any(recovered)
     }
 
     pub(super) fn cancel_all(&mut self, out: &mut Vec<Output>) {

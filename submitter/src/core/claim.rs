@@ -126,13 +126,15 @@ impl Core {
         if batch.state == State::Claiming {
             return self.granted(now, bid, gone, None, out);
         }
-        let before = batch.grants.len();
-        batch.grants.retain(|grant| grant.ingress != gone);
-        if batch.grants.len() == before {
+        let (lost, grants): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut batch.grants).into_iter().partition(|grant| grant.ingress == gone);
+        batch.grants = grants;
+        if lost.is_empty() {
             return;
         }
         batch.abandoned.remove(&gone);
         if !matches!(batch.state, State::Uploading | State::Intending { .. }) {
+            batch.lost.extend(lost);
             batch.lost_at = Some(now);
             self.timers.set(now + ORPHANED, Timer::Cancel(bid));
         }
@@ -149,6 +151,7 @@ impl Core {
                     if self.batches[&bid].grants.is_empty() { State::Flushing } else { State::Uploading };
                 self.enter(now, bid, next, out);
             }
+            State::Lingering(_) => self.received(now, bid, gone, out),
             _ => {}
         }
         self.end_if_abandoned(now, bid, out);

@@ -6,7 +6,7 @@ use common::ids::Bid;
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::Now;
 
-use super::{Core, JobPhase, Lines, ORPHANED, Output, State, Trouble};
+use super::{Core, JobPhase, Lines, Output, State, Trouble};
 
 /// How often result files with fewer lines than the counts promise are downloaded before a line counts as missing.
 const DOWNLOADS: u32 = 3;
@@ -55,29 +55,6 @@ impl Core {
             self.tell_rest(bid, Outcome::Fault(no_line(phase, lines.are_all_of(counts))), out);
         }
         self.enter(now, bid, State::Flushing, out);
-    }
-
-    /// Every caller's ingress has acknowledged: now the files may go.
-    pub(super) fn flushed(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
-        let draining = self.members.is_draining();
-        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Flushing) else {
-            return;
-        };
-        batch.state = State::Done;
-        batch.step += 1;
-        let files: Vec<String> = match batch.handed_over {
-            true => Vec::new(),
-            false => batch.files.clone().into_iter().chain(batch.result_files()).collect(),
-        };
-        // Other ingresses have their parts recovered by themselves, from the same files.
-        let due = if batch.is_whole() { now } else { now + ORPHANED };
-        for file in files {
-            self.delete_at(now, bid, &file, due);
-        }
-        match draining {
-            true => self.tidy_before_leaving(now, bid, out),
-            false => self.chores(now, bid, out),
-        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Input {
     Offer(wire::Offer, String),
     /// An ingress asks whether its batches are still held for it.
     Sync(wire::Sync, String),
+    /// An ingress asks whether calls repeat requests that are in hand.
+    Whois(wire::Whois, String),
     /// An ingress asks to take over its part of a batch whose submitter is gone.
     Recover(wire::Recover, String),
     /// The answer to a token, or nobody was there.

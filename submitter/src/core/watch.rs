@@ -143,6 +143,7 @@ impl Core {
     fn resubmit(&mut self, now: Now, bid: Bid, wait: Duration) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         (batch.state, batch.attempt, batch.since) = (State::Uploading, 0, now);
+        batch.lost.clear();
         batch.step += 1;
         self.later(now, bid, wait);
     }

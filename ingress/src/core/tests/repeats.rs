@@ -215,7 +215,9 @@ fn an_idempotency_key_always_attaches() {
     let mut world = World::new();
     let submitter = world.join(Role::Submitter);
     let (bid, (rid, _)) = (Bid::random(), world.call("m", vec![1], named(1, 1)));
-    world.claim(bid, submitter, &[rid]);
+    assert_eq!(world.claim(Bid::random(), submitter, &[rid]), [], "another ingress may have it");
+    world.others_say(&wire::Holds::default());
+    assert_eq!(world.claim(bid, submitter, &[rid]), [rid]);
     let (second, _) = world.call("m", vec![1], named(1, 1));
     assert_eq!(world.core.held(), 1);
     let mut given = texts(&world.answer(rid, bid, submitter, "one"));

@@ -1,0 +1,70 @@
+//! Requests of an ingress that is gone, whose callers have come here: a submitter still knows them by their ids.
+//!
+//! The call becomes the request that it repeats, under its id, in a batch that this ingress has taken over from the start:
+//! from here on it is recovered like any batch. What the submitter has for the lost ingress stays as it is, so that nothing
+//! is lost if that one was only out of reach.
+
+use std::time::Duration;
+
+use common::ids::{Bid, Pid, Rid};
+use common::timers::Now;
+use common::wire;
+
+use super::grant::Batch;
+use super::recover::next_id;
+use super::{Core, Output, Phase};
+
+impl<W> Core<W> {
+    /// Takes over requests of a batch, for the callers that repeat them, and has a submitter deliver to this ingress.
+    pub(super) fn adopt(
+        &mut self,
+        now: Now,
+        submitter: Pid,
+        held: &wire::HeldBatch,
+        wanted: Vec<(Rid, Rid)>,
+        out: &mut Vec<Output<W>>,
+    ) {
+        let Ok(origin) = Bid::from_slice(&held.origin) else { return };
+        self.epochs = self.epochs.saturating_add(1);
+        let bid = next_id(origin, self.members.pid(), self.epochs);
+        let mut batch: Option<Batch> = None;
+        for (caller, rid) in wanted {
+            if self.requests.contains_key(&rid) || self.kept.outcome(rid).is_some() {
+                // Taken over for another caller before.
+                self.join(now, caller, rid, out);
+                continue;
+            }
+            let Some(mut request) = self.requests.remove(&caller) else { continue };
+            self.pairs.rename(request.place, rid);
+            self.repetitions.extend(request.callers.ids().map(|id| (id, rid)));
+            request.phase = Phase::Granted(bid);
+            request.queued = Some(now.saturating_sub(request.held_at));
+            let batch = batch.get_or_insert_with(|| {
+                let mut batch =
+                    Batch::new(now, submitter, self.epochs, origin, &request.key, &request.credential);
+                batch.former.push(origin);
+                batch.copied = true;
+                batch.recovering = Some(0);
+                (batch.files, batch.job) = (held.files.clone(), held.job.clone());
+                batch.age_before = Duration::from_millis(held.age_ms);
+                batch
+            });
+            batch.add(rid, std::mem::take(&mut request.body));
+            self.requests.insert(rid, request);
+        }
+        if let Some(batch) = batch {
+            tracing::info!(%bid, job = batch.job, requests = batch.waiting, "taking up requests of an ingress that is gone");
+            self.batches.insert(bid, batch);
+            self.ask_to_recover(now, bid, out);
+        }
+    }
+
+    /// The callers of one request join those of another that is the same.
+    fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
+        let Some(request) = self.requests.remove(&caller) else { return };
+        self.pairs.remove(request.place);
+        for (id, waiter) in request.callers.waiting() {
+            self.attach(now, rid, id, waiter, out);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Asking other processes whether they have a call's original, before it is announced as a new request.
+//!
+//! A load balancer may send a repetition to another ingress than the first call. Where a call says that it is sent again, or
+//! has an `Idempotency-Key`, and nothing here matches it, every live ingress and submitter is asked. The question changes
+//! nothing; when all have answered, or are known to be gone, the best answer decides: an orphan at another ingress, a batch
+//! whose ingress is gone, a twin at another ingress, or nothing, and then the call is a new request. A time limit on the
+//! answers instead would buy again what a live but slow process holds. Submitters are asked only after the ingresses: one
+//! that was asked before could say no, and then be granted the request by an ingress that dies before it has answered.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use common::ids::{Pid, Rid, unpack_rids};
+use common::outcome::Outcome;
+use common::subjects::Token;
+use common::timers::{Now, backoff};
+use common::wire::{self, Role, reply, to_ingress, to_submitter};
+
+use super::callers::key_taken;
+use super::{Core, Output, Phase, Timer};
+
+/// How long calls gather before they are asked about together.
+const GATHER: Duration = Duration::from_millis(1);
+/// Most calls in one question: about 60 bytes each, so that it stays under 64 KB.
+const PACK: usize = 1_000;
+/// First wait for an answer; it doubles up to the second.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+/// A process that says that it lives but has not answered by then never will: a bound, far beyond the time after which
+/// silence counts as death.
+const UNANSWERED_FOR: Duration = Duration::from_secs(120);
+/// How soon a question is asked again whose answer was that it is not decided yet.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The round of calls that nobody was asked about yet.
+const UNASKED: u64 = 0;
+
+/// Questions under way.
+#[derive(Default)]
+pub(super) struct Questions {
+    /// Calls that are to be asked about, and when.
+    due: BTreeSet<(Now, Rid)>,
+    /// When the timer for them is set.
+    next: Option<Now>,
+    rounds: BTreeMap<u64, Round>,
+    last: u64,
+    exchanges: HashMap<Token, Exchange>,
+}
+
+/// One question to everybody about some calls.
+struct Round {
+    began: Now,
+    callers: Vec<Rid>,
+    /// Who is being asked.
+    role: Role,
+    /// Who has not answered.
+    silent: BTreeSet<Pid>,
+    /// Who has, and knows all of its own requests.
+    heard: BTreeSet<Pid>,
+    /// Whether anybody has.
+    answered: bool,
+    found: BTreeMap<Rid, At>,
+    batches: Vec<(Pid, wire::HeldBatch)>,
+}
+
+struct Exchange {
+    round: u64,
+    peer: Pid,
+    attempt: u32,
+}
+
+/// Where a call's original is; what comes later is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    /// Somebody waits for it at this ingress.
+    Twin(Pid),
+    /// Nobody waits for it at this ingress.
+    Orphan(Pid),
+    /// Nowhere: its `Idempotency-Key` names another request.
+    Conflict,
+}
+
+impl Questions {
+    pub(super) fn len(&self) -> usize {
+        self.due.len() + self.rounds.values().map(|round| round.callers.len()).sum::<usize>()
+    }
+}
+
+impl Round {
+    fn found(&mut self, packed: &[u8], at: At) {
+        for caller in unpack_rids(packed).unwrap_or_default() {
+            let found = self.found.entry(caller).or_insert(at);
+            *found = at.max(*found);
+        }
+    }
+}
+
+impl<W> Core<W> {
+    /// Has others asked about a call, now or a little later.
+    pub(super) fn ask_elsewhere(&mut self, now: Now, caller: Rid, wait: Duration) {
+        let Some(request) = self.requests.get_mut(&caller) else { return };
+        if request.phase == Phase::Asking(UNASKED) {
+            return;
+        }
+        request.phase = Phase::Asking(UNASKED);
+        self.questions.due.insert((now + wait.max(GATHER), caller));
+        self.set_asking(now);
+    }
+
+    fn set_asking(&mut self, now: Now) {
+        let Some((due, _)) = self.questions.due.first() else { return };
+        if self.questions.next.is_none_or(|next| *due < next) {
+            self.questions.next = Some(*due);
+            self.timers.set((*due).max(now), Timer::Ask);
+        }
+    }
+
+    /// Asks about the calls whose turn it is.
+    pub(super) fn ask(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        self.questions.next = None;
+        // Only when everybody had time to be heard of.
+        let mut callers = Vec::new();
+        let known = self.members.knows_all(now);
+        while let Some(&(due, caller)) = self.questions.due.first().filter(|(due, _)| *due <= now) {
+            self.questions.due.remove(&(due, caller));
+            match known {
+                true => callers.push(caller),
+                false => drop(self.questions.due.insert((now + ASK_AGAIN, caller))),
+            }
+        }
+        self.set_asking(now);
+        callers.retain(|caller| self.is_asking(*caller, UNASKED));
+        for callers in callers.chunks(PACK) {
+            self.questions.last += 1;
+            let number = self.questions.last;
+            for caller in callers {
+                if let Some(request) = self.requests.get_mut(caller) {
+                    request.phase = Phase::Asking(number);
+                }
+            }
+            let round = Round {
+                began: now,
+                callers: callers.to_vec(),
+                role: Role::Ingress,
+                silent: BTreeSet::new(),
+                heard: BTreeSet::new(),
+                answered: false,
+                found: BTreeMap::new(),
+                batches: Vec::new(),
+            };
+            self.questions.rounds.insert(number, round);
+            self.ask_all(now, number, Role::Ingress, out);
+        }
+    }
+
+    /// Asks all processes of a role.
+    fn ask_all(&mut self, now: Now, number: u64, role: Role, out: &mut Vec<Output<W>>) {
+        let Some(round) = self.questions.rounds.get_mut(&number) else { return };
+        round.role = role;
+        round.silent = self.members.live(role).collect();
+        for peer in round.silent.clone() {
+            self.send_whois(now, Exchange { round: number, peer, attempt: 0 }, out);
+        }
+        self.go_on_if_complete(now, number, out);
+    }
+
+    fn is_asking(&self, caller: Rid, round: u64) -> bool {
+        self.requests.get(&caller).is_some_and(|request| request.phase == Phase::Asking(round))
+    }
+
+    fn send_whois(&mut self, now: Now, exchange: Exchange, out: &mut Vec<Output<W>>) {
+        let token = self.token();
+        let Some(round) = self.questions.rounds.get(&exchange.round) else { return };
+        let mut groups: BTreeMap<&[u8], wire::WhoisGroup> = BTreeMap::new();
+        for caller in &round.callers {
+            let Some(request) = self.requests.get(caller) else { continue };
+            let group = groups
+                .entry(request.key.encoded())
+                .or_insert_with(|| wire::WhoisGroup { key: Some(request.key.to_wire()), calls: Vec::new() });
+            group.calls.push(request.place.pairing().to_wire(*caller));
+        }
+        let whois = wire::Whois { groups: groups.into_values().collect() };
+        out.push(match round.role {
+            Role::Ingress => Output::ToIngress(exchange.peer, Some(token), to_ingress::Body::Whois(whois)),
+            _ => Output::ToSubmitter(exchange.peer, Some(token), to_submitter::Body::Whois(whois)),
+        });
+        let patience = backoff(PATIENCE, PATIENCE_MAX, exchange.attempt, token);
+        self.questions.exchanges.insert(token, exchange);
+        self.timers.set(now + patience, Timer::Unheard(token));
+    }
+
+    /// Whether the answer was one to such a question.
+    pub(super) fn whois_answered(
+        &mut self,
+        now: Now,
+        token: Token,
+        answer: Option<&reply::Body>,
+        out: &mut Vec<Output<W>>,
+    ) -> bool {
+        let Some(Exchange { round: number, peer, .. }) = self.questions.exchanges.remove(&token) else {
+            return false;
+        };
+        match answer {
+            Some(reply::Body::Holds(holds)) => {
+                let round = self.questions.rounds.get_mut(&number);
+                if let Some(round) = round.filter(|round| round.silent.contains(&peer)) {
+                    round.silent.remove(&peer);
+                    round.answered = true;
+                    if !holds.forgetful {
+                        round.heard.insert(peer);
+                    }
+                    round.found(&holds.twins, At::Twin(peer));
+                    round.found(&holds.orphans, At::Orphan(peer));
+                    round.found(&holds.conflicts, At::Conflict);
+                    round.batches.extend(holds.batches.iter().map(|batch| (peer, batch.clone())));
+                }
+                self.go_on_if_complete(now, number, out);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(change) = self.members.lost(peer) {
+                    self.changed(now, change, out);
+                }
+                self.will_not_answer(now, peer, out);
+            }
+        }
+        true
+    }
+
+    /// No answer so far: asks again, as long as the process counts as alive.
+    pub(super) fn unheard(&mut self, now: Now, token: Token, out: &mut Vec<Output<W>>) {
+        let Some(exchange) = self.questions.exchanges.remove(&token) else { return };
+        let Some(round) = self.questions.rounds.get_mut(&exchange.round) else { return };
+        if !round.silent.contains(&exchange.peer) {
+            return;
+        }
+        if now.saturating_sub(round.began) >= UNANSWERED_FOR {
+            round.silent.remove(&exchange.peer);
+            return self.go_on_if_complete(now, exchange.round, out);
+        }
+        self.send_whois(now, Exchange { attempt: exchange.attempt + 1, ..exchange }, out);
+    }
+
+    /// A process is gone.
+    pub(super) fn will_not_answer(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
+        let mut numbers = Vec::new();
+        for (number, round) in &mut self.questions.rounds {
+            if round.silent.remove(&gone) {
+                numbers.push(*number);
+            }
+        }
+        for number in numbers {
+            self.go_on_if_complete(now, number, out);
+        }
+    }
+
+    fn go_on_if_complete(&mut self, now: Now, number: u64, out: &mut Vec<Output<W>>) {
+        let Some(round) = self.questions.rounds.get(&number).filter(|round| round.silent.is_empty()) else {
+            return;
+        };
+        match round.role {
+            Role::Ingress => self.ask_all(now, number, Role::Submitter, out),
+            _ => self.conclude(now, number, out),
+        }
+    }
+
+    fn conclude(&mut self, now: Now, number: u64, out: &mut Vec<Output<W>>) {
+        let Some(mut round) = self.questions.rounds.remove(&number) else { return };
+        self.questions.exchanges.retain(|_, exchange| exchange.round != number);
+        if !round.answered {
+            // That nobody is there may be due to this process's own connection. Without anybody it could not be served either.
+            round.callers.retain(|caller| self.is_asking(*caller, number));
+            return round.callers.into_iter().for_each(|caller| self.ask_elsewhere(now, caller, ASK_AGAIN));
+        }
+        for (submitter, batch) in std::mem::take(&mut round.batches) {
+            self.conclude_batch(now, number, &round, submitter, batch, out);
+        }
+        for caller in round.callers {
+            if !self.is_asking(caller, number) {
+                continue;
+            }
+            match round.found.get(&caller) {
+                Some(At::Orphan(ingress) | At::Twin(ingress)) => self.attach_elsewhere(now, caller, *ingress),
+                Some(At::Conflict) => self.end(now, caller, Outcome::Fault(key_taken()), out),
+                None => self.announce_anew(now, caller),
+            }
+        }
+    }
+
+    /// What a submitter has counts where nobody else knows better: not where its ingress has answered for itself.
+    fn conclude_batch(
+        &mut self,
+        now: Now,
+        number: u64,
+        round: &Round,
+        submitter: Pid,
+        batch: wire::HeldBatch,
+        out: &mut Vec<Output<W>>,
+    ) {
+        let Ok(ingress) = Pid::from_slice(&batch.ingress) else { return };
+        let (Ok(callers), Ok(rids)) = (unpack_rids(&batch.callers), unpack_rids(&batch.rids)) else { return };
+        if round.heard.contains(&ingress) || ingress == self.members.pid() {
+            return;
+        }
+        let decided = |caller: &Rid| matches!(round.found.get(caller), Some(At::Orphan(_) | At::Conflict));
+        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller);
+        let wanted: Vec<(Rid, Rid)> = callers.into_iter().zip(rids).filter(|(c, _)| asks(c)).collect();
+        match batch.undecided {
+            true => wanted.into_iter().for_each(|(caller, _)| self.ask_elsewhere(now, caller, ASK_AGAIN)),
+            false => self.adopt(now, submitter, &batch, wanted, out),
+        }
+    }
+}
