@@ -4,6 +4,7 @@
 //! What is between the brackets happens only when the answer to a creation was lost. A batch that is taken over from a dead
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
 //! with `Releasing`.
+//! A job that fails as a whole goes `Polling -> Refused`, and from there to a new upload or to its end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -31,7 +32,7 @@ mod watch;
 
 use batch::{Batch, State};
 pub use messages::{Claimant, Input, Output, Timing};
-pub use ops::{Did, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
+pub use ops::{Did, Gone, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
 
 /// Most batches in hand; more offers are answered with busy.
 const MAX_BATCHES: usize = 2_000;
@@ -130,6 +131,9 @@ impl Core {
             return self.give_back(now, bid, why, out);
         }
         batch.step += 1;
+        if let State::Fencing { asked_at, .. } = &mut batch.state {
+            *asked_at = now;
+        }
         let op = match &batch.state {
             State::Claiming | State::Intending { .. } | State::Releasing | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
@@ -148,10 +152,11 @@ impl Core {
                 let batch_id = batch.recovery.as_ref().map_or(bid, |recovery| recovery.origin);
                 Op::Find { batch: batch_id, age: batch.age(now) }
             }
-            State::Fencing { files, gone } => match files.get(*gone) {
+            State::Fencing { files, gone, .. } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },
                 None => return,
             },
+            State::Refused { file, .. } => Op::Delete { file: file.clone() },
             State::Polling => Op::Poll { job: batch.job_id() },
             State::Delivering => Op::Download { files: batch.result_files(), job: batch.job_id() },
             State::Flushing => Op::Flush,
@@ -203,7 +208,7 @@ impl Core {
             Did::Cancelled(result) => self.cancelled(now, bid, &result),
             Did::Downloaded(result) => self.downloaded(now, bid, result, out),
             Did::Flushed => self.flushed(now, bid, out),
-            Did::Deleted(file, result) => self.deleted(now, bid, &file, &result, out),
+            Did::Deleted(file, result) => self.deleted(now, bid, &file, result, out),
             Did::Swept(result) => self.swept(now, bid, &result, out),
         }
     }

@@ -19,7 +19,7 @@ fn job(phase: JobPhase, lines: u64) -> JobView {
 
 impl World {
     /// Asked to take over, claimed, granted, opened.
-    fn takes_over(&mut self, job: &str, files: &[&str]) {
+    pub(super) fn takes_over(&mut self, job: &str, files: &[&str]) {
         let key = wire::BatchKey { fingerprint: vec![7; 16].into(), ..Default::default() };
         let part = wire::OfferPart {
             ingress: self.ingress.to_bytes(),
@@ -115,7 +115,7 @@ fn without_a_job_every_file_is_deleted_and_the_requests_are_released() {
             }
             Op::Delete { file } => {
                 deleted.push(file.clone());
-                world.did(Did::Deleted(file, Ok(())));
+                world.did(Did::Deleted(file, Ok(Gone::Deleted)));
             }
             other => panic!("{other:?}"),
         }
