@@ -3,7 +3,7 @@
 //! `Claiming -> Uploading -> Intending -> Creating [-> Finding [-> Fencing -> Settling]] -> Polling -> Delivering -> Flushing -> Done`.
 //! What is between the brackets happens only when the answer to a creation was lost. A batch that is taken over from a dead
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
-//! with `Releasing`.
+//! with `Releasing`, and so does one that is not submitted yet when this submitter leaves and others are there.
 //! A job that fails as a whole goes `Polling -> Refused`, and from there to a new upload or to its end.
 
 use std::collections::{BTreeMap, HashMap};
@@ -53,8 +53,8 @@ enum Purpose {
     Intent(Bid, Pid),
     /// Submitted is news: without an acknowledgement it is sent again a few times.
     Submitted(Bid, Pid, u32),
-    /// So is that there is no job.
-    Released(Bid, u32),
+    /// So is that there is no job, sent for the so many-th time.
+    Released(Bid, Pid, u32),
 }
 
 #[derive(Debug)]
@@ -126,16 +126,18 @@ impl Core {
     fn go_on(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let draining = self.members.is_draining();
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        if batch.state == State::Uploading && (draining || batch.is_abandoned(now)) {
-            let why = if draining { cancel::shutting_down() } else { deliver::cancelled() };
-            return self.give_back(now, bid, why, out);
+        if batch.state == State::Uploading && draining {
+            return self.leave_unsent(now, bid, out);
+        }
+        if batch.state == State::Uploading && batch.is_abandoned(now) {
+            return self.give_back(now, bid, deliver::cancelled(), out);
         }
         batch.step += 1;
         if let State::Fencing { asked_at, .. } = &mut batch.state {
             *asked_at = now;
         }
         let op = match &batch.state {
-            State::Claiming | State::Intending { .. } | State::Releasing | State::Done => return,
+            State::Claiming | State::Intending { .. } | State::Releasing { .. } | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
             // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
             State::Uploading if batch.is_sweeping() => {
@@ -243,7 +245,7 @@ impl Core {
             }
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
             // Acknowledged, or there is nobody who needs to know.
-            (Some(Purpose::Released(bid, _)), _) => self.release_heard(now, bid, out),
+            (Some(Purpose::Released(bid, ingress, _)), _) => self.release_heard(now, bid, ingress, out),
             _ => {}
         }
     }
@@ -255,7 +257,9 @@ impl Core {
             Some(Purpose::Submitted(bid, ingress, attempt)) => {
                 self.submitted_again(now, bid, ingress, attempt, out)
             }
-            Some(Purpose::Released(bid, attempt)) => self.release_again(now, bid, attempt, out),
+            Some(Purpose::Released(bid, ingress, attempt)) => {
+                self.release_again(now, bid, ingress, attempt, out);
+            }
             None => {}
         }
     }

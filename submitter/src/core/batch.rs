@@ -84,8 +84,10 @@ pub(super) enum State {
         files: Vec<String>,
         lists: u32,
     },
-    /// Telling the ingress that there is no job.
-    Releasing,
+    /// Telling these ingresses that there is no job and will be none.
+    Releasing {
+        waiting: BTreeSet<Pid>,
+    },
     Polling,
     /// The job failed as a whole. Deleting its file tells whether that is the provider's refusal, or another submitter's fence.
     Refused {

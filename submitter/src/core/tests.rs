@@ -18,6 +18,7 @@ use super::{
 mod abandoned;
 mod cancelled;
 mod fence;
+mod leaving;
 mod recovery;
 
 struct World {
