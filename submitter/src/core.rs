@@ -3,7 +3,8 @@
 //! `Claiming -> Uploading -> Intending -> Creating [-> Finding [-> Fencing -> Settling]] -> Polling -> Delivering -> Flushing -> Done`.
 //! What is between the brackets happens only when the answer to a creation was lost. A batch that is taken over from a dead
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
-//! with `Releasing`.
+//! with `Releasing`, and so does one that is not submitted yet when this submitter leaves and others are there.
+//! A job that fails as a whole goes `Polling -> Refused`, and from there to a new upload or to its end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -33,7 +34,7 @@ mod whois;
 
 use batch::{Batch, State};
 pub use messages::{Claimant, Input, Output, Timing};
-pub use ops::{Did, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
+pub use ops::{Did, Gone, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
 
 /// Most batches in hand; more offers are answered with busy.
 const MAX_BATCHES: usize = 2_000;
@@ -56,8 +57,8 @@ enum Purpose {
     Submitted(Bid, Pid, u32),
     /// Have callers received what was acknowledged?
     Delivered(Bid, Pid, u32),
-    /// So is that there is no job.
-    Released(Bid, u32),
+    /// So is that there is no job, sent for the so many-th time.
+    Released(Bid, Pid, u32),
 }
 
 #[derive(Debug)]
@@ -133,15 +134,20 @@ impl Core {
     fn go_on(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let draining = self.members.is_draining();
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        if batch.state == State::Uploading && (draining || batch.is_abandoned(now)) {
-            let why = if draining { cancel::shutting_down() } else { deliver::cancelled() };
-            return self.give_back(now, bid, why, out);
+        if batch.state == State::Uploading && draining {
+            return self.leave_unsent(now, bid, out);
+        }
+        if batch.state == State::Uploading && batch.is_abandoned(now) {
+            return self.give_back(now, bid, deliver::cancelled(), out);
         }
         batch.step += 1;
+        if let State::Fencing { asked_at, .. } = &mut batch.state {
+            *asked_at = now;
+        }
         let op = match &batch.state {
             State::Claiming
             | State::Intending { .. }
-            | State::Releasing
+            | State::Releasing { .. }
             | State::Lingering(_)
             | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
@@ -160,10 +166,11 @@ impl Core {
                 let batch_id = batch.origin(bid);
                 Op::Find { batch: batch_id, age: batch.age(now) }
             }
-            State::Fencing { files, gone } => match files.get(*gone) {
+            State::Fencing { files, gone, .. } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },
                 None => return,
             },
+            State::Refused { file, .. } => Op::Delete { file: file.clone() },
             State::Polling => Op::Poll { job: batch.job_id() },
             State::Delivering => Op::Download { files: batch.result_files(), job: batch.job_id() },
             State::Flushing => Op::Flush,
@@ -215,7 +222,7 @@ impl Core {
             Did::Cancelled(result) => self.cancelled(now, bid, &result),
             Did::Downloaded(result) => self.downloaded(now, bid, result, out),
             Did::Flushed => self.flushed(now, bid, out),
-            Did::Deleted(file, result) => self.deleted(now, bid, &file, &result, out),
+            Did::Deleted(file, result) => self.deleted(now, bid, &file, result, out),
             Did::Swept(result) => self.swept(now, bid, &result, out),
         }
     }
@@ -254,7 +261,7 @@ impl Core {
             }
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
             // Acknowledged, or there is nobody who needs to know.
-            (Some(Purpose::Released(bid, _)), _) => self.release_heard(now, bid, out),
+            (Some(Purpose::Released(bid, ingress, _)), _) => self.release_heard(now, bid, ingress, out),
             (Some(Purpose::Delivered(bid, ingress, _)), None) => self.ingress_left(now, bid, ingress, out),
             (Some(Purpose::Delivered(bid, ingress, attempt)), Some(reply::Body::DeliveredReply(reply))) => {
                 match reply.unread {
@@ -274,7 +281,9 @@ impl Core {
             Some(Purpose::Submitted(bid, ingress, attempt)) => {
                 self.submitted_again(now, bid, ingress, attempt, out)
             }
-            Some(Purpose::Released(bid, attempt)) => self.release_again(now, bid, attempt, out),
+            Some(Purpose::Released(bid, ingress, attempt)) => {
+                self.release_again(now, bid, ingress, attempt, out);
+            }
             Some(Purpose::Delivered(bid, ingress, attempt)) => {
                 self.not_received(now, bid, ingress, attempt, out);
             }

@@ -40,7 +40,7 @@ impl Batch {
     /// What it means that a request of a live ingress is in this batch, or of one that is gone.
     fn standing(&self, lost: bool) -> Standing {
         match self.state {
-            State::Releasing => Standing::Free,
+            State::Releasing { .. } => Standing::Free,
             // Lines of a lost ingress are left out of the file that is to come. One that is lost by somebody else's lights
             // may still be granted and submitted.
             State::Claiming | State::Opening | State::Uploading | State::Intending { .. } if lost => {
@@ -50,6 +50,7 @@ impl Batch {
                 Standing::Undecided
             }
             State::Creating { .. }
+            | State::Refused { .. }
             | State::Finding { .. }
             | State::Fencing { .. }
             | State::Settling { .. } => Standing::Undecided,
