@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use model::{Bounds, Fault, Model, Rules, Until, check};
+use model::{Absent, Bounds, Fault, Model, Rules, Until, check};
 
 /// Explores every history of the submission path within bounds.
 #[derive(Debug, Parser)]
@@ -51,13 +51,15 @@ fn kind(name: &str) -> Result<Fault, String> {
     all.into_iter().find(|fault| format!("{fault:?}") == name).ok_or(format!("one of {names}"))
 }
 
-const RULES: [(&str, Rule); 20] = [
+const RULES: [(&str, Rule); 22] = [
     ("find", |rules| rules.find = false),
     ("fence", |rules| rules.fence = false),
     ("fence-registered", |rules| rules.fence_registered = false),
     ("settle", |rules| rules.settle = false),
     ("second-list", |rules| rules.lists = 1),
-    ("doubt-not-found", |rules| rules.trust_not_found = true),
+    ("doubt-not-found", |rules| rules.absent = Absent::Trusted),
+    ("last-deletion", |rules| rules.absent = Absent::Waited),
+    ("believe-at-last", |rules| rules.absent = Absent::Doubted),
     ("register", |rules| rules.register = false),
     ("register-with-all", |rules| rules.register_with_all = false),
     ("check-epoch", |rules| rules.check_epoch = false),
