@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod progress;
 mod properties;
+pub mod retry;
 mod rules;
 mod set;
 mod state;
