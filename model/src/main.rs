@@ -87,7 +87,7 @@ const RULES: [(&str, Rule<Rules>); 22] = [
     ("all-of-recovery", |rules| *rules = Rules::without_recovery()),
 ];
 
-const RETRY_RULES: [(&str, Rule<retry::Rules>); 13] = [
+const RETRY_RULES: [(&str, Rule<retry::Rules>); 15] = [
     ("all-answer", |rules| rules.all_answer = false),
     ("ask-submitters", |rules| rules.ask_submitters = false),
     ("origin-first", |rules| rules.origin_first = false),
@@ -98,6 +98,8 @@ const RETRY_RULES: [(&str, Rule<retry::Rules>); 13] = [
     ("copy-asks", |rules| rules.copy_asks = false),
     ("look", |rules| rules.look = retry::Look::Nowhere),
     ("look-at-peers", |rules| rules.look = retry::Look::Sockets),
+    ("doubt-all", |rules| rules.doubt_all = false),
+    ("end-epoch", |rules| rules.end_epoch = false),
     ("ask-revived", |rules| rules.ask_revived = false),
     ("release", |rules| rules.release = false),
     ("what-was-found", |rules| *rules = retry::Rules::decided()),

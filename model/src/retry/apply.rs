@@ -155,7 +155,7 @@ impl State {
     /// Why it may be bought again.
     fn why(&self, ask: Ask) -> Excuse {
         let lost = |submitter: &u8| ask.submitters[usize::from(*submitter)] == Heard::Dead;
-        let holds = |submitter: &u8| self.lost_holders.has(*submitter) || self.may_create(*submitter);
+        let holds = |submitter: &u8| self.may_have_created(*submitter);
         let lost: Vec<u8> = self.all_submitters().filter(holds).filter(lost).collect();
         let dead = |submitter: &u8| self.submitters[usize::from(*submitter)] == Health::Dead;
         match (ask.origin == Heard::Dead && !lost.is_empty(), self.ingress(ORIGIN).health) {
@@ -190,19 +190,43 @@ impl State {
             here.client = truth;
         }
         if rules.look == Look::Peers {
-            let elsewhere = self.is_up(OTHER) && self.ingress(OTHER).phase != Phase::Gone;
-            let submitted = self.tasks.iter().any(|task| task.ingress == OTHER && self.works(task.submitter));
-            if elsewhere || submitted {
-                let here = &mut self.ingresses[0];
-                here.client = self.twin.is_some();
-                // Its submitter's intent would come too late.
-                if matches!(here.phase, Phase::Granted(grant) if grant.files.is_empty()) {
-                    here.phase = Phase::New;
-                }
-            }
-            if self.is_up(OTHER) {
-                self.revive(rules);
-            }
+            self.look_elsewhere(rules);
+        }
+    }
+
+    /// Whether the request has come to the other ingress meanwhile, which may have announced it as its own.
+    fn look_elsewhere(&mut self, rules: &Rules) {
+        let submitted = |task: &Task| task.ingress == OTHER && self.works(task.submitter);
+        let mut anew = self.tasks.iter().any(|task| submitted(task) && !task.recovers);
+        let mut elsewhere = self.tasks.iter().any(submitted);
+        if self.is_up(OTHER) {
+            elsewhere |= self.ingress(OTHER).phase != Phase::Gone;
+            anew |= match self.ingress(OTHER).phase {
+                Phase::New => true,
+                Phase::Granted(grant) => !grant.copy,
+                Phase::Done(file) => self.file(file).ingress == OTHER,
+                Phase::Gone | Phase::Asking(_) | Phase::Remote => false,
+            };
+            self.revive(rules);
+        }
+        let silent = |submitter: &u8| !self.works(*submitter) && self.may_have_created(*submitter);
+        if !self.is_up(OTHER) && self.all_submitters().any(|submitter| silent(&submitter)) {
+            // The same loss as that of the first ingress and its submitter.
+            self.excuse = Excuse::BothSilent;
+        }
+        let here = &mut self.ingresses[0];
+        here.client &= !elsewhere || self.twin.is_some();
+        let Phase::Granted(grant) = &mut here.phase else { return };
+        if !rules.end_epoch {
+            return;
+        }
+        if grant.files.is_empty() && elsewhere {
+            // Its submitter's intent would come too late.
+            here.phase = Phase::New;
+        } else if anew {
+            // What was created counts; nothing more is to be.
+            here.epoch += 1;
+            grant.epoch = here.epoch;
         }
     }
 
@@ -250,6 +274,10 @@ impl State {
             }),
             Wrong::JobFails(file) => self.files[usize::from(file)].job = Job::Failed,
         }
+    }
+
+    fn may_have_created(&self, submitter: u8) -> bool {
+        self.lost_holders.has(submitter) || self.may_create(submitter)
     }
 
     fn lose(&mut self, submitter: u8, health: Health) {

@@ -35,8 +35,10 @@ pub mod names {
 /// All of them.
 pub(super) fn all() -> Vec<Property<Retry>> {
     vec![
-        Property::always(names::BILLED_ONCE, |_, state: &State| {
-            state.bills() <= 1 || state.excuse != Excuse::None
+        Property::always(names::BILLED_ONCE, |model: &Retry, state: &State| {
+            // The twin may have its own.
+            let callers = 1 + usize::from(model.bounds.twin);
+            state.bills() <= callers || state.excuse != Excuse::None
         }),
         Property::always(names::OWN_ANSWER, |_, state: &State| {
             state.ingresses.iter().all(|ingress| match ingress.phase {

@@ -32,6 +32,10 @@ pub struct Rules {
     pub copy_asks: bool,
     /// What an ingress does that stood still.
     pub look: Look,
+    /// Until it has looked it registers nothing and has nothing taken over; else it only refuses claims.
+    pub doubt_all: bool,
+    /// Where another ingress has announced its request, it ends the epoch of its own grant.
+    pub end_epoch: bool,
     /// An ingress that was taken for dead and has answered the asking ingress since is asked again.
     pub ask_revived: bool,
     /// Who takes over or has fenced gives back what was not billed; else it submits it itself.
@@ -51,6 +55,8 @@ impl Rules {
             keep_origin: true,
             copy_asks: false,
             look: Look::Sockets,
+            doubt_all: false,
+            end_epoch: false,
             ask_revived: false,
             release: true,
         }
@@ -58,7 +64,15 @@ impl Rules {
 
     /// Everything that it takes.
     pub const fn protocol() -> Self {
-        Self { origin_first: true, copy_asks: true, look: Look::Peers, ask_revived: true, ..Self::decided() }
+        Self {
+            origin_first: true,
+            copy_asks: true,
+            look: Look::Peers,
+            doubt_all: true,
+            end_epoch: true,
+            ask_revived: true,
+            ..Self::decided()
+        }
     }
 }
 

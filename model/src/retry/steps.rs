@@ -11,7 +11,7 @@ pub fn progress(rules: &Rules, state: &State, out: &mut Vec<Action>) {
     for ingress in [ORIGIN, OTHER] {
         if state.is_up(ingress) {
             offers(state, ingress, out);
-            if !state.ingress(ingress).doubts {
+            if !(rules.doubt_all && state.ingress(ingress).doubts) {
                 regain(state, ingress, out);
             }
         }
@@ -19,7 +19,7 @@ pub fn progress(rules: &Rules, state: &State, out: &mut Vec<Action>) {
     for task in state.tasks.iter().filter(|task| state.works(task.submitter)) {
         of_task(state, *task, out);
     }
-    provider(state, out);
+    provider(rules, state, out);
     origin(state, out);
     other(rules, state, out);
 }
@@ -146,7 +146,7 @@ fn of_task(state: &State, task: Task, out: &mut Vec<Action>) {
     }
 }
 
-fn provider(state: &State, out: &mut Vec<Action>) {
+fn provider(rules: &Rules, state: &State, out: &mut Vec<Action>) {
     for (number, file) in (0u8..).zip(&state.files) {
         match file.job {
             Job::OnItsWay => out.push(Action::Create(number)),
@@ -160,7 +160,8 @@ fn provider(state: &State, out: &mut Vec<Action>) {
             out.push(Action::Delete(number));
         }
         let takes = |grant: Grant| grant.epoch == file.epoch;
-        let sure = state.is_up(file.ingress) && !state.ingress(file.ingress).doubts;
+        let doubts = rules.doubt_all && state.ingress(file.ingress).doubts;
+        let sure = state.is_up(file.ingress) && !doubts;
         if !file.registered && sure && state.grant(file.ingress).is_some_and(takes) {
             out.push(Action::Register(number));
         }
