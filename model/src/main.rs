@@ -145,7 +145,7 @@ fn of_retry(args: &Args) -> Result<Report, String> {
     let mut bounds = retry::Bounds::new(args.submitters, args.faults);
     bounds.twin = args.twin;
     if !args.kinds.is_empty() {
-        let all = by_debug(retry::FAULTS);
+        let all = by_debug(retry::FAULTS.into_iter().chain([retry::Fault::LostSight]));
         bounds.kinds = args.kinds.iter().map(|name| named(&all, name)).collect::<Result<_, _>>()?;
     }
     Ok(check(retry::Retry { rules, bounds }, until(args), args.threads))

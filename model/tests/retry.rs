@@ -134,3 +134,10 @@ fn nothing_happens_by_itself() {
     let impossible = [names::COPIED, names::BOTH, names::EXCUSED, names::SILENT];
     holds(PROTOCOL, bounds, &impossible);
 }
+
+/// The limit: an ingress that others take for dead, and that does not notice, may have a caller that it has not seen leave.
+#[test]
+fn losing_sight_of_an_ingress_that_works_buys_a_call_again() {
+    let bounds = Bounds::new(2, 1).with(&[Fault::LostSight]);
+    breaks(names::BILLED_ONCE, PROTOCOL, bounds);
+}

@@ -103,6 +103,8 @@ pub enum Wrong {
     LoseAnswer(Task),
     /// A job fails.
     JobFails(u8),
+    /// The other ingress no longer hears the first.
+    LoseSight,
 }
 
 impl Wrong {
@@ -116,6 +118,7 @@ impl Wrong {
             Self::PauseSubmitter(_) => Fault::SubmitterPause,
             Self::LoseAnswer(_) => Fault::AnswerLost,
             Self::JobFails(_) => Fault::JobFails,
+            Self::LoseSight => Fault::LostSight,
         }
     }
 }
@@ -199,6 +202,7 @@ impl fmt::Display for Wrong {
             Self::IngressDies(ingress) => write!(f, "I{ingress} dies"),
             Self::SubmitterDies(submitter) => write!(f, "S{submitter} dies"),
             Self::Pause => write!(f, "I0 stands still"),
+            Self::LoseSight => write!(f, "I1 no longer hears I0, which works"),
             Self::Cut => write!(f, "I0 is cut off, from its caller too"),
             Self::PauseSubmitter(submitter) => write!(f, "S{submitter} stands still"),
             Self::LoseAnswer(task) => write!(f, "{} gets no answer to its creation", Who(task)),

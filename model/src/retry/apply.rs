@@ -272,6 +272,7 @@ impl State {
                 let Stage::Creating(file) = task.stage else { return None };
                 Some(Task { stage: Stage::Finding, fence: task.fence.with(file), ..task })
             }),
+            Wrong::LoseSight => self.given_up = true,
             Wrong::JobFails(file) => self.files[usize::from(file)].job = Job::Failed,
         }
     }

@@ -93,9 +93,11 @@ pub enum Fault {
     AnswerLost,
     /// A job fails that may be made again, such as for a full queue.
     JobFails,
+    /// The other ingress does not hear the first, which works and does not know.
+    LostSight,
 }
 
-/// All kinds.
+/// All kinds but [`Fault::LostSight`], against which there is no remedy.
 pub const FAULTS: [Fault; 7] = [
     Fault::IngressCrash,
     Fault::SubmitterCrash,

@@ -43,6 +43,10 @@ pub fn free(state: &State, out: &mut Vec<Action>) {
         }
         _ => {}
     }
+    if state.is_up(ORIGIN) && origin.remote && state.ingress(OTHER).phase == Phase::Remote {
+        // The other ingress was not heard of for a while.
+        out.push(Action::Expire);
+    }
     let paused = |submitter: &u8| state.submitters[usize::from(*submitter)] == Health::Paused;
     out.extend(state.all_submitters().filter(paused).map(Action::WakeSubmitter));
     if state.caller == Some(ORIGIN) && !state.answered {
@@ -62,7 +66,7 @@ pub fn faults(bounds: &Bounds, state: &State, out: &mut Vec<Action>) {
         }
     }
     if state.is_up(ORIGIN) {
-        wrong.extend([Wrong::Pause, Wrong::Cut]);
+        wrong.extend([Wrong::Pause, Wrong::Cut, Wrong::LoseSight]);
     }
     let busy = |submitter: &u8| state.tasks.iter().any(|task| task.submitter == *submitter);
     for submitter in state.all_submitters().filter(busy) {
