@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::rules::Fault;
-use crate::state::Task;
+use crate::state::{Sight, Task};
 
 /// A step. Tasks go by value, since their places change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +30,10 @@ pub enum Action {
     FailJob(u8),
     /// The provider deletes a file.
     Delete(u8),
+    /// The provider sees a file.
+    Appear(u8),
+    /// A deletion is answered with "no such file".
+    Absent(Task, u8),
     /// The answer to a creation: a job, or an error.
     Created(Task),
     /// A list shows this file's job, or nothing that counts.
@@ -79,8 +83,8 @@ pub enum Wrong {
     LoseUpload(Task),
     /// A list after settling lacks a job.
     StaleList(Task),
-    /// A deletion is answered with "no such file", and is not done.
-    Miss(Task, u8),
+    /// A file is uploaded that the provider does not see.
+    Unseen(Task, Sight),
     /// A caller goes away.
     Leave(u8),
     /// Nobody answers in time who holds what a caller asks for.
@@ -100,7 +104,7 @@ impl Wrong {
             Self::LoseAnswer(_) => Fault::AnswerLost,
             Self::LoseUpload(_) => Fault::UploadLost,
             Self::StaleList(_) => Fault::StaleList,
-            Self::Miss(..) => Fault::NotFound,
+            Self::Unseen(..) => Fault::Unseen,
             Self::Leave(_) => Fault::CallerLeaves,
             Self::Silence(_) => Fault::Silence,
         }
@@ -137,11 +141,13 @@ impl fmt::Display for Action {
             Self::Execute(file) => write!(f, "provider executes and bills the job of file {file}"),
             Self::FailJob(file) => write!(f, "provider fails the job of the deleted file {file}"),
             Self::Delete(file) => write!(f, "provider deletes file {file}"),
+            Self::Appear(file) => write!(f, "provider sees file {file}"),
+            Self::Absent(task, file) => write!(f, "{} is told that file {file} does not exist", Who(task)),
             Self::Created(task) => write!(f, "{} hears what became of its creation", Who(task)),
             Self::List(task, Some(file)) => write!(f, "{} lists and finds the job of file {file}", Who(task)),
             Self::List(task, None) => write!(f, "{} lists and finds nothing", Who(task)),
             Self::Settled(task) => {
-                write!(f, "{} knows that {:?} are deleted, and waits", Who(task), task.fence)
+                write!(f, "{} takes {:?} for deleted, and waits", Who(task), task.fence)
             }
             Self::JobFailed(task) => write!(f, "{} polls: the job has failed", Who(task)),
             Self::Sweep(task) => write!(f, "{} deletes files of its name", Who(task)),
@@ -177,7 +183,16 @@ impl fmt::Display for Wrong {
             Self::LoseAnswer(task) => write!(f, "{} gets no answer to its creation", Who(task)),
             Self::LoseUpload(task) => write!(f, "{} gets no answer to an upload", Who(task)),
             Self::StaleList(task) => write!(f, "{} gets a list after settling that lacks a job", Who(task)),
-            Self::Miss(task, file) => write!(f, "{} is told that file {file} does not exist", Who(task)),
+            Self::Unseen(task, Sight::Never) => {
+                write!(f, "{} uploads a file that the provider will never see, and sends intents", Who(task))
+            }
+            Self::Unseen(task, _) => {
+                write!(
+                    f,
+                    "{} uploads a file that the provider does not see yet, and sends intents",
+                    Who(task)
+                )
+            }
             Self::Leave(caller) => write!(f, "caller {caller} goes away"),
             Self::Silence(caller) => {
                 write!(f, "no answer from whoever holds the request of caller {caller}: a new one")

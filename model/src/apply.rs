@@ -7,7 +7,7 @@ mod submitter;
 
 use crate::action::{Action, Wrong};
 use crate::rules::Rules;
-use crate::state::{Stage, State, Task};
+use crate::state::{Sight, Stage, State, Task};
 
 /// The state after a step.
 pub fn after(rules: &Rules, state: &State, action: Action) -> State {
@@ -27,7 +27,9 @@ impl State {
             Action::LeaveOut(task, ingress) => {
                 self.change(task, |state, task| state.leave_out(rules, task, ingress));
             }
-            Action::Upload(task) => self.change(task, |state, task| state.upload(rules, task)),
+            Action::Upload(task) => {
+                self.change(task, |state, task| state.upload(rules, task, Sight::Seen));
+            }
             Action::Register(file, ingress) => self.register(file, ingress),
             Action::Registered(task, ingress) => {
                 self.change(task, |state, task| state.registered(rules, task, ingress));
@@ -39,6 +41,8 @@ impl State {
             Action::Execute(file) => self.execute(file),
             Action::FailJob(file) => self.fail_job(file),
             Action::Delete(file) => self.delete(file),
+            Action::Appear(file) => self.file_mut(file).sight = Sight::Seen,
+            Action::Absent(task, file) => self.change(task, |state, task| state.absent(task, file)),
             Action::Created(task) => self.change(task, |state, task| state.created(rules, task)),
             Action::List(task, found) => self.change(task, |state, task| state.listed(rules, task, found)),
             Action::Settled(task) => self.change(task, |_, task| task.stage = Stage::Proving(0)),
@@ -80,11 +84,9 @@ impl State {
                 self.was_stale = true;
                 self.change(task, |state, task| state.listed(rules, task, None));
             }
-            Wrong::Miss(task, file) => self.change(task, |_, task| {
-                if let Stage::Deleting(missing) = task.stage {
-                    task.stage = Stage::Deleting(missing.with(file));
-                }
-            }),
+            Wrong::Unseen(task, sight) => {
+                self.change(task, |state, task| state.upload(rules, task, sight));
+            }
             Wrong::Leave(caller) => self.leave(caller),
             Wrong::Silence(caller) => self.ask_anew(caller, crate::state::Excuse::Silence),
         }

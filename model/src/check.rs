@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, HasDiscoveries, Model as _};
-
-use crate::Model;
+use stateright::{Checker, HasDiscoveries, Model};
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -44,7 +43,12 @@ pub enum Until {
 }
 
 /// Explores breadth first with so many threads; with one, histories are the shortest and figures always the same.
-pub fn check(model: Model, until: Until, threads: usize) -> Report {
+pub fn check<M>(model: M, until: Until, threads: usize) -> Report
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Clone + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: Clone + fmt::Debug + PartialEq,
+{
     let started = Instant::now();
     let until = match until {
         // A property that nothing has tells of nothing: the search goes on to its end.
@@ -56,9 +60,12 @@ pub fn check(model: Model, until: Until, threads: usize) -> Report {
     let checker = builder.spawn_bfs().join();
     let mut verdicts = Vec::new();
     for property in checker.model().properties() {
-        let history = checker
-            .discovery(property.name)
-            .map(|path| path.into_actions().iter().map(|action| action.to_string()).collect::<Vec<String>>());
+        let history = checker.discovery(property.name).map(|path| {
+            path.into_actions()
+                .iter()
+                .map(|action| checker.model().format_action(action))
+                .collect::<Vec<String>>()
+        });
         let holds = property.expectation.discovery_is_failure() == history.is_none();
         verdicts.push(Verdict { name: property.name, holds, history });
     }

@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod progress;
 mod properties;
+pub mod retry;
 mod rules;
 mod set;
 mod state;
@@ -13,9 +14,11 @@ mod wrong;
 pub use action::{Action, Wrong};
 pub use check::{Report, Until, Verdict, check};
 pub use properties::names;
-pub use rules::{Bounds, FAULTS, Fault, Rules};
+pub use rules::{Absent, Bounds, FAULTS, Fault, Rules};
 pub use set::Set;
-pub use state::{Caller, Doing, Excuse, File, Grant, Ingress, Job, Part, Phase, Request, Stage, State, Task};
+pub use state::{
+    Caller, Doing, Excuse, File, Grant, Ingress, Job, Part, Phase, Request, Sight, Stage, State, Task,
+};
 
 use stateright::Property;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use model::{Bounds, Fault, Model, Rules, Until, check};
+use model::{Absent, Bounds, Fault, Model, Report, Rules, Until, check, retry};
 
 /// Explores every history of the submission path within bounds.
 #[derive(Debug, Parser)]
@@ -23,11 +23,17 @@ struct Args {
     #[arg(long, default_value_t = 2)]
     faults: u8,
     /// Kinds of faults by name, such as SubmitterCrash; all but Silence unless given
-    #[arg(long, value_delimiter = ',', value_parser = kind)]
-    kinds: Vec<Fault>,
+    #[arg(long, value_delimiter = ',')]
+    kinds: Vec<String>,
     /// Leave these rules out, such as fence; `all-of-recovery` is the services before taking over is built
-    #[arg(long, value_delimiter = ',', value_parser = rule)]
-    without: Vec<Rule>,
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
+    /// A repetition at another ingress, in detail: two ingresses, one request
+    #[arg(long)]
+    retry: bool,
+    /// With `--retry`, another caller shares the request at the first ingress
+    #[arg(long, requires = "retry")]
+    twin: bool,
     /// Threads
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -43,21 +49,28 @@ struct Args {
 }
 
 /// Changes the rules.
-type Rule = fn(&mut Rules);
+type Rule<R> = fn(&mut R);
 
-fn kind(name: &str) -> Result<Fault, String> {
-    let all = model::FAULTS.into_iter().chain([Fault::Silence]);
-    let names = all.clone().map(|fault| format!("{fault:?}")).collect::<Vec<_>>().join(", ");
-    all.into_iter().find(|fault| format!("{fault:?}") == name).ok_or(format!("one of {names}"))
+/// The one of these names; else all that there are.
+fn named<T: Copy>(all: &[(impl AsRef<str>, T)], name: &str) -> Result<T, String> {
+    let names = || all.iter().map(|(known, _)| known.as_ref()).collect::<Vec<_>>().join(", ");
+    let found = all.iter().find(|(known, _)| known.as_ref() == name);
+    found.map(|(_, it)| *it).ok_or_else(|| format!("{name}: one of {}", names()))
 }
 
-const RULES: [(&str, Rule); 20] = [
+fn by_debug<T: Copy + std::fmt::Debug>(all: impl IntoIterator<Item = T>) -> Vec<(String, T)> {
+    all.into_iter().map(|one| (format!("{one:?}"), one)).collect()
+}
+
+const RULES: [(&str, Rule<Rules>); 22] = [
     ("find", |rules| rules.find = false),
     ("fence", |rules| rules.fence = false),
     ("fence-registered", |rules| rules.fence_registered = false),
     ("settle", |rules| rules.settle = false),
     ("second-list", |rules| rules.lists = 1),
-    ("doubt-not-found", |rules| rules.trust_not_found = true),
+    ("doubt-not-found", |rules| rules.absent = Absent::Trusted),
+    ("last-deletion", |rules| rules.absent = Absent::Waited),
+    ("believe-at-last", |rules| rules.absent = Absent::Doubted),
     ("register", |rules| rules.register = false),
     ("register-with-all", |rules| rules.register_with_all = false),
     ("check-epoch", |rules| rules.check_epoch = false),
@@ -74,31 +87,75 @@ const RULES: [(&str, Rule); 20] = [
     ("all-of-recovery", |rules| *rules = Rules::without_recovery()),
 ];
 
-fn rule(name: &str) -> Result<Rule, String> {
-    let names = RULES.map(|(name, _)| name).join(", ");
-    RULES.into_iter().find(|(known, _)| *known == name).map(|(_, rule)| rule).ok_or(format!("one of {names}"))
-}
+const RETRY_RULES: [(&str, Rule<retry::Rules>); 15] = [
+    ("all-answer", |rules| rules.all_answer = false),
+    ("ask-submitters", |rules| rules.ask_submitters = false),
+    ("origin-first", |rules| rules.origin_first = false),
+    ("wait-claiming", |rules| rules.wait_claiming = false),
+    ("wait-creating", |rules| rules.wait_creating = false),
+    ("forget-left-out", |rules| rules.forget_left_out = false),
+    ("keep-origin", |rules| rules.keep_origin = false),
+    ("copy-asks", |rules| rules.copy_asks = false),
+    ("look", |rules| rules.look = retry::Look::Nowhere),
+    ("look-at-peers", |rules| rules.look = retry::Look::Sockets),
+    ("doubt-all", |rules| rules.doubt_all = false),
+    ("end-epoch", |rules| rules.end_epoch = false),
+    ("ask-revived", |rules| rules.ask_revived = false),
+    ("release", |rules| rules.release = false),
+    ("what-was-found", |rules| *rules = retry::Rules::decided()),
+];
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let report = if args.retry { of_retry(&args) } else { of_path(&args) };
+    let (text, fine) = match report {
+        Ok(report) => (told(&args, &report), report.violated().is_empty()),
+        Err(unknown) => (unknown + "\n", false),
+    };
+    match std::io::stdout().write_all(text.as_bytes()).is_ok() && fine {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn until(args: &Args) -> Until {
+    if args.first { Until::Violated } else { Until::End }
+}
+
+fn of_path(args: &Args) -> Result<Report, String> {
     let mut rules = Rules::protocol();
-    args.without.iter().for_each(|leave_out| leave_out(&mut rules));
+    for name in &args.without {
+        named(&RULES, name)?(&mut rules);
+    }
     rules.release = args.release;
     let mut bounds = Bounds::new(args.ingresses, args.requests, args.faults);
     bounds.submitters = args.submitters;
     if !args.kinds.is_empty() {
-        bounds.kinds = args.kinds;
+        let all = by_debug(model::FAULTS.into_iter().chain([Fault::Silence]));
+        bounds.kinds = args.kinds.iter().map(|name| named(&all, name)).collect::<Result<_, _>>()?;
     }
-    let report =
-        check(Model { rules, bounds }, if args.first { Until::Violated } else { Until::End }, args.threads);
+    Ok(check(Model { rules, bounds }, until(args), args.threads))
+}
+
+fn of_retry(args: &Args) -> Result<Report, String> {
+    let mut rules = retry::Rules::protocol();
+    for name in &args.without {
+        named(&RETRY_RULES, name)?(&mut rules);
+    }
+    let mut bounds = retry::Bounds::new(args.submitters, args.faults);
+    bounds.twin = args.twin;
+    if !args.kinds.is_empty() {
+        let all = by_debug(retry::FAULTS.into_iter().chain([retry::Fault::LostSight]));
+        bounds.kinds = args.kinds.iter().map(|name| named(&all, name)).collect::<Result<_, _>>()?;
+    }
+    Ok(check(retry::Retry { rules, bounds }, until(args), args.threads))
+}
+
+fn told(args: &Args, report: &Report) -> String {
     let mut text = report.to_string();
     for verdict in report.verdicts.iter().filter(|verdict| args.examples && verdict.holds) {
         let Some(history) = &verdict.history else { continue };
         text += &format!("\nso: {}\n    {}\n", verdict.name, history.join("\n    "));
     }
-    let written = std::io::stdout().write_all(text.as_bytes());
-    match report.violated().is_empty() && written.is_ok() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    text
 }

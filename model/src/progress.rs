@@ -1,9 +1,9 @@
 //! Steps that need nothing to go wrong. Each of them changes something, so that a state without any is an end.
 
-use crate::Rules;
 use crate::action::Action;
+use crate::rules::{Absent, Rules};
 use crate::set::Set;
-use crate::state::{Doing, File, Grant, Job, Stage, State, Task};
+use crate::state::{Doing, File, Grant, Job, Sight, Stage, State, Task};
 
 /// All such steps, in an order that depends on the state alone.
 pub fn steps(rules: &Rules, state: &State, bounds_files: usize, out: &mut Vec<Action>) {
@@ -63,8 +63,15 @@ fn of_task(rules: &Rules, state: &State, task: &Task, files: usize, out: &mut Ve
             out.push(Action::List(task.clone(), None));
         }
         Stage::Deleting(missing) => {
-            if task.fence.iter().all(|file| state.file(file).deleted || missing.has(file)) {
+            if task.fence.iter().all(|file| is_fenced(rules, state.file(file), missing.has(file))) {
                 out.push(Action::Settled(task.clone()));
+            }
+            let believes = matches!(rules.absent, Absent::Trusted | Absent::Waited);
+            for file in task.fence.minus(missing).iter().filter(|_| believes) {
+                let known = state.file(file);
+                if known.sight != Sight::Seen && known.doomed {
+                    out.push(Action::Absent(task.clone(), file));
+                }
             }
         }
         Stage::Proving(_) => {
@@ -90,6 +97,19 @@ fn of_task(rules: &Rules, state: &State, task: &Task, files: usize, out: &mut Ve
         Stage::Releasing => out.push(Action::Release(task.clone())),
         Stage::Failing => deliveries(rules, state, task, out),
     }
+}
+
+/// Whether a submitter takes a file for gone, which may have been told that there is none.
+fn is_fenced(rules: &Rules, file: &File, was_absent: bool) -> bool {
+    let lag_has_passed = file.sight != Sight::Unseen;
+    file.deleted
+        || match rules.absent {
+            Absent::Trusted => was_absent,
+            Absent::Waited => was_absent && lag_has_passed,
+            // The last deletion finds every file that was uploaded.
+            Absent::Repeated => file.sight == Sight::Never,
+            Absent::Doubted => false,
+        }
 }
 
 fn listed<'a>(state: &'a State, task: &Task) -> impl Iterator<Item = u8> + 'a {
@@ -126,6 +146,7 @@ fn deliveries(rules: &Rules, state: &State, task: &Task, out: &mut Vec<Action>) 
 fn provider(rules: &Rules, state: &State, out: &mut Vec<Action>) {
     for (number, file) in (0u8..).zip(&state.files) {
         match (file.job, file.deleted) {
+            (Job::OnItsWay, _) if file.sight != Sight::Seen => out.push(Action::Create(number, false)),
             (Job::OnItsWay, true) => {
                 out.extend([Action::Create(number, false), Action::Create(number, true)])
             }
@@ -134,8 +155,11 @@ fn provider(rules: &Rules, state: &State, out: &mut Vec<Action>) {
             (Job::Validating, false) => out.push(Action::Execute(number)),
             _ => {}
         }
-        if file.doomed && !file.deleted {
+        if file.doomed && !file.deleted && file.sight == Sight::Seen {
             out.push(Action::Delete(number));
+        }
+        if file.sight == Sight::Unseen {
+            out.push(Action::Appear(number));
         }
         let live = |ingress: &u8| state.ingress(*ingress).alive && file.epochs[usize::from(*ingress)] > 0;
         for ingress in (0..state.ingresses.len() as u8).filter(live) {

@@ -1,5 +1,19 @@
 //! What the protocol prescribes, rule by rule, and how much may go wrong.
 
+/// What "no such file" as the answer to a deletion is taken for: a provider may not see a new file yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The file is deleted.
+    Trusted,
+    /// The file is deleted when the lag has passed, without asking again.
+    Waited,
+    /// Nothing: the deletion is asked for until one says that the file was there, or the lag has passed since the asking
+    /// began; then the last one decides.
+    Repeated,
+    /// Nothing, ever: the deletion is asked for until one says that the file was there.
+    Doubted,
+}
+
 /// The rules of the submission path. [`Rules::protocol`] has all of them; a weaker variant leaves some out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -13,8 +27,8 @@ pub struct Rules {
     pub settle: bool,
     /// Complete lists without the job that prove that there is none.
     pub lists: u8,
-    /// Whether "no such file" proves a deletion although the provider may not see a new file yet.
-    pub trust_not_found: bool,
+    /// What "no such file" proves.
+    pub absent: Absent,
     /// A file is registered with the ingresses before a job is created from it.
     pub register: bool,
     /// Every ingress with requests in the file must have registered it, not only the first that answers.
@@ -54,7 +68,7 @@ impl Rules {
             fence_registered: true,
             settle: true,
             lists: 2,
-            trust_not_found: false,
+            absent: Absent::Repeated,
             register: true,
             register_with_all: true,
             check_epoch: true,
@@ -112,8 +126,8 @@ pub enum Fault {
     UploadLost,
     /// A complete list still lacks a job after the settling time.
     StaleList,
-    /// The provider says that it does not have a file which it has.
-    NotFound,
+    /// The provider does not see an uploaded file yet, or never will.
+    Unseen,
     /// A caller goes away; it comes back at any ingress.
     CallerLeaves,
     /// Nobody answers in time who holds a request.
@@ -131,7 +145,7 @@ pub const FAULTS: [Fault; 11] = [
     Fault::AnswerLost,
     Fault::UploadLost,
     Fault::StaleList,
-    Fault::NotFound,
+    Fault::Unseen,
     Fault::CallerLeaves,
 ];
 

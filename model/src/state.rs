@@ -133,10 +133,23 @@ pub struct File {
     pub registered: Set,
     /// What was made of it.
     pub job: Job,
+    /// Whether the provider sees it.
+    pub sight: Sight,
     /// A deletion is on its way or has happened.
     pub doomed: bool,
     /// The deletion has happened.
     pub deleted: bool,
+}
+
+/// Whether the provider sees a file: only then a job can be made from it, and only then can it be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sight {
+    /// It does.
+    Seen,
+    /// It will.
+    Unseen,
+    /// It never will: the file is not there as a whole.
+    Never,
 }
 
 /// What became of a file. A creation is sent once for each.
@@ -199,7 +212,7 @@ pub enum Stage {
     Claiming(Set),
     /// Looks for jobs of the fence's files.
     Finding,
-    /// Deletes the fence's files; those of the set it believes not to exist.
+    /// Deletes the fence's files; for those of the set it was told that they do not exist.
     Deleting(Set),
     /// Has seen so many lists without a job since the settling time.
     Proving(u8),

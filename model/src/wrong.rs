@@ -1,9 +1,10 @@
 //! Steps in which something goes wrong.
 
+use crate::FILES;
 use crate::action::{Action, Wrong};
 use crate::progress::heirs;
 use crate::rules::{Bounds, Rules};
-use crate::state::{Doing, Job, Stage, State, Task};
+use crate::state::{Doing, Sight, Stage, State, Task};
 
 /// All faults that can happen now, of the kinds that may.
 pub fn steps(rules: &Rules, bounds: &Bounds, state: &State, out: &mut Vec<Action>) {
@@ -89,7 +90,13 @@ fn of_task(rules: &Rules, state: &State, task: &Task, wrong: &mut Vec<Wrong>) {
             let live = waits.iter().filter(|ingress| state.ingress(*ingress).alive);
             wrong.extend(live.map(|ingress| Wrong::LeaveOut(task.clone(), ingress, false)));
         }
-        Stage::Uploading if !task.sweeps => wrong.push(Wrong::LoseUpload(task.clone())),
+        Stage::Uploading if state.files.len() < FILES => {
+            let unseen = [Sight::Unseen, Sight::Never].into_iter();
+            wrong.extend(unseen.map(|sight| Wrong::Unseen(task.clone(), sight)));
+            if !task.sweeps {
+                wrong.push(Wrong::LoseUpload(task.clone()));
+            }
+        }
         Stage::Creating(_) => {
             wrong.push(Wrong::LoseAnswer(task.clone()));
             forgets(rules, state, task, wrong);
@@ -99,11 +106,6 @@ fn of_task(rules: &Rules, state: &State, task: &Task, wrong: &mut Vec<Wrong>) {
             if !state.was_stale && task.fence.iter().any(|file| state.file(file).job.is_listed()) =>
         {
             wrong.push(Wrong::StaleList(task.clone()));
-        }
-        Stage::Deleting(missing) if rules.trust_not_found => {
-            let there = |file: &u8| !missing.has(*file) && state.file(*file).job != Job::Billed;
-            let files = task.fence.iter().filter(|file| !state.file(*file).deleted).filter(there);
-            wrong.extend(files.map(|file| Wrong::Miss(task.clone(), file)));
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! Every rule is needed: without it there is a history in which a promise is broken.
 
-use model::{Bounds, Fault, Model, Rules, Until, check, names};
+use model::{Absent, Bounds, Fault, Model, Rules, Until, check, names};
 
 /// Without a rule this property is violated.
 #[expect(clippy::print_stderr, reason = "with --nocapture the tests tell how")]
@@ -42,7 +42,18 @@ fn a_single_list_bills_twice_when_it_is_stale() {
 
 #[test]
 fn believing_that_an_unseen_file_is_deleted_bills_twice() {
-    breaks(names::BILLED_ONCE, Rules { trust_not_found: true, ..PROTOCOL }, Bounds::new(1, 1, 2));
+    breaks(names::BILLED_ONCE, Rules { absent: Absent::Trusted, ..PROTOCOL }, Bounds::new(1, 1, 2));
+}
+
+#[test]
+fn waiting_for_an_unseen_file_without_deleting_it_at_last_bills_twice() {
+    breaks(names::BILLED_ONCE, Rules { absent: Absent::Waited, ..PROTOCOL }, Bounds::new(1, 1, 2));
+}
+
+/// A file that was not uploaded as a whole is never there.
+#[test]
+fn never_believing_that_a_file_is_absent_lets_a_caller_wait_forever() {
+    breaks(names::NOBODY_FORGOTTEN, Rules { absent: Absent::Doubted, ..PROTOCOL }, Bounds::new(1, 1, 2));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::state::{File, Job, State};
 
 impl State {
-    /// A creation arrives. One that names a deleted file is never billed, be it refused or failed.
+    /// A creation arrives. One that names an unseen file is refused. One that names a deleted file is never billed, be it refused or failed.
     pub(super) fn create(&mut self, file: u8, created: bool) {
         let file = self.file_mut(file);
         file.job = match (created, file.deleted) {

@@ -2,7 +2,7 @@
 
 use crate::rules::Rules;
 use crate::set::Set;
-use crate::state::{File, Grant, Job, Part, Phase, Stage, State, Task};
+use crate::state::{File, Grant, Job, Part, Phase, Sight, Stage, State, Task};
 
 impl State {
     pub(super) fn offer(&mut self, submitter: u8, batch: u8) {
@@ -58,7 +58,7 @@ impl State {
     }
 
     /// Bodies come only from ingresses that live and have granted under this epoch.
-    pub(super) fn upload(&mut self, rules: &Rules, task: &mut Task) {
+    pub(super) fn upload(&mut self, rules: &Rules, task: &mut Task, sight: Sight) {
         task.parts.retain(|part| {
             let own = |grant: &&Grant| (grant.submitter, grant.epoch) == (task.submitter, part.epoch);
             let has_more = !part.requests.minus(task.told).is_empty();
@@ -82,6 +82,7 @@ impl State {
             known: task.known,
             registered: Set::empty(),
             job: if rules.register { Job::NotSent } else { Job::OnItsWay },
+            sight,
             doomed: false,
             deleted: false,
         });
@@ -145,6 +146,14 @@ impl State {
     fn delete_fence(&mut self, task: &mut Task) {
         task.fence.iter().for_each(|file| self.doom(file));
         task.stage = Stage::Deleting(Set::empty());
+    }
+
+    /// The deletion of a file that nobody sees does nothing.
+    pub(super) fn absent(&mut self, task: &mut Task, file: u8) {
+        if let Stage::Deleting(missing) = task.stage {
+            task.stage = Stage::Deleting(missing.with(file));
+            self.file_mut(file).doomed = false;
+        }
     }
 
     /// A found job answers the requests that are in its file; for the others the search goes on.
