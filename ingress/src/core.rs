@@ -32,6 +32,7 @@ mod grant;
 mod kept;
 mod pair;
 mod recover;
+mod relics;
 mod result;
 #[cfg(test)]
 mod tests;
@@ -268,10 +269,16 @@ impl<W> Core<W> {
             ("kept answers", self.kept.len()),
             ("unannounced", self.unannounced.len()),
             ("announcements", self.packs.len()),
-            ("batches", self.batches.len()),
+            ("batches", self.batches.len() - self.relics()),
+            ("batches to be tidied up", self.relics()),
             ("acknowledgements", self.acks.len()),
             ("withdrawals", self.withdrawals.len()),
         ]
+    }
+
+    /// The batches of which anything may be at the provider as far as is known here, by their ids there.
+    pub fn origins(&self) -> Vec<Bid> {
+        self.batches.values().map(|batch| batch.origin).collect()
     }
 
     /// The heartbeat that says farewell.
@@ -337,6 +344,7 @@ impl<W> Core<W> {
             Timer::LookOver => {
                 self.look_over(now);
                 self.take_back_idle(now);
+                self.forget_relics(now);
                 self.abandon(now, out);
                 self.looks = self.looks.wrapping_add(1);
                 if self.looks.is_multiple_of(LOOKS_PER_SYNC) {

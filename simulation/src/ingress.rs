@@ -285,6 +285,10 @@ impl Node for Ingress {
         self.perform(Output::Beat(self.core.farewell()), effects);
     }
 
+    fn knows(&self) -> Vec<Bid> {
+        self.core.origins()
+    }
+
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         self.core.sizes()
     }

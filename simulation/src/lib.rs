@@ -68,8 +68,6 @@ pub struct Report {
     pub messages: u64,
     /// Messages lost on their way.
     pub dropped: u64,
-    /// Callers that still waited at the end, excused by the rules.
-    pub excused: u64,
     /// The last events.
     pub trace: Vec<String>,
 }

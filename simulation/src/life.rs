@@ -1,8 +1,9 @@
 //! Processes start, stop, hang and die.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::ids::Pid;
+use common::ids::{Bid, Pid};
 use common::timers::Now;
 use common::wire::Role;
 
@@ -41,8 +42,6 @@ impl World {
             up: false,
             cut: false,
             draining: false,
-            died: false,
-            given_up_by: None,
         });
         self.tick_first(id);
         self.connect(id);
@@ -119,11 +118,23 @@ impl World {
 
     /// Everything that a process knew is gone.
     fn die(&mut self, id: ProcId) {
+        self.leaves_nobody(id);
         let process = &mut self.processes[id];
-        process.died |= process.node.take().is_some();
+        process.node = None;
         process.backlog.clear();
         process.up = false;
         self.callers_lose(id);
+    }
+
+    /// A process is about to end: what only it knew is forgotten.
+    fn leaves_nobody(&mut self, id: ProcId) {
+        let knows = |process: &Process| process.node.as_ref().map(|node| node.knows()).unwrap_or_default();
+        let others = self.processes.iter().enumerate().filter(|(other, _)| *other != id);
+        let known: BTreeSet<Bid> = others.flat_map(|(_, process)| knows(process)).collect();
+        for bid in knows(&self.processes[id]).into_iter().filter(|bid| !known.contains(bid)) {
+            self.trace.note(self.now, || format!("nobody is left who knows of {bid}"));
+            self.forgotten.insert(bid);
+        }
     }
 
     /// Whoever waits at an ingress loses its connection.
@@ -142,6 +153,7 @@ impl World {
     pub(crate) fn finished(&mut self, id: ProcId) {
         let name = &self.processes[id].name;
         self.trace.note(self.now, || format!("{name} has finished"));
+        self.leaves_nobody(id);
         let Some(mut node) = self.processes[id].node.take() else { return };
         let mut effects = Vec::new();
         node.farewell(&mut effects);
@@ -150,9 +162,7 @@ impl World {
                 self.publish(id, &subject, reply.as_deref(), payload);
             }
         }
-        let gave_up = node.sizes().iter().any(|(_, size)| *size > 0);
         let process = &mut self.processes[id];
-        process.died |= gave_up;
         process.up = false;
         process.backlog.clear();
         let connection = process.connection;

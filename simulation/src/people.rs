@@ -199,13 +199,7 @@ impl People {
     ///
     /// # Errors
     /// Why it is not an answer that it may get.
-    pub(crate) fn read(
-        &mut self,
-        caller: CallerId,
-        ended: &Ended,
-        rules: Rules,
-        cut_off: bool,
-    ) -> Result<Then, String> {
+    pub(crate) fn read(&mut self, caller: CallerId, ended: &Ended) -> Result<Then, String> {
         let Some(caller) = self.callers.get_mut(caller) else { return Err("an answer for nobody".into()) };
         match caller.state {
             CallerState::Waiting => caller.state = CallerState::Ended,
@@ -221,18 +215,16 @@ impl People {
                 let account = &mut self.accounts[person.text];
                 account.answered += u32::from(names_one);
                 person.done = true;
-                let lost = rules.result_files_go_early && response.body == crate::provider::NO_FILE;
-                account
-                    .paid_for_nothing(names_one || lost, rules, cut_off, || format!("{:?}", response.body))?;
+                account.paid_for_nothing(names_one, || format!("{:?}", response.body))?;
                 match (names_one && response.body != own) || (response.status.is_success() && !names_one) {
                     true => Err(format!("asked {:?} and got {:?}", text(person.text), response.body)),
                     false => Ok(Then::Nothing),
                 }
             }
             Outcome::Fault(fault) => {
-                honest(fault, rules)?;
+                honest(fault)?;
                 let told = matches!(fault.code.as_str(), "shut_down" | "no_result_line");
-                self.accounts[person.text].paid_for_nothing(told, rules, cut_off, || fault.code.clone())?;
+                self.accounts[person.text].paid_for_nothing(told, || fault.code.clone())?;
                 // A refusal at the door says nothing about an earlier sending.
                 if is_unsent(fault) && !ended.replayed && !ended.queued.is_zero() {
                     self.accounts[person.text].unsent += 1;
@@ -280,14 +272,7 @@ impl People {
 impl Account {
     /// # Errors
     /// When a request was executed, once, and its only caller is told otherwise.
-    fn paid_for_nothing(
-        &self,
-        excused: bool,
-        rules: Rules,
-        cut_off: bool,
-        told: impl FnOnce() -> String,
-    ) -> Result<(), String> {
-        let excused = excused || (cut_off && rules.result_files_go_early);
+    fn paid_for_nothing(&self, excused: bool, told: impl FnOnce() -> String) -> Result<(), String> {
         match !excused && self.allowed == 1 && self.billed > 0 && self.answered == 0 {
             true => Err(format!("it is paid, and what came back is {}", told())),
             false => Ok(()),
@@ -326,12 +311,10 @@ fn is_unsent(fault: &Fault) -> bool {
 }
 
 /// Whether a fault is one that a caller may get for what can happen here.
-fn honest(fault: &Fault, rules: Rules) -> Result<(), String> {
+fn honest(fault: &Fault) -> Result<(), String> {
     match fault.code.as_str() {
         "shutting_down" | "shut_down" | "batch_cancelled" | "batch_expired" | "no_result_line" => Ok(()),
         "invalid_request" | "token_limit_exceeded" => Ok(()),
-        "submitter_gone" if rules.submitter_gone_is_an_answer => Ok(()),
-        crate::provider::MISSING_FILE if rules.fenced_job_fails_callers => Ok(()),
         code => Err(format!("the fault {code}: {}", fault.message)),
     }
 }

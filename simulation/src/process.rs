@@ -29,10 +29,6 @@ pub(crate) struct Process {
     pub(crate) cut: bool,
     /// It was told to stop.
     pub(crate) draining: bool,
-    /// It ended without having finished.
-    pub(crate) died: bool,
-    /// Some live submitter stopped delivering to it.
-    pub(crate) given_up_by: Option<ProcId>,
 }
 
 /// What waits for a paused process.

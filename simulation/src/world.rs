@@ -1,9 +1,9 @@
 //! Everything together: one loop over events in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::ids::{Pid, Rid};
+use common::ids::{Bid, Pid, Rid};
 use common::timers::Now;
 use common::wire::Role;
 use ingress::core::Keeping;
@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) last_arrival: BTreeMap<(ProcId, ProcId, u8), Now>,
     pub(crate) server_up_at: Now,
     pub(crate) provider: Provider,
+    /// Batches that nobody is left to know of.
+    pub(crate) forgotten: BTreeSet<Bid>,
     pub(crate) people: People,
     pub(crate) knobs: Knobs,
     pub(crate) calm: bool,
@@ -85,7 +87,6 @@ impl World {
         let knobs = Knobs::draw(&mut rng.fork());
         let mut provider = Provider::new(rng.fork());
         provider.moods = knobs.moods;
-        provider.moods.no_resubmission = options.rules.resubmitted_batch_pays_twice;
         let people = People::new(&mut rng.fork(), knobs.callers);
         let mut world = Self {
             now: Now::ZERO,
@@ -96,6 +97,7 @@ impl World {
             last_arrival: BTreeMap::new(),
             server_up_at: Now::ZERO,
             provider,
+            forgotten: BTreeSet::new(),
             people,
             knobs,
             calm: false,
@@ -264,10 +266,9 @@ impl World {
 
     pub(crate) fn given_up(&mut self, by: ProcId, ingress: Pid) {
         let found = self.processes.iter().position(|process| process.pid == ingress && process.is_alive());
-        if let Some(process) = found.and_then(|id| self.processes.get_mut(id)) {
-            process.given_up_by = Some(by);
-            let (by, name) = (self.processes[by].name.clone(), found.unwrap_or_default());
-            self.trace.note(self.now, || format!("{by} gives up process {name}, which lives"));
+        if let Some(found) = found {
+            let by = &self.processes[by].name;
+            self.trace.note(self.now, || format!("{by} gives up process {found}, which lives"));
         }
     }
 
@@ -327,8 +328,7 @@ impl World {
             self.queue.plan(self.now + Duration::from_millis(2), Event::Local(ingress, Local::Gone(rid)));
             return self.depart(id);
         }
-        let cut_off = self.processes.iter().any(|process| process.given_up_by.is_some());
-        let then = match self.people.read(id, ended, self.options.rules, cut_off) {
+        let then = match self.people.read(id, ended) {
             Ok(then) => then,
             Err(why) => return self.violation(format!("caller {id}: {why}")),
         };
@@ -412,10 +412,10 @@ pub(crate) const KEEPING: Keeping =
 
 /// Builds a process's node.
 pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, options: Options) -> Box<dyn Node> {
-    let Options { rules, bug, .. } = options;
+    let bug = options.bug;
     match role {
         Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs.max_requests, rng.fork())),
-        Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, rules, bug)),
+        Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, bug)),
         Role::Ingress | Role::Unspecified => {
             Box::new(crate::ingress::Ingress::new(pid, rng.next(), KEEPING, bug))
         }

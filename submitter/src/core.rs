@@ -3,7 +3,7 @@
 //! `Claiming -> Uploading -> Intending -> Creating [-> Finding [-> Fencing -> Settling]] -> Polling -> Delivering -> Flushing -> Done`.
 //! What is between the brackets happens only when the answer to a creation was lost. A batch that is taken over from a dead
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
-//! with `Releasing`.
+//! with `Releasing`. Where nothing is waited for any more it is `Done` at once, and only its chores are left.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -54,6 +54,8 @@ enum Purpose {
     Submitted(Bid, Pid, u32),
     /// So is that there is no job.
     Released(Bid, u32),
+    /// And that nothing is left of a batch of this epoch, which is forgotten already.
+    Tidy(Bid, u32, Pid, u32),
 }
 
 #[derive(Debug)]
@@ -102,6 +104,13 @@ impl Core {
         vec![("batches", self.batches.len()), ("exchanges", self.tokens.len())]
     }
 
+    /// The batches of which anything may be at the provider and whose credential is here, by their ids there.
+    pub fn origins(&self) -> Vec<Bid> {
+        let opened = |batch: &Batch| !matches!(batch.state, State::Claiming | State::Opening);
+        let origin = |(bid, batch): (&Bid, &Batch)| opened(batch).then(|| batch.origin(*bid));
+        self.batches.iter().filter_map(origin).collect()
+    }
+
     /// The heartbeat that says farewell.
     pub fn farewell(&self) -> wire::Heartbeat {
         self.members.farewell()
@@ -145,8 +154,7 @@ impl Core {
             }
             State::Creating { file } => Op::Create { file: file.clone() },
             State::Finding { .. } | State::Settling { .. } => {
-                let batch_id = batch.recovery.as_ref().map_or(bid, |recovery| recovery.origin);
-                Op::Find { batch: batch_id, age: batch.age(now) }
+                Op::Find { batch: batch.origin(bid), age: batch.age(now) }
             }
             State::Fencing { files, gone } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },
@@ -251,6 +259,9 @@ impl Core {
                 self.submitted_again(now, bid, ingress, attempt, out)
             }
             Some(Purpose::Released(bid, attempt)) => self.release_again(now, bid, attempt, out),
+            Some(Purpose::Tidy(bid, epoch, ingress, attempt)) => {
+                self.tidy_again(now, (bid, epoch), ingress, attempt, out)
+            }
             None => {}
         }
     }

@@ -186,6 +186,9 @@ pub struct Sync {
     /// 16 bytes each, concatenated
     #[prost(bytes = "bytes", tag = "2")]
     pub bids: ::prost::bytes::Bytes,
+    /// batches of which nothing waits here any more: held as long as anything of them may be
+    #[prost(bytes = "bytes", tag = "3")]
+    pub ended: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncReply {
@@ -194,7 +197,8 @@ pub struct SyncReply {
     pub unknown: ::prost::bytes::Bytes,
 }
 /// One ingress's part of a batch whose submitter is gone, after it had registered input files: a job may exist, or come to
-/// exist. Whoever takes this claims the part under the new id and finds out. Answered by OfferReply.
+/// exist. Whoever takes this claims the part under the new id and finds out. Without requests in its part, it is only asked
+/// to tidy up at the provider; then there may be no files, either. Answered by OfferReply.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Recover {
     /// of the recovery: claims, grants and results go under it
@@ -341,6 +345,9 @@ pub struct Released {
     pub bid: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "2")]
     pub epoch: u32,
+    /// says something else: nothing of it is left at the provider
+    #[prost(bool, tag = "3")]
+    pub tidy: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ack {

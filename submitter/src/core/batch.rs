@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::ids::{Pid, Rid};
+use common::ids::{Bid, Pid, Rid};
 use common::key::BatchKey;
 use common::timers::Now;
 use common::wire;
@@ -37,7 +37,7 @@ pub(super) struct Batch {
     pub(super) fenced: Vec<String>,
     /// When an ingress was given up whose requests may be in the job.
     pub(super) lost_at: Option<Now>,
-    /// Tells whose file it is; every upload of the batch has this name.
+    /// Tells whose file it is; every upload of the batch has this name, or begins with it.
     pub(super) file_name: String,
     /// Every input file made for this batch.
     pub(super) files: Vec<String>,
@@ -117,6 +117,11 @@ impl Batch {
             abandoned: BTreeMap::new(),
             cancellation: Cancellation::default(),
         }
+    }
+
+    /// Its id at the provider.
+    pub(super) fn origin(&self, bid: Bid) -> Bid {
+        self.recovery.as_ref().map_or(bid, |recovery| recovery.origin)
     }
 
     /// How long ago it may have begun at the provider.

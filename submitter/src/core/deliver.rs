@@ -63,6 +63,7 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Flushing) else {
             return;
         };
+        let anothers = batch.recovery.is_some() && !batch.handed_over;
         batch.state = State::Done;
         batch.step += 1;
         let files: Vec<String> = match batch.handed_over {
@@ -73,6 +74,9 @@ impl Core {
         let due = if batch.is_whole() { now } else { now + ORPHANED };
         for file in files {
             self.delete_at(now, bid, &file, due);
+        }
+        if anothers {
+            self.sweep_later(now, bid);
         }
         match draining {
             true => self.tidy_before_leaving(now, bid, out),

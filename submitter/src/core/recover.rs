@@ -14,6 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const NEWS: u32 = 300;
 /// Most files of one batch; ingresses register no more.
 const MAX_FILES: usize = 64;
+/// Most batches in hand of which nothing is waited for. They can wait, and must not keep out those that cannot.
+const MAX_TIDIED: usize = 200;
+/// How often it is said that nothing is left of a batch. Who does not hear it has it tidied up once more.
+const TIDY_NEWS: u32 = 5;
 
 /// What is known of a batch that was another's.
 #[derive(Debug)]
@@ -35,6 +39,16 @@ impl Batch {
         let lines: usize = self.grants.iter().map(|grant| grant.rids.len()).sum();
         let counts = self.job.as_ref().and_then(|job| job.counts);
         self.job.is_none() || counts.is_some_and(|(total, _, _)| (1..=lines as u64).contains(&total))
+    }
+
+    /// Whether it was another's and nothing of it is waited for: only what is left at the provider is seen to.
+    pub(super) fn only_tidies(&self) -> bool {
+        let claims = self.parts.iter().any(|part| !part.rids.is_empty());
+        let granted = self.boxes.iter().any(|(_, granted, _)| !granted.rids.is_empty());
+        self.recovery.is_some()
+            && !claims
+            && !granted
+            && self.grants.iter().all(|grant| grant.rids.is_empty())
     }
 
     /// Whether an ingress is served here.
@@ -59,11 +73,13 @@ impl Core {
         };
         let Some(part) = recover.part.filter(valid) else { return };
         let Some(key) = recover.key.and_then(|key| BatchKey::new(key).ok()) else { return };
-        if recover.files.is_empty() || recover.files.len() > MAX_FILES {
+        if recover.files.len() > MAX_FILES {
             return;
         }
         let known = self.batches.contains_key(&bid);
+        let tidied = self.batches.values().filter(|batch| batch.only_tidies()).count();
         let room = self.batches.len() < MAX_BATCHES && !self.members.is_draining();
+        let room = room && (!part.rids.is_empty() || tidied < MAX_TIDIED);
         out.push(Output::Reply(reply, reply::Body::OfferReply(wire::OfferReply { accepted: known || room })));
         if known || !room {
             return;
@@ -78,11 +94,16 @@ impl Core {
 
     /// An ingress that was given up, or whose grant was lost on the way, finds out.
     pub(super) fn sync(&mut self, sync: &wire::Sync, reply: String, out: &mut Vec<Output>) {
-        let (Ok(ingress), Ok(bids)) = (Pid::from_slice(&sync.ingress), unpack_bids(&sync.bids)) else {
+        let (Ok(ingress), Ok(bids), Ok(ended)) =
+            (Pid::from_slice(&sync.ingress), unpack_bids(&sync.bids), unpack_bids(&sync.ended))
+        else {
             return;
         };
         let held = |bid: &Bid| self.batches.get(bid).is_some_and(|batch| batch.serves(ingress));
-        let unknown: Vec<Bid> = bids.into_iter().filter(|bid| !held(bid)).collect();
+        let unknown = bids.into_iter().filter(|bid| !held(bid));
+        // A batch is forgotten when it is tidy.
+        let tidy = ended.into_iter().filter(|bid| !self.batches.contains_key(bid));
+        let unknown: Vec<Bid> = unknown.chain(tidy).collect();
         let answer = wire::SyncReply { unknown: pack_bids(&unknown) };
         out.push(Output::Reply(reply, reply::Body::SyncReply(answer)));
     }
@@ -90,6 +111,9 @@ impl Core {
     /// Claimed and opened: goes on where the other was.
     pub(super) fn resume(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
+        if batch.untold().next().is_none() {
+            return self.only_tidy(now, bid, out);
+        }
         let job = batch.recovery.as_ref().map(|recovery| recovery.job.clone()).unwrap_or_default();
         if job.is_empty() {
             let files = batch.files.clone();
@@ -108,6 +132,39 @@ impl Core {
         self.enter(now, bid, State::Polling, out);
     }
 
+    /// Nothing is waited for: what is there of files and jobs is found in the provider's lists, whoever knew of it.
+    fn only_tidy(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        (batch.state, batch.files) = (State::Done, Vec::new());
+        batch.step += 1;
+        self.sweep_later(now, bid);
+        self.chores(now, bid, out);
+    }
+
+    /// Nothing is left of a batch that was another's: its ingress need not remember it.
+    pub(super) fn say_tidy(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let batch = self.batches.get(&bid).filter(|batch| batch.recovery.is_some());
+        let grants = batch.map(|batch| batch.grants.clone()).unwrap_or_default();
+        for grant in grants {
+            self.tidy_again(now, (bid, grant.epoch), grant.ingress, 0, out);
+        }
+    }
+
+    pub(super) fn tidy_again(
+        &mut self,
+        now: Now,
+        (bid, epoch): (Bid, u32),
+        ingress: Pid,
+        attempt: u32,
+        out: &mut Vec<Output>,
+    ) {
+        if attempt < TIDY_NEWS {
+            let token = self.token(now, Purpose::Tidy(bid, epoch, ingress, attempt + 1), PATIENCE);
+            let released = wire::Released { bid: bid.to_bytes(), epoch, tidy: true };
+            out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Released(released)));
+        }
+    }
+
     /// There is no job and there will be none: the ingress may send its requests elsewhere.
     pub(super) fn release(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
@@ -122,7 +179,7 @@ impl Core {
             return self.release_heard(now, bid, out);
         };
         let token = self.token(now, Purpose::Released(bid, attempt), PATIENCE);
-        let released = wire::Released { bid: bid.to_bytes(), epoch };
+        let released = wire::Released { bid: bid.to_bytes(), epoch, tidy: false };
         out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Released(released)));
     }
 

@@ -102,8 +102,9 @@ fn requests_without_a_job_go_to_a_batcher_again_once_that_is_proved() {
     let next = Bid::from_slice(&recover.bid).unwrap();
     world.claim(next, other, &rids);
     assert_eq!(world.claim(Bid::random(), other, &rids), [], "not before");
-    let released =
-        |bid: Bid, epoch| Input::Released(wire::Released { bid: bid.to_bytes(), epoch }, "reply".into());
+    let released = |bid: Bid, epoch| {
+        Input::Released(wire::Released { bid: bid.to_bytes(), epoch, tidy: false }, "reply".into())
+    };
     world.give(released(next, 1));
     world.give(released(bid, 2));
     assert_eq!(world.claim(Bid::random(), other, &rids), [], "nor by who does not hold it");
