@@ -15,6 +15,8 @@ pub enum Bug {
     NoSettling,
     /// The fence is taken for standing although the file was not deleted.
     FenceNotSet,
+    /// A fresh file that the provider does not see yet is taken for deleted.
+    AbsentIsAFence,
     /// An outcome is delivered under another request's id.
     WrongRequest,
     /// A result that was not acknowledged is not sent again.
@@ -27,12 +29,13 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::EveryIntentAccepted,
         Self::GrantTwice,
         Self::CreateAgain,
         Self::NoSettling,
         Self::FenceNotSet,
+        Self::AbsentIsAFence,
         Self::WrongRequest,
         Self::NeverResent,
         Self::KeyAnnounced,

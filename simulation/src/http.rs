@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use submitter::core::Gone;
+
 use crate::bugs::Bug;
 use crate::node::{Local, ProcId};
-use crate::provider::{Answer, Ask, not_sent, refused, unknown};
+use crate::provider::{Answer, Ask, Given, not_sent, refused, unknown};
 use crate::world::{Event, Fate, World};
 
 /// Most that an upload is executed after its connection broke.
@@ -20,7 +22,7 @@ impl World {
         if self.options.bug == Some(Bug::FenceNotSet) && matches!(ask, Ask::Delete { .. }) {
             // Said at once, done much later.
             self.queue.plan(self.now + Duration::from_secs(240), Event::Reach(from, 0, ask, None));
-            let done = Local::Answered(call, Box::new(Ok(crate::provider::Given::Nothing)));
+            let done = Local::Answered(call, Box::new(Ok(Given::Gone(Gone::Deleted))));
             return self.queue.plan(self.now + Duration::from_millis(50), Event::Local(from, done));
         }
         let way = self.rng.millis(20, 400);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::ids::{Bid, Rid};
 use common::timers::Now;
-use submitter::core::{JobPhase, JobView, Trouble, TroubleKind};
+use submitter::core::{Gone, JobPhase, JobView, Trouble, TroubleKind};
 
 use crate::node::ProcId;
 use crate::rng::Rng;
@@ -63,6 +63,7 @@ pub(crate) enum Given {
     /// Whether the connection broke after these.
     Lines(Vec<ResultLine>, bool),
     Files(Vec<String>),
+    Gone(Gone),
     Nothing,
 }
 
@@ -88,6 +89,15 @@ struct File {
     lines: Lines,
     created: Now,
     listed_at: Now,
+    /// A deletion did not see it: nobody is to blame if it stays.
+    given_up: bool,
+}
+
+impl File {
+    /// Whether everybody sees it by now.
+    fn is_visible(&self, now: Now) -> bool {
+        now.saturating_sub(self.created) > VISIBLE_AFTER
+    }
 }
 
 #[derive(Debug)]
@@ -156,6 +166,8 @@ const MISSING_FILE: &str = "missing_input_file";
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// The longest that a list lags behind a creation: less than the time that the submitter lets it settle.
 const LAG_MAX_MS: u64 = 25_000;
+/// The longest that creations and deletions may not see an upload: less than the submitter allows for.
+const VISIBLE_AFTER: Duration = Duration::from_secs(55);
 
 impl Provider {
     pub(crate) fn new(rng: Rng) -> Self {
@@ -181,11 +193,7 @@ impl Provider {
             Ask::Retrieve { job } => self.view(&job).map(Given::Job),
             Ask::Cancel { job } => self.cancel(now, &job).map(|()| Given::Nothing),
             Ask::Content { file, from } => self.content(&file, from),
-            // What is gone counts as deleted, as in the submitter's client.
-            Ask::Delete { file } => {
-                self.files.remove(&file);
-                Ok(Given::Nothing)
-            }
+            Ask::Delete { file } => Ok(Given::Gone(self.delete(now, &file))),
             Ask::ListFiles { name, age } => {
                 let since = now.saturating_sub(age + CLOCK_SLACK);
                 let listed = |file: &File| file.listed_at <= now && file.created >= since;
@@ -200,7 +208,8 @@ impl Provider {
         self.made += 1;
         let id = format!("file-{:04}", self.made);
         let listed_at = now + self.lag();
-        self.files.insert(id.clone(), File { name, bid, owner, lines, created: now, listed_at });
+        let file = File { name, bid, owner, lines, created: now, listed_at, given_up: false };
+        self.files.insert(id.clone(), file);
         id
     }
 
@@ -212,10 +221,9 @@ impl Provider {
     }
 
     fn create(&mut self, now: Now, owner: ProcId, input: &str, bid: Bid) -> Result<JobView, Trouble> {
-        let visible =
-            |file: &File, mood: bool| !mood || now.saturating_sub(file.created) > Duration::from_secs(10);
         let mood = self.rng.chance(self.moods.not_visible);
-        let lines = match self.files.get(input).filter(|file| visible(file, mood)).map(|file| &file.lines) {
+        let visible = |file: &&File| !mood || file.is_visible(now);
+        let lines = match self.files.get(input).filter(visible).map(|file| &file.lines) {
             Some(Lines::Input(lines)) => lines.clone(),
             // Some refuse a missing file at once, some accept the job and fail it.
             _ if mood || self.rng.chance(0.5) => return Err(no_file()),
@@ -252,6 +260,22 @@ impl Provider {
         self.due.push((validated, Due::Validate(id.clone())));
         self.jobs.insert(id, job);
         Ok(view)
+    }
+
+    /// A young file may not be seen: then it stays.
+    fn delete(&mut self, now: Now, file: &str) -> Gone {
+        let mood = self.rng.chance(self.moods.not_visible);
+        match self.files.get_mut(file) {
+            Some(file) if mood && !file.is_visible(now) => {
+                file.given_up = true;
+                Gone::Absent
+            }
+            Some(_) => {
+                self.files.remove(file);
+                Gone::Deleted
+            }
+            None => Gone::Absent,
+        }
     }
 
     fn view(&self, id: &str) -> Result<JobView, Trouble> {
@@ -363,7 +387,7 @@ impl Provider {
     /// Files, and jobs that run, of batches to which this does not apply.
     pub(crate) fn left(&self, excused: impl Fn(&Bid) -> bool) -> Vec<String> {
         let excused_file = |file: &File| file.bid.as_ref().is_some_and(&excused);
-        let files = self.files.iter().filter(|(_, file)| !excused_file(file));
+        let files = self.files.iter().filter(|(_, file)| !file.given_up && !excused_file(file));
         let files = files.map(|(id, file)| format!("{id} ({}, of process {})", file.name, file.owner));
         let running = |job: &Job| job.phase == JobPhase::Running && !excused(&job.bid);
         let jobs = self.jobs.iter().filter(|(_, job)| running(job));

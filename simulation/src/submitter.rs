@@ -14,7 +14,9 @@ use common::subjects::{Subjects, Token};
 use common::timers::Now;
 use common::wire::{self, Role, to_submitter};
 use prost::Message as _;
-use submitter::core::{Claimant, Core, Did, Granted, Input, Lines, Op, Output, Timing, Trouble, TroubleKind};
+use submitter::core::{
+    Claimant, Core, Did, Gone, Granted, Input, Lines, Op, Output, Timing, Trouble, TroubleKind,
+};
 
 use crate::bugs::Bug;
 use crate::courier::Courier;
@@ -197,7 +199,7 @@ impl Submitter {
             }
             Op::Flush => work.flushing = true,
             Op::Delete { file } if self.bug == Some(Bug::FilesKept) => {
-                did(effects, AT_ONCE, bid, Did::Deleted(file, Ok(())));
+                did(effects, AT_ONCE, bid, Did::Deleted(file, Ok(Gone::Deleted)));
             }
             Op::Delete { file } => {
                 self.ask(bid, Purpose::Delete(file.clone()), Ask::Delete { file }, effects);
@@ -268,7 +270,8 @@ impl Submitter {
             (Purpose::Poll, Ok(Given::Job(job))) => Did::Polled(Ok(job)),
             (Purpose::Poll, answer) => Did::Polled(Err(trouble(answer))),
             (Purpose::Cancel, answer) => Did::Cancelled(answer.map(drop)),
-            (Purpose::Delete(file), answer) => Did::Deleted(file, answer.map(drop)),
+            (Purpose::Delete(file), Ok(Given::Gone(gone))) => Did::Deleted(file, Ok(self.believed(gone))),
+            (Purpose::Delete(file), answer) => Did::Deleted(file, Err(trouble(answer))),
             (Purpose::List(keep), Ok(Given::Files(files))) => {
                 let rest = files.into_iter().filter(|file| !keep.contains(file)).collect();
                 return self.sweep(bid, rest, 0, effects);
@@ -281,6 +284,10 @@ impl Submitter {
             (Purpose::Download(_), answer) => Did::Downloaded(Err(trouble(answer))),
         };
         Some((bid, did))
+    }
+
+    fn believed(&self, gone: Gone) -> Gone {
+        if self.bug == Some(Bug::AbsentIsAFence) { Gone::Deleted } else { gone }
     }
 
     fn not_created(&self, trouble: Trouble) -> Trouble {

@@ -3,7 +3,9 @@
 //! `Claiming -> Uploading -> Intending -> Creating [-> Finding [-> Fencing -> Settling]] -> Polling -> Delivering -> Flushing -> Done`.
 //! What is between the brackets happens only when the answer to a creation was lost. A batch that is taken over from a dead
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
-//! with `Releasing`. Where nothing is waited for any more it is `Done` at once, and only its chores are left.
+//! with `Releasing`, and so does one that is not submitted yet when this submitter leaves and others are there.
+//! A job that fails as a whole goes `Polling -> Refused`, and from there to a new upload or to its end.
+//! Where nothing is waited for any more, a batch that was another's is `Done` at once, and only its chores are left.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -31,7 +33,7 @@ mod watch;
 
 use batch::{Batch, State};
 pub use messages::{Claimant, Input, Output, Timing};
-pub use ops::{Did, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
+pub use ops::{Did, Gone, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
 
 /// Most batches in hand; more offers are answered with busy.
 const MAX_BATCHES: usize = 2_000;
@@ -52,8 +54,8 @@ enum Purpose {
     Intent(Bid, Pid),
     /// Submitted is news: without an acknowledgement it is sent again a few times.
     Submitted(Bid, Pid, u32),
-    /// So is that there is no job.
-    Released(Bid, u32),
+    /// So is that there is no job, sent for the so many-th time.
+    Released(Bid, Pid, u32),
     /// And that nothing is left of a batch of this epoch, which is forgotten already.
     Tidy(Bid, u32, Pid, u32),
 }
@@ -134,13 +136,18 @@ impl Core {
     fn go_on(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let draining = self.members.is_draining();
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        if batch.state == State::Uploading && (draining || batch.is_abandoned(now)) {
-            let why = if draining { cancel::shutting_down() } else { deliver::cancelled() };
-            return self.give_back(now, bid, why, out);
+        if batch.state == State::Uploading && draining {
+            return self.leave_unsent(now, bid, out);
+        }
+        if batch.state == State::Uploading && batch.is_abandoned(now) {
+            return self.give_back(now, bid, deliver::cancelled(), out);
         }
         batch.step += 1;
+        if let State::Fencing { asked_at, .. } = &mut batch.state {
+            *asked_at = now;
+        }
         let op = match &batch.state {
-            State::Claiming | State::Intending { .. } | State::Releasing | State::Done => return,
+            State::Claiming | State::Intending { .. } | State::Releasing { .. } | State::Done => return,
             State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
             // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
             State::Uploading if batch.is_sweeping() => {
@@ -156,10 +163,11 @@ impl Core {
             State::Finding { .. } | State::Settling { .. } => {
                 Op::Find { batch: batch.origin(bid), age: batch.age(now) }
             }
-            State::Fencing { files, gone } => match files.get(*gone) {
+            State::Fencing { files, gone, .. } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },
                 None => return,
             },
+            State::Refused { file, .. } => Op::Delete { file: file.clone() },
             State::Polling => Op::Poll { job: batch.job_id() },
             State::Delivering => Op::Download { files: batch.result_files(), job: batch.job_id() },
             State::Flushing => Op::Flush,
@@ -211,7 +219,7 @@ impl Core {
             Did::Cancelled(result) => self.cancelled(now, bid, &result),
             Did::Downloaded(result) => self.downloaded(now, bid, result, out),
             Did::Flushed => self.flushed(now, bid, out),
-            Did::Deleted(file, result) => self.deleted(now, bid, &file, &result, out),
+            Did::Deleted(file, result) => self.deleted(now, bid, &file, result, out),
             Did::Swept(result) => self.swept(now, bid, &result, out),
         }
     }
@@ -246,7 +254,7 @@ impl Core {
             }
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
             // Acknowledged, or there is nobody who needs to know.
-            (Some(Purpose::Released(bid, _)), _) => self.release_heard(now, bid, out),
+            (Some(Purpose::Released(bid, ingress, _)), _) => self.release_heard(now, bid, ingress, out),
             _ => {}
         }
     }
@@ -258,7 +266,9 @@ impl Core {
             Some(Purpose::Submitted(bid, ingress, attempt)) => {
                 self.submitted_again(now, bid, ingress, attempt, out)
             }
-            Some(Purpose::Released(bid, attempt)) => self.release_again(now, bid, attempt, out),
+            Some(Purpose::Released(bid, ingress, attempt)) => {
+                self.release_again(now, bid, ingress, attempt, out);
+            }
             Some(Purpose::Tidy(bid, epoch, ingress, attempt)) => {
                 self.tidy_again(now, (bid, epoch), ingress, attempt, out)
             }

@@ -41,6 +41,8 @@ pub(super) struct Batch {
     pub(super) file_name: String,
     /// Every input file made for this batch.
     pub(super) files: Vec<String>,
+    /// When the latest of them was heard of: all are at least that old.
+    pub(super) files_known_at: Now,
     pub(super) job: Option<JobView>,
     /// Whether an upload is on its way.
     pub(super) uploading: bool,
@@ -74,15 +76,24 @@ pub(super) enum State {
     Fencing {
         files: Vec<String>,
         gone: usize,
+        /// When the next one's deletion was asked for last.
+        asked_at: Now,
     },
     /// Waiting for the provider's list, so many of which were complete and without the job.
     Settling {
         files: Vec<String>,
         lists: u32,
     },
-    /// Telling the ingress that there is no job.
-    Releasing,
+    /// Telling these ingresses that there is no job and will be none.
+    Releasing {
+        waiting: BTreeSet<Pid>,
+    },
     Polling,
+    /// The job failed as a whole. Deleting its file tells whether that is the provider's refusal, or another submitter's fence.
+    Refused {
+        file: String,
+        job: JobView,
+    },
     Delivering,
     Flushing,
     Done,
@@ -108,6 +119,7 @@ impl Batch {
             lost_at: None,
             file_name: String::new(),
             files: Vec::new(),
+            files_known_at: now,
             job: None,
             uploading: false,
             uploading_of: 0,

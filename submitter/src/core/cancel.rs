@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::ids::{Bid, Pid};
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
-use common::wire;
+use common::wire::{self, Role};
 
 use super::{
     AGAIN, AGAIN_MAX, Batch, Core, JobPhase, ORPHANED, Op, Output, State, Timer, Trouble, deliver, salt,
@@ -64,11 +64,14 @@ impl Core {
         if let Some(after) = self.timing.cancel_after {
             self.timers.set(now + after, Timer::CancelAll);
         }
+        let others = self.members.count(Role::Submitter) > 0;
         for bid in self.batches.keys().copied().collect::<Vec<_>>() {
             let Some(batch) = self.batches.get(&bid) else { continue };
             match batch.state {
+                // What is being granted is given back as soon as it is; what was another's is asked for again at the farewell.
+                State::Claiming | State::Opening if others && batch.recovery.is_none() => {}
                 State::Claiming | State::Opening => self.forget(bid, out),
-                State::Uploading | State::Intending { .. } => self.give_back(now, bid, shutting_down(), out),
+                State::Uploading | State::Intending { .. } => self.leave_unsent(now, bid, out),
                 State::Polling => self.hand_over_if_leaving(now, bid, out),
                 State::Done => self.tidy_before_leaving(now, bid, out),
                 _ => {}
@@ -76,11 +79,28 @@ impl Core {
         }
     }
 
+    /// Nothing was created, and this submitter leaves: where others are, the ingresses announce the requests again, else the
+    /// callers may send them again.
+    pub(super) fn leave_unsent(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        if self.members.count(Role::Submitter) == 0 {
+            return self.give_back(now, bid, shutting_down(), out);
+        }
+        tracing::info!(%bid, "leaving a batch that is not submitted to another submitter");
+        self.sweep_upload(now, bid);
+        self.release(now, bid, out);
+    }
+
     /// Nothing was created: the callers may send again.
     pub(super) fn give_back(&mut self, now: Now, bid: Bid, why: Fault, out: &mut Vec<Output>) {
-        // An upload under way may still make a file.
-        self.sweep_later(now, bid);
+        self.sweep_upload(now, bid);
         self.fail(now, bid, Outcome::Fault(why), out);
+    }
+
+    /// An upload under way may still make a file.
+    fn sweep_upload(&mut self, now: Now, bid: Bid) {
+        if self.batches.get(&bid).is_some_and(|batch| batch.uploading) {
+            self.sweep_later(now, bid);
+        }
     }
 
     /// An ingress says that nobody waits there. Only ingresses with a grant in the batch are remembered.

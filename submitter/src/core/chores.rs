@@ -7,7 +7,8 @@ use common::timers::{Now, backoff};
 use common::wire::Role;
 
 use super::{
-    Batch, Core, JobPhase, JobView, LIFETIME, ORPHANED, Op, Output, State, Timer, Trouble, TroubleKind, salt,
+    Batch, Core, Gone, JobPhase, JobView, LIFETIME, ORPHANED, Op, Output, State, Timer, Trouble, TroubleKind,
+    salt,
 };
 
 /// Tries of a deletion. With the waits between them, this is about a quarter of an hour.
@@ -161,16 +162,18 @@ impl Core {
         now: Now,
         bid: Bid,
         file: &str,
-        result: &Result<(), Trouble>,
+        result: Result<Gone, Trouble>,
         out: &mut Vec<Output>,
     ) {
-        let fence = |batch: &super::Batch| match &batch.state {
-            State::Fencing { files, gone } => files.get(*gone).is_some_and(|fence| fence == file),
-            _ => false,
-        };
-        match self.batches.get(&bid).is_some_and(fence) {
-            true => self.fence_deleted(now, bid, result, out),
-            false => self.chore_done(now, bid, &What::Delete(file.to_owned()), result.as_ref().err(), out),
+        let Some(batch) = self.batches.get(&bid) else { return };
+        match &batch.state {
+            State::Fencing { files, gone, .. } if files.get(*gone).is_some_and(|fence| fence == file) => {
+                self.fence_deleted(now, bid, result, out);
+            }
+            State::Refused { file: refused, .. } if refused == file => {
+                self.refusal_judged(now, bid, result, out);
+            }
+            _ => self.chore_done(now, bid, &What::Delete(file.to_owned()), result.as_ref().err(), out),
         }
     }
 

@@ -67,8 +67,13 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Claiming) else {
             return;
         };
-        // A live ingress is only slow. To leave it out could leave behind a grant whose answer was lost.
-        let ask_for = if self.members.contains(ingress) { CLAIM_FOR } else { STRANGER };
+        // A live ingress is only slow. To leave it out could leave behind a grant whose answer was lost; the farewell of a
+        // submitter that leaves tells of those.
+        let ask_for = match self.members.contains(ingress) {
+            _ if self.members.is_draining() => Duration::ZERO,
+            true => CLAIM_FOR,
+            false => STRANGER,
+        };
         if now.saturating_sub(batch.since) >= ask_for {
             return self.granted(now, bid, ingress, None, out);
         }

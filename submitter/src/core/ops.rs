@@ -90,10 +90,19 @@ pub enum Did {
     Downloaded(Result<Lines, Trouble>),
     /// Everything is acknowledged.
     Flushed,
-    /// The file is gone.
-    Deleted(String, Result<(), Trouble>),
+    /// The file is not there any more; see [`Gone`].
+    Deleted(String, Result<Gone, Trouble>),
     /// How many files were deleted.
     Swept(Result<usize, Trouble>),
+}
+
+/// What a deletion met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// The file was there until now.
+    Deleted,
+    /// There was none: somebody has deleted it before, or the provider does not see it yet.
+    Absent,
 }
 
 /// The lines of a job's result files.

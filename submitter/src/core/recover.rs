@@ -1,5 +1,6 @@
 //! Batches of submitters that are gone, and batches that go to others because this one leaves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::ids::{Bid, Pid, pack_bids, unpack_bids, unpack_rids};
@@ -165,38 +166,57 @@ impl Core {
         }
     }
 
-    /// There is no job and there will be none: the ingress may send its requests elsewhere.
+    /// There is no job and there will be none: the ingresses may send their requests elsewhere.
     pub(super) fn release(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        (batch.state, batch.since) = (State::Releasing, now);
+        let waiting: BTreeSet<Pid> = batch.grants.iter().map(|grant| grant.ingress).collect();
+        (batch.state, batch.since) = (State::Releasing { waiting: waiting.clone() }, now);
         batch.step += 1;
-        self.send_release(now, bid, 0, out);
+        for ingress in waiting {
+            self.send_release(now, bid, ingress, 0, out);
+        }
+        self.end_if_released(now, bid, out);
     }
 
-    fn send_release(&mut self, now: Now, bid: Bid, attempt: u32, out: &mut Vec<Output>) {
-        let grant = self.batches.get(&bid).and_then(|batch| batch.grants.first());
-        let Some((ingress, epoch)) = grant.map(|grant| (grant.ingress, grant.epoch)) else {
-            return self.release_heard(now, bid, out);
+    fn send_release(&mut self, now: Now, bid: Bid, ingress: Pid, attempt: u32, out: &mut Vec<Output>) {
+        let waits = |batch: &&Batch| matches!(&batch.state, State::Releasing { waiting } if waiting.contains(&ingress));
+        let Some(batch) = self.batches.get(&bid).filter(waits) else { return };
+        let Some(epoch) = batch.grants.iter().find(|grant| grant.ingress == ingress).map(|grant| grant.epoch)
+        else {
+            return self.release_heard(now, bid, ingress, out);
         };
-        let token = self.token(now, Purpose::Released(bid, attempt), PATIENCE);
+        let token = self.token(now, Purpose::Released(bid, ingress, attempt), PATIENCE);
         let released = wire::Released { bid: bid.to_bytes(), epoch, tidy: false };
         out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Released(released)));
     }
 
-    pub(super) fn release_again(&mut self, now: Now, bid: Bid, attempt: u32, out: &mut Vec<Output>) {
-        if self.batches.get(&bid).is_none_or(|batch| batch.state != State::Releasing) {
-            return;
-        }
+    pub(super) fn release_again(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        ingress: Pid,
+        attempt: u32,
+        out: &mut Vec<Output>,
+    ) {
         match attempt < NEWS {
-            true => self.send_release(now, bid, attempt + 1, out),
-            false => self.release_heard(now, bid, out),
+            true => self.send_release(now, bid, ingress, attempt + 1, out),
+            false => self.release_heard(now, bid, ingress, out),
         }
     }
 
-    pub(super) fn release_heard(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
-        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Releasing) else {
-            return;
-        };
+    /// An ingress has acknowledged, or is gone.
+    pub(super) fn release_heard(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        if let State::Releasing { waiting } = &mut batch.state {
+            waiting.remove(&ingress);
+            self.end_if_released(now, bid, out);
+        }
+    }
+
+    fn end_if_released(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let heard =
+            |batch: &&mut Batch| matches!(&batch.state, State::Releasing { waiting } if waiting.is_empty());
+        let Some(batch) = self.batches.get_mut(&bid).filter(heard) else { return };
         let rest: Vec<_> = batch.untold().collect();
         batch.told.extend(rest);
         self.enter(now, bid, State::Flushing, out);

@@ -8,7 +8,7 @@ use common::timers::{Now, backoff};
 use common::wire::{self, to_ingress};
 
 use super::cancel::Cancellation;
-use super::{AGAIN, Core, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
+use super::{AGAIN, Core, Gone, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
 
 /// How long an intent waits for its answer, and how often it is sent to an ingress that nobody has heard of, and to a
 /// live one, before it is left out.
@@ -58,6 +58,7 @@ impl Core {
             }
             Ok(file) => {
                 batch.files.push(file.clone());
+                batch.files_known_at = now;
                 self.intend(now, bid, file, out);
             }
             Err(trouble) => self.upload_failed(now, bid, &trouble, out),
@@ -176,7 +177,7 @@ impl Core {
                 if let Some(batch) = self.batches.get_mut(&bid) {
                     batch.rounds += 1;
                 }
-                self.enter(now, bid, State::Fencing { files: vec![file], gone: 0 }, out);
+                self.fence(now, bid, vec![file], out);
             }
             Err(trouble) => self.refused(now, bid, &trouble, out),
         }
@@ -216,7 +217,7 @@ impl Core {
                 let wait = backoff(AGAIN, LOOK_AGAIN_MAX, batch.attempt, salt(bid));
                 self.later(now, bid, wait);
             }
-            None => self.enter(now, bid, State::Fencing { files, gone: 0 }, out),
+            None => self.fence(now, bid, files, out),
             Some(lists) if complete && lists + 1 >= PROOFS => self.proved_absent(now, bid, out),
             Some(lists) => {
                 let Some(batch) = self.batches.get_mut(&bid) else { return };
@@ -226,21 +227,32 @@ impl Core {
         }
     }
 
-    /// The fence stands once the provider says that the files are gone; then the list gets time to settle.
+    /// Deletes files so that no job can be made from them any more.
+    pub(super) fn fence(&mut self, now: Now, bid: Bid, files: Vec<String>, out: &mut Vec<Output>) {
+        self.enter(now, bid, State::Fencing { files, gone: 0, asked_at: now }, out);
+    }
+
+    /// The fence stands once the files are certainly gone; then the list gets time to settle. A young file that is not there
+    /// proves nothing: it may become visible yet, and a creation that is late would be executed.
     pub(super) fn fence_deleted(
         &mut self,
         now: Now,
         bid: Bid,
-        result: &Result<(), Trouble>,
+        result: Result<Gone, Trouble>,
         out: &mut Vec<Output>,
     ) {
         let settle = self.timing.settle;
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        let State::Fencing { files, gone } = &mut batch.state else { return };
-        if let Err(trouble) = result {
-            return self.again(now, bid, trouble, out);
+        let visible_at = batch.files_known_at + VISIBLE_AFTER;
+        let State::Fencing { files, gone, asked_at } = &mut batch.state else { return };
+        match result {
+            Err(trouble) => return self.again(now, bid, &trouble, out),
+            Ok(Gone::Absent) if *asked_at < visible_at => {
+                let wait = backoff(AGAIN, LOOK_AGAIN_MAX, batch.attempt, salt(bid));
+                return self.later(now, bid, wait.min(visible_at.saturating_sub(now)));
+            }
+            Ok(Gone::Deleted | Gone::Absent) => *gone += 1,
         }
-        *gone += 1;
         if *gone < files.len() {
             return self.go_on(now, bid, out);
         }

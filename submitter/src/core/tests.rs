@@ -11,10 +11,14 @@ use common::outcome::{FaultClass, Outcome};
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_ingress};
 
-use super::{Claimant, Core, Did, Input, JobPhase, JobView, Lines, Op, Output, Timing, Trouble, TroubleKind};
+use super::{
+    Claimant, Core, Did, Gone, Input, JobPhase, JobView, Lines, Op, Output, Timing, Trouble, TroubleKind,
+};
 
 mod abandoned;
 mod cancelled;
+mod fence;
+mod leaving;
 mod recovery;
 
 struct World {
@@ -150,7 +154,7 @@ impl World {
             match op {
                 Op::Delete { file } => {
                     deleted.insert(file.clone());
-                    self.did(Did::Deleted(file, Ok(())));
+                    self.did(Did::Deleted(file, Ok(Gone::Deleted)));
                 }
                 Op::Sweep { .. } => self.did(Did::Swept(Ok(0))),
                 other => panic!("{other:?} after the end"),
@@ -238,7 +242,7 @@ fn creating_again_needs_the_whole_fence() {
     assert_eq!(op, Op::Delete { file: "file-1".into() });
     let deleted_at = world.now;
     assert!(deleted_at - lost_at >= Duration::from_secs(30), "looked for long enough before the deletion");
-    world.did(Did::Deleted("file-1".into(), Ok(())));
+    world.did(Did::Deleted("file-1".into(), Ok(Gone::Deleted)));
     assert!(matches!(world.op(), Op::Find { .. }));
     assert!(world.now - deleted_at >= Duration::from_secs(30), "settled");
     // An incomplete list proves nothing; a job that failed for its missing file is the fence at work.
@@ -261,7 +265,7 @@ fn a_late_job_is_adopted_even_behind_the_fence() {
     while matches!(world.op(), Op::Find { .. }) {
         world.did(Did::Found(Ok((Vec::new(), true))));
     }
-    world.did(Did::Deleted("file-1".into(), Ok(())));
+    world.did(Did::Deleted("file-1".into(), Ok(Gone::Deleted)));
     assert!(matches!(world.op(), Op::Find { .. }));
     world.did(Did::Found(Ok((vec![job(JobPhase::Running)], true))));
     assert_eq!(world.op(), Op::Poll { job: "batch_1".into() });
@@ -278,7 +282,7 @@ fn named_lines_are_evicted_and_the_rest_goes_again() {
     let mut evicted = false;
     loop {
         match world.op() {
-            Op::Delete { file } => world.did(Did::Deleted(file, Ok(()))),
+            Op::Delete { file } => world.did(Did::Deleted(file, Ok(Gone::Deleted))),
             Op::Tell(rids, Outcome::Fault(fault)) => {
                 assert_eq!(
                     (rids, fault.class, fault.message.as_str()),
@@ -304,6 +308,8 @@ fn a_refusal_without_lines_goes_to_everybody_as_the_provider_put_it() {
         world.op();
         let errors = vec![(code.to_owned(), None, "no".to_owned())];
         world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
+        assert_eq!(world.op(), Op::Delete { file: "file-1".into() });
+        world.did(Did::Deleted("file-1".into(), Ok(Gone::Deleted)));
         let told = std::iter::from_fn(|| world.next_op(Duration::from_secs(1))).find_map(|op| match op {
             Op::Tell(rids, outcome) => Some((rids, outcome)),
             _ => None,
@@ -328,7 +334,7 @@ fn a_full_queue_at_the_provider_is_waited_for() {
     world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
     loop {
         match world.op() {
-            Op::Delete { file } => world.did(Did::Deleted(file, Ok(()))),
+            Op::Delete { file } => world.did(Did::Deleted(file, Ok(Gone::Deleted))),
             Op::Upload { .. } => break,
             other => panic!("{other:?}"),
         }

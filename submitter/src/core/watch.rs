@@ -7,7 +7,7 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
 use common::wire::{self, to_ingress};
 
-use super::{Core, JobPhase, JobView, LIFETIME, Op, Output, State, Trouble, salt, too_late};
+use super::{Core, Gone, JobPhase, JobView, LIFETIME, Op, Output, State, Trouble, salt, too_late};
 
 /// How long a provider may not know a job that it has created (404 in between is seen at several providers).
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
@@ -16,6 +16,8 @@ const QUEUE_FULL: Duration = Duration::from_secs(15);
 const QUEUE_FULL_MAX: Duration = Duration::from_secs(600);
 /// How often a batch is submitted again without its refused lines.
 const ROUNDS: u32 = 16;
+/// Tries of the deletion that tells a refusal from a fence, before the callers get the refusal all the same.
+const JUDGED: u32 = 5;
 
 impl Core {
     pub(super) fn poll_later(&mut self, now: Now, bid: Bid) {
@@ -100,7 +102,7 @@ impl Core {
             // Which line was to blame cannot be told from a part of the file, and there may be a later file and job: it takes
             // the whole proof to give the requests back. The next batch will tell.
             let files = batch.files.clone();
-            return self.enter(now, bid, State::Fencing { files, gone: 0 }, out);
+            return self.fence(now, bid, files, out);
         }
         batch.rounds += 1;
         let fenced = job.input_file.as_ref().is_some_and(|file| batch.fenced.contains(file));
@@ -108,15 +110,19 @@ impl Core {
             return self.resubmit(now, bid, Duration::ZERO);
         }
         let (rounds, lines) = (batch.rounds, batch.untold().collect::<Vec<Rid>>());
-        let input = batch.files.last().cloned();
-        if let Some(file) = input {
+        let named = |line: &Option<u64>| lines.get(usize::try_from((*line)?.checked_sub(1)?).ok()?).copied();
+        let queue_full =
+            job.errors.iter().any(|(code, line, _)| code == "token_limit_exceeded" && line.is_none());
+        if let Some(file) = batch.files.last().cloned() {
+            if !queue_full && !job.errors.iter().any(|(_, line, _)| named(line).is_some()) {
+                return self.enter(now, bid, State::Refused { file, job }, out);
+            }
             self.delete_later(now, bid, &file);
         }
-        if job.errors.iter().any(|(code, line, _)| code == "token_limit_exceeded" && line.is_none()) {
+        if queue_full {
             tracing::info!(%bid, job = job.id, "the provider's queue is full; submitting the batch again later");
             return self.resubmit(now, bid, backoff(QUEUE_FULL, QUEUE_FULL_MAX, rounds - 1, salt(bid)));
         }
-        let named = |line: &Option<u64>| lines.get(usize::try_from((*line)?.checked_sub(1)?).ok()?).copied();
         let mut evicted = 0;
         for (code, line, message) in &job.errors {
             if let Some(rid) = named(line) {
@@ -130,6 +136,33 @@ impl Core {
         match self.batches.get(&bid).is_some_and(|batch| batch.untold().next().is_some()) {
             true => self.resubmit(now, bid, Duration::ZERO),
             false => self.enter(now, bid, State::Flushing, out),
+        }
+    }
+
+    /// A file that somebody else has deleted was another submitter's fence, and a new one may be made; a file that was there
+    /// was refused. No creation is under way: its answer was the job.
+    pub(super) fn refusal_judged(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: Result<Gone, Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let State::Refused { file, job } = &batch.state else { return };
+        let left = batch.rounds <= ROUNDS && batch.untold().next().is_some();
+        let (file, outcome) = (file.clone(), failed_whole(job));
+        match result {
+            Ok(Gone::Absent) if left => {
+                tracing::info!(%bid, file, "a file was deleted before its job could read it; submitting the batch again");
+                self.resubmit(now, bid, Duration::ZERO);
+            }
+            Err(trouble) if batch.attempt < JUDGED => self.again(now, bid, &trouble, out),
+            Ok(_) => self.fail(now, bid, outcome, out),
+            Err(_) => {
+                self.delete_later(now, bid, &file);
+                self.fail(now, bid, outcome, out);
+            }
         }
     }
 

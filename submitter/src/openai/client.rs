@@ -123,24 +123,24 @@ impl Client {
         self.get_object(&call, url).await
     }
 
-    /// Deletes a file; one that is not there counts as deleted.
+    /// Deletes a file, and tells whether it was there. One that is not may have been deleted before, or was uploaded just now.
     ///
     /// # Errors
     /// [`ApiError`], also if the provider says that it did not delete the file; safe to repeat.
-    pub async fn delete_file(&self, credential: &Credential, file_id: &str) -> Result<(), ApiError> {
+    pub async fn delete_file(&self, credential: &Credential, file_id: &str) -> Result<bool, ApiError> {
         let call = self.call("delete file", credential);
         let request = self.request(&call, Method::DELETE, self.url(&call, &["files", file_id])?);
         call.within(CALL_TIMEOUT, async {
             let response = self.send(&call, &self.connections.pooled, request).await?;
             if response.status() == http::StatusCode::NOT_FOUND {
-                return Ok(());
+                return Ok(false);
             }
             let answer = self.success(&call, response).await?;
             match serde_json::from_slice::<Value>(&answer.body) {
                 Ok(said) if said["deleted"] == Value::Bool(false) => {
                     Err(call.error(Kind::Ambiguous(Some(answer)), "the provider did not delete it"))
                 }
-                _ => Ok(()),
+                _ => Ok(true),
             }
         })
         .await

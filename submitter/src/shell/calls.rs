@@ -8,7 +8,7 @@ use common::outcome::{Outcome, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::work::Work;
-use crate::core::{Did, JobPhase, JobView, Op, Trouble, TroubleKind};
+use crate::core::{Did, Gone, JobPhase, JobView, Op, Trouble, TroubleKind};
 use crate::openai::{Answer, ApiError, BatchObject, Client, Kind, NewBatch, Status};
 
 /// Metadata key of our batch id on jobs.
@@ -46,8 +46,8 @@ pub(super) async fn call(client: &Client, bid: Bid, work: &Work, op: Op) -> Did 
             Did::Cancelled(client.cancel(credential, &job).await.map(drop).map_err(|e| trouble(&e)))
         }
         Op::Delete { file } => {
-            let result = client.delete_file(credential, &file).await.map_err(|e| trouble(&e));
-            Did::Deleted(file, result)
+            let was_there = client.delete_file(credential, &file).await.map_err(|e| trouble(&e));
+            Did::Deleted(file, was_there.map(|was| if was { Gone::Deleted } else { Gone::Absent }))
         }
         Op::Sweep { name, keep, age } => Did::Swept(sweep(client, work, &name, &keep, age).await),
         // The data-carrying operations have their own modules and never come here.

@@ -292,7 +292,7 @@ fn ends_without_a_job(world: &mut World) {
         match op {
             Op::Delete { file } => {
                 deleted.push(file.clone());
-                world.did(Did::Deleted(file, Ok(())));
+                world.did(Did::Deleted(file, Ok(Gone::Deleted)));
             }
             Op::Sweep { .. } => world.did(Did::Swept(Ok(0))),
             other => panic!("{other:?} for a batch that nobody waits for"),
@@ -329,7 +329,7 @@ fn abandoned_while_creating_nothing_is_uploaded_again_when_there_is_no_job() {
         world.abandon(ingress);
         match world.next_op(Duration::from_secs(EVERY)) {
             Some(Op::Find { .. }) => world.did(Did::Found(Ok((Vec::new(), true)))),
-            Some(Op::Delete { file }) => world.did(Did::Deleted(file, Ok(()))),
+            Some(Op::Delete { file }) => world.did(Did::Deleted(file, Ok(Gone::Deleted))),
             Some(other) => break other,
             None => world.now += Duration::from_secs(1),
         }
@@ -368,7 +368,7 @@ fn the_job_that_follows_a_refused_one_can_be_cancelled_too() {
     let errors = vec![("token_limit_exceeded".to_owned(), None, "full".to_owned())];
     world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
     assert_eq!(world.op(), Op::Delete { file: "file-1".into() });
-    world.did(Did::Deleted("file-1".into(), Ok(())));
+    world.did(Did::Deleted("file-1".into(), Ok(Gone::Deleted)));
     world.uploaded("file-2");
     assert_eq!(world.op(), Op::Create { file: "file-2".into() });
     world.did(Did::Created(Ok(job(JobPhase::Running))));

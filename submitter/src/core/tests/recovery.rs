@@ -18,8 +18,8 @@ fn job(phase: JobPhase, lines: u64) -> JobView {
 }
 
 impl World {
-    /// Asked to take over, claimed, granted, opened.
-    fn takes_over(&mut self, job: &str, files: &[&str]) {
+    /// Asked to take over; returns the token of the claim.
+    pub(super) fn claims_of_another(&mut self, job: &str, files: &[&str]) -> u64 {
         let key = wire::BatchKey { fingerprint: vec![7; 16].into(), ..Default::default() };
         let part = wire::OfferPart {
             ingress: self.ingress.to_bytes(),
@@ -40,6 +40,12 @@ impl World {
         let claims: Vec<_> =
             self.sent.drain(..).filter(|(_, body)| matches!(body, to_ingress::Body::Claim(_))).collect();
         assert_eq!(claims.len(), 1, "asked twice, it claims once");
+        claims[0].0.expect("a token")
+    }
+
+    /// Asked to take over, claimed, granted, opened.
+    pub(super) fn takes_over(&mut self, job: &str, files: &[&str]) {
+        let claim = self.claims_of_another(job, files);
         let grant = wire::Grant {
             bid: self.bid.to_bytes(),
             epoch: 2,
@@ -47,7 +53,7 @@ impl World {
             fence_files: files.iter().map(ToString::to_string).collect(),
             ..Default::default()
         };
-        self.give(Input::Answer(claims[0].0.unwrap(), Some(reply::Body::Grant(grant))));
+        self.give(Input::Answer(claim, Some(reply::Body::Grant(grant))));
         let Op::Open(boxes) = self.op() else { panic!() };
         self.did(Did::Opened(boxes.into_iter().map(|(_, granted, _)| granted).collect()));
     }
@@ -65,7 +71,7 @@ impl World {
         self.did(Did::Flushed);
     }
 
-    fn released(&self) -> Vec<u64> {
+    pub(super) fn released(&self) -> Vec<u64> {
         let released = |(token, body): &(Option<u64>, to_ingress::Body)| {
             matches!(body, to_ingress::Body::Released(_)).then_some(token.unwrap())
         };
@@ -115,7 +121,7 @@ fn without_a_job_every_file_is_deleted_and_the_requests_are_released() {
             }
             Op::Delete { file } => {
                 deleted.push(file.clone());
-                world.did(Did::Deleted(file, Ok(())));
+                world.did(Did::Deleted(file, Ok(Gone::Deleted)));
             }
             other => panic!("{other:?}"),
         }

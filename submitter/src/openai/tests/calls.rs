@@ -107,7 +107,7 @@ async fn a_refused_connection_means_not_sent() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_gone_succeeds() {
+async fn deleting_tells_whether_the_file_was_there() {
     let server = Server::start(|seen| match seen.number {
         0 => ok(r#"{"id":"f","object":"file","deleted":true}"#),
         1 => status("404 Not Found", r#"{"error":{"message":"No such File object"}}"#),
@@ -117,11 +117,11 @@ async fn deleting_what_is_gone_succeeds() {
     })
     .await;
     let client = client(&server.base());
-    client.delete_file(&credential(), "f").await.unwrap();
-    client.delete_file(&credential(), "f").await.unwrap();
+    assert!(client.delete_file(&credential(), "f").await.unwrap());
+    assert!(!client.delete_file(&credential(), "f").await.unwrap());
     let error = client.delete_file(&credential(), "f").await.unwrap_err();
     assert!(matches!(error.kind(), Kind::Ambiguous(Some(_))), "{error}");
-    client.delete_file(&credential(), "f").await.unwrap();
+    assert!(client.delete_file(&credential(), "f").await.unwrap());
     assert_eq!(client.delete_file(&credential(), "f").await.unwrap_err().status(), Some(403));
     assert!(server.seen().iter().all(|seen| seen.line == "DELETE /v1/files/f"));
 }
