@@ -314,7 +314,6 @@ impl<W> Core<W> {
         for rid in sorted(self.requests.keys().copied()) {
             self.end(now, rid, Outcome::Fault(stopped()), out);
         }
-        self.batches.clear();
     }
 
     fn changed(&mut self, now: Now, change: Change, out: &mut Vec<Output<W>>) {

@@ -56,6 +56,8 @@ enum Purpose {
     Submitted(Bid, Pid, u32),
     /// So is that there is no job, sent for the so many-th time.
     Released(Bid, Pid, u32),
+    /// That this submitter leaves a batch to whomever the ingress asks.
+    Heir(Bid, Pid),
     /// And that nothing is left of a batch of this epoch, which is forgotten already.
     Tidy(Bid, u32, Pid, u32),
 }
@@ -254,6 +256,8 @@ impl Core {
             }
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
             // Acknowledged, or there is nobody who needs to know.
+            (Some(Purpose::Heir(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
+            (Some(Purpose::Heir(bid, _)), Some(_)) => self.inherited(now, bid, out),
             (Some(Purpose::Released(bid, ingress, _)), _) => self.release_heard(now, bid, ingress, out),
             _ => {}
         }
@@ -269,6 +273,7 @@ impl Core {
             Some(Purpose::Released(bid, ingress, attempt)) => {
                 self.release_again(now, bid, ingress, attempt, out);
             }
+            Some(Purpose::Heir(bid, ingress)) => self.ask_heir(now, bid, ingress, out),
             Some(Purpose::Tidy(bid, epoch, ingress, attempt)) => {
                 self.tidy_again(now, (bid, epoch), ingress, attempt, out)
             }
@@ -330,7 +335,9 @@ impl Machine for Core {
     }
 
     fn is_finished(&self) -> bool {
-        self.given_up || self.members.is_draining() && self.batches.is_empty()
+        let others = self.members.count(Role::Submitter) > 0;
+        let left = |batch: &Batch| others && batch.may_be_left();
+        self.given_up || self.members.is_draining() && self.batches.values().all(left)
     }
 }
 

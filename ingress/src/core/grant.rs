@@ -236,7 +236,8 @@ impl<W> Core<W> {
         let Ok(bid) = Bid::from_slice(&submitted.bid) else { return };
         let batch = self.batches.get_mut(&bid).filter(|batch| batch.epoch == submitted.epoch);
         let unknown = batch.is_none();
-        if let Some(batch) = batch.filter(|batch| batch.job != submitted.job) {
+        let news = |batch: &&mut Batch| !submitted.job.is_empty() && batch.job != submitted.job;
+        if let Some(batch) = batch.filter(news) {
             batch.job = submitted.job.clone();
             if !batch.is_relic() {
                 let requests = batch.waiting;
@@ -385,7 +386,6 @@ impl<W> Core<W> {
         let mut bids: Vec<_> = self.batches.iter().filter_map(abandoned).collect();
         bids.sort_unstable();
         for (bid, submitter) in bids {
-            self.batches.remove(&bid);
             out.push(abandoned_to(submitter, bid, self.members.pid()));
         }
     }

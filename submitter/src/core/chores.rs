@@ -50,6 +50,17 @@ impl Batch {
         if self.recovery.is_some() { &SWEEPS_AFTER_OTHERS } else { &SWEEPS }
     }
 
+    /// Whether a submitter that leaves can leave what is still to be done: because somebody takes it over, or because only files
+    /// are left that an ingress may still want which was given up. If that one lives, it has its part taken over; if not,
+    /// nobody is left who knows of them.
+    pub(super) fn may_be_left(&self) -> bool {
+        let for_the_lost = |chore: &Chore| {
+            self.grants.is_empty() && chore.tries == 0 && matches!(chore.what, What::Delete(_))
+        };
+        let left = |chore: &Chore| !chore.running && (self.handed_over || for_the_lost(chore));
+        self.state == State::Done && self.chores.iter().all(left)
+    }
+
     pub(super) fn is_sweeping(&self) -> bool {
         self.chores.iter().any(|chore| chore.running && chore.what == What::Sweep)
     }
@@ -70,15 +81,11 @@ impl Core {
         let others = self.members.count(Role::Submitter) > 0;
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let waits = |chore: &Chore| chore.tries == 0 && !chore.running && chore.due > now;
-        match others {
-            true => {
-                // The ingress of a batch that was another's has it tidied up by the next.
-                let left = batch.recovery.is_some() && !batch.grants.is_empty();
-                batch.chores.retain(|chore| !waits(chore) || chore.what == What::Sweep && !left);
-            }
-            false => batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now),
+        if !others {
+            batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now);
         }
         self.chores(now, bid, out);
+        self.hand_over_if_leaving(now, bid, out);
     }
 
     pub(super) fn sweep_later(&mut self, now: Now, bid: Bid) {

@@ -52,6 +52,10 @@ impl Batch {
             && self.grants.iter().all(|grant| grant.rids.is_empty())
     }
 
+    fn may_be_handed_over(&self) -> bool {
+        !self.handed_over && matches!(self.state, State::Polling | State::Done)
+    }
+
     /// Whether an ingress is served here.
     fn serves(&self, ingress: Pid) -> bool {
         let claimed = self.parts.iter().any(|part| part.ingress[..] == ingress.0);
@@ -222,16 +226,33 @@ impl Core {
         self.enter(now, bid, State::Flushing, out);
     }
 
-    /// Where other submitters go on, a job is left to them: its ingresses ask one of them as soon as this one is gone.
+    /// Where other submitters go on, a job or what is left to tidy up is left to them: its ingresses ask one of them as soon as
+    /// this one is gone. One of them has to acknowledge first, or nobody might be there who would.
     pub(super) fn hand_over_if_leaving(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
-        let others = self.members.count(Role::Submitter) > 0;
-        let leaving = self.members.is_draining() && others;
-        // Without an ingress nobody would ask another to take it over.
-        let polling =
-            |batch: &&mut Batch| leaving && batch.state == State::Polling && !batch.grants.is_empty();
-        if let Some(batch) = self.batches.get_mut(&bid).filter(polling) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        for ingress in batch.grants.iter().map(|grant| grant.ingress).collect::<Vec<_>>() {
+            self.ask_heir(now, bid, ingress, out);
+        }
+    }
+
+    pub(super) fn ask_heir(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+        let leaving = self.members.is_draining() && self.members.count(Role::Submitter) > 0;
+        let Some(batch) = self.batches.get(&bid).filter(|batch| leaving && batch.may_be_handed_over()) else {
+            return;
+        };
+        let Some(grant) = batch.grants.iter().find(|grant| grant.ingress == ingress) else { return };
+        let submitted = wire::Submitted { bid: bid.to_bytes(), epoch: grant.epoch, job: batch.job_id() };
+        let token = self.token(now, Purpose::Heir(bid, ingress), PATIENCE);
+        out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Submitted(submitted)));
+    }
+
+    /// An ingress is there that has the batch, or has had another submitter take it over already.
+    pub(super) fn inherited(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let may = |batch: &&mut Batch| batch.may_be_handed_over();
+        let Some(batch) = self.batches.get_mut(&bid).filter(may) else { return };
+        batch.handed_over = true;
+        if batch.state == State::Polling {
             tracing::info!(%bid, job = batch.job_id(), "leaving a job to another submitter");
-            batch.handed_over = true;
             self.enter(now, bid, State::Flushing, out);
         }
     }
