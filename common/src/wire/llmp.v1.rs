@@ -195,6 +195,9 @@ pub struct SyncReply {
     /// those it does not hold, 16 bytes each
     #[prost(bytes = "bytes", tag = "1")]
     pub unknown: ::prost::bytes::Bytes,
+    /// those it leaves to another: the ingress has to have them taken over
+    #[prost(bytes = "bytes", tag = "2")]
+    pub left: ::prost::bytes::Bytes,
 }
 /// One ingress's part of a batch whose submitter is gone, after it had registered input files: a job may exist, or come to
 /// exist. Whoever takes this claims the part under the new id and finds out. Without requests in its part, it is only asked

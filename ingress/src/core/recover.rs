@@ -168,6 +168,12 @@ impl<W> Core<W> {
                 batch.used_at = now;
             }
         }
+        for bid in unpack_bids(&reply.left).unwrap_or_default() {
+            let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
+            if self.batches.get(&bid).filter(held).is_some() {
+                self.recover(now, bid, out);
+            }
+        }
         for bid in unknown {
             let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
             let Some(batch) = self.batches.get(&bid).filter(held) else { continue };

@@ -31,7 +31,7 @@ pub(super) struct Batch {
     pub(super) offered_at: Now,
     /// Where the batch was another submitter's.
     pub(super) recovery: Option<Recovery>,
-    /// Another submitter goes on with its job.
+    /// This submitter leaves, and an ingress is there that has another go on with it: it stays only so that this can be said.
     pub(super) handed_over: bool,
     /// Files that were deleted as fences: a job made from one of them fails, and says nothing about its lines.
     pub(super) fenced: Vec<String>,

@@ -126,7 +126,7 @@ impl Core {
             };
             out.push(Output::Do(bid, op));
         }
-        if batch.state == State::Done && batch.chores.is_empty() {
+        if batch.state == State::Done && batch.chores.is_empty() && !batch.handed_over {
             if !self.members.is_draining() {
                 self.say_tidy(now, bid, out);
             }

@@ -104,12 +104,16 @@ impl Core {
         else {
             return;
         };
-        let held = |bid: &Bid| self.batches.get(bid).is_some_and(|batch| batch.serves(ingress));
-        let unknown = bids.into_iter().filter(|bid| !held(bid));
-        // A batch is forgotten when it is tidy.
-        let tidy = ended.into_iter().filter(|bid| !self.batches.contains_key(bid));
-        let unknown: Vec<Bid> = unknown.chain(tidy).collect();
-        let answer = wire::SyncReply { unknown: pack_bids(&unknown) };
+        let holds = |bid: &Bid, how: fn(&Batch, Pid) -> bool| {
+            self.batches.get(bid).is_some_and(|batch| how(batch, ingress))
+        };
+        let left = bids.iter().chain(&ended).filter(|bid| holds(bid, |batch, _| batch.handed_over));
+        let left: Vec<Bid> = left.copied().collect();
+        // A batch of which nothing waits is forgotten when it is tidy.
+        let unknown = bids.iter().filter(|bid| !holds(bid, Batch::serves));
+        let unknown = unknown.chain(ended.iter().filter(|bid| !holds(bid, |_, _| true)));
+        let unknown: Vec<Bid> = unknown.filter(|bid| !left.contains(bid)).copied().collect();
+        let answer = wire::SyncReply { unknown: pack_bids(&unknown), left: pack_bids(&left) };
         out.push(Output::Reply(reply, reply::Body::SyncReply(answer)));
     }
 

@@ -175,7 +175,7 @@ fn a_submitter_that_has_given_this_ingress_up_is_found_out() {
         token = asked(&out).map(|(token, _)| token);
         world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
     }
-    let unknown = reply::Body::SyncReply(wire::SyncReply { unknown: bid.to_bytes() });
+    let unknown = reply::Body::SyncReply(wire::SyncReply { unknown: bid.to_bytes(), left: Bytes::new() });
     let out = world.give(Input::Answer(token.unwrap(), Some(unknown)));
     let (to, _, recover) = recover(&out).expect("its part is taken over");
     assert_eq!((to, &*recover.job), (submitter, "job_1"), "by whoever is there, and be it the same");
