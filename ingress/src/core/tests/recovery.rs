@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
+pub(super) fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
     out.iter().find_map(|output| match output {
         Output::ToSubmitter(pid, Some(token), to_submitter::Body::Recover(recover)) => {
             Some((*pid, *token, wire::Recover::clone(recover)))
@@ -11,13 +11,13 @@ fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
     })
 }
 
-fn intent(bid: Bid, epoch: u32, file: &str, known: &[&str]) -> Input<usize> {
+pub(super) fn intent(bid: Bid, epoch: u32, file: &str, known: &[&str]) -> Input<usize> {
     let known_files = known.iter().map(ToString::to_string).collect();
     let intent = wire::Intent { bid: bid.to_bytes(), epoch, file: file.into(), known_files };
     Input::Intent(intent, "reply".into())
 }
 
-fn is_accepted(out: &[Output<usize>]) -> bool {
+pub(super) fn is_accepted(out: &[Output<usize>]) -> bool {
     out.iter().any(|o| matches!(o, Output::Reply(_, reply::Body::IntentReply(r)) if r.accepted))
 }
 
