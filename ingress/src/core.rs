@@ -276,9 +276,9 @@ impl<W> Core<W> {
         ]
     }
 
-    /// The batches of which anything may be at the provider as far as is known here, by their ids there.
-    pub fn origins(&self) -> Vec<Bid> {
-        self.batches.values().map(|batch| batch.origin).collect()
+    /// The batches of which anything may be at the provider as far as is known here, by their ids there, and whose they were.
+    pub fn origins(&self) -> Vec<(Bid, Pid)> {
+        self.batches.values().map(|batch| (batch.origin, batch.first)).collect()
     }
 
     /// The heartbeat that says farewell.

@@ -24,7 +24,7 @@ impl World {
             problems.extend(held.map(|(what, size)| format!("{} has {size} {what}", process.name)));
         }
         let excuses = self.options.rules.nobody_is_left_who_knew;
-        let left = self.provider.left(|bid| excuses && self.forgotten.contains(bid));
+        let left = self.provider.left(|bid, owner| excuses && self.forgotten.contains(&(bid, owner)));
         problems.extend(left.into_iter().map(|what| format!("the provider has {what}")));
         problems
     }

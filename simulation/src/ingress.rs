@@ -285,8 +285,8 @@ impl Node for Ingress {
         self.perform(Output::Beat(self.core.farewell()), effects);
     }
 
-    fn knows(&self) -> Vec<Bid> {
-        self.core.origins()
+    fn knows(&self) -> Vec<(Bid, Option<Pid>)> {
+        self.core.origins().into_iter().map(|(bid, first)| (bid, Some(first))).collect()
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {

@@ -126,14 +126,21 @@ impl World {
         self.callers_lose(id);
     }
 
-    /// A process is about to end: what only it knew is forgotten.
+    /// A process is about to end: what only it knew is forgotten. Two submitters may have parts of one batch, where an
+    /// acceptance was lost, and each knows only of its own.
     fn leaves_nobody(&mut self, id: ProcId) {
         let knows = |process: &Process| process.node.as_ref().map(|node| node.knows()).unwrap_or_default();
         let others = self.processes.iter().enumerate().filter(|(other, _)| *other != id);
-        let known: BTreeSet<Bid> = others.flat_map(|(_, process)| knows(process)).collect();
-        for bid in knows(&self.processes[id]).into_iter().filter(|bid| !known.contains(bid)) {
-            self.trace.note(self.now, || format!("nobody is left who knows of {bid}"));
-            self.forgotten.insert(bid);
+        let known: BTreeSet<(Bid, Option<Pid>)> = others.flat_map(|(_, process)| knows(process)).collect();
+        for (bid, whose) in knows(&self.processes[id]) {
+            for (owner, process) in self.processes.iter().enumerate() {
+                let meant = process.role == Role::Submitter && whose.is_none_or(|pid| pid == process.pid);
+                let is_known = known.contains(&(bid, None)) || known.contains(&(bid, Some(process.pid)));
+                if meant && !is_known && self.forgotten.insert((bid, owner)) {
+                    let name = &process.name;
+                    self.trace.note(self.now, || format!("nobody is left who knows of {bid} of {name}"));
+                }
+            }
         }
     }
 

@@ -385,11 +385,11 @@ impl Provider {
     }
 
     /// Files, and jobs that run, of batches to which this does not apply.
-    pub(crate) fn left(&self, excused: impl Fn(&Bid) -> bool) -> Vec<String> {
-        let excused_file = |file: &File| file.bid.as_ref().is_some_and(&excused);
+    pub(crate) fn left(&self, excused: impl Fn(Bid, ProcId) -> bool) -> Vec<String> {
+        let excused_file = |file: &File| file.bid.is_some_and(|bid| excused(bid, file.owner));
         let files = self.files.iter().filter(|(_, file)| !file.given_up && !excused_file(file));
         let files = files.map(|(id, file)| format!("{id} ({}, of process {})", file.name, file.owner));
-        let running = |job: &Job| job.phase == JobPhase::Running && !excused(&job.bid);
+        let running = |job: &Job| job.phase == JobPhase::Running && !excused(job.bid, job.owner);
         let jobs = self.jobs.iter().filter(|(_, job)| running(job));
         files
             .chain(jobs.map(|(id, job)| format!("{id} ({}, of process {})", job.status, job.owner)))

@@ -471,8 +471,9 @@ impl Node for Submitter {
         self.perform(Output::Beat(self.core.farewell()), effects);
     }
 
-    fn knows(&self) -> Vec<Bid> {
-        self.core.origins()
+    fn knows(&self) -> Vec<(Bid, Option<Pid>)> {
+        let known = self.core.origins().into_iter();
+        known.map(|(bid, own)| (bid, own.then_some(self.pid))).collect()
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {

@@ -69,8 +69,8 @@ pub(crate) struct World {
     pub(crate) last_arrival: BTreeMap<(ProcId, ProcId, u8), Now>,
     pub(crate) server_up_at: Now,
     pub(crate) provider: Provider,
-    /// Batches that nobody is left to know of.
-    pub(crate) forgotten: BTreeSet<Bid>,
+    /// Batches that nobody is left to know of, and whose they were.
+    pub(crate) forgotten: BTreeSet<(Bid, ProcId)>,
     pub(crate) people: People,
     pub(crate) knobs: Knobs,
     pub(crate) calm: bool,

@@ -108,10 +108,13 @@ impl Core {
         vec![("batches", self.batches.len()), ("exchanges", self.tokens.len())]
     }
 
-    /// The batches of which anything may be at the provider and whose credential is here, by their ids there.
-    pub fn origins(&self) -> Vec<Bid> {
+    /// The batches of which anything may be at the provider and whose credential is here, by their ids there, and
+    /// whether they are this submitter's own. After others, all is tidied up that has the id.
+    pub fn origins(&self) -> Vec<(Bid, bool)> {
         let opened = |batch: &Batch| !matches!(batch.state, State::Claiming | State::Opening);
-        let origin = |(bid, batch): (&Bid, &Batch)| opened(batch).then(|| batch.origin(*bid));
+        let origin = |(bid, batch): (&Bid, &Batch)| {
+            opened(batch).then(|| (batch.origin(*bid), batch.recovery.is_none()))
+        };
         self.batches.iter().filter_map(origin).collect()
     }
 

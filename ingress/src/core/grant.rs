@@ -48,6 +48,8 @@ pub(super) struct Batch {
     pub(super) epoch: u32,
     /// Its id at the provider: that of its first submitter.
     pub(super) origin: Bid,
+    /// That submitter. One whose acceptance was lost may have other requests under the same id.
+    pub(super) first: Pid,
     /// Ids under which earlier submitters had it, who may still be there and deliver.
     pub(super) former: Vec<Bid>,
     /// How often a submitter was asked to take it over that has not claimed it.
@@ -169,6 +171,7 @@ impl<W> Core<W> {
                 submitter,
                 epoch,
                 origin: bid,
+                first: submitter,
                 former: Vec::new(),
                 recovering: None,
                 granted_at: now,
