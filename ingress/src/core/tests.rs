@@ -17,6 +17,7 @@ use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
 
 mod recovery;
+mod relics;
 mod repeats;
 
 const WINDOW: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use common::ids::{Pid, Rid, unpack_rids};
+use common::ids::{Bid, Pid, Rid, unpack_rids};
 use common::outcome::Outcome;
 use common::subjects::Token;
 use common::timers::{Now, backoff};
@@ -43,6 +43,9 @@ pub(super) struct Questions {
     /// When the timer for them is set.
     next: Option<Now>,
     rounds: BTreeMap<u64, Round>,
+    /// Requests of a lost ingress that a job has not executed, by the batch's id at the provider: what a submitter may
+    /// still say of that batch is known.
+    spent: HashMap<Rid, Bid>,
     last: u64,
     exchanges: HashMap<Token, Exchange>,
 }
@@ -81,6 +84,16 @@ enum At {
 }
 
 impl Questions {
+    /// A request of a lost ingress was not executed by the job of this batch.
+    pub(super) fn spend(&mut self, rid: Rid, origin: Bid) {
+        self.spent.insert(rid, origin);
+    }
+
+    /// A request is over.
+    pub(super) fn forget(&mut self, rid: Rid) {
+        self.spent.remove(&rid);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.due.len() + self.rounds.values().map(|round| round.callers.len()).sum::<usize>()
     }
@@ -303,7 +316,9 @@ impl<W> Core<W> {
             return;
         }
         let decided = |caller: &Rid| matches!(round.found.get(caller), Some(At::Orphan(_) | At::Conflict));
-        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller);
+        let spent =
+            |caller: &Rid| self.questions.spent.get(caller).is_some_and(|b| b.0[..] == batch.origin[..]);
+        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller) && !spent(caller);
         let wanted: Vec<(Rid, Rid)> = callers.into_iter().zip(rids).filter(|(c, _)| asks(c)).collect();
         match batch.undecided {
             true => wanted.into_iter().for_each(|(caller, _)| self.ask_elsewhere(now, caller, ASK_AGAIN)),

@@ -20,6 +20,7 @@ mod cancelled;
 mod fence;
 mod leaving;
 mod recovery;
+mod tidying;
 
 struct World {
     core: Core,

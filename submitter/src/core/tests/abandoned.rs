@@ -166,7 +166,7 @@ fn an_ingress_learns_that_it_was_given_up() {
     world.polling();
     let (ingress, bid) = (world.ingress, world.bid);
     let unknown = |world: &mut World| {
-        let sync = wire::Sync { ingress: ingress.to_bytes(), bids: bid.to_bytes() };
+        let sync = wire::Sync { ingress: ingress.to_bytes(), bids: bid.to_bytes(), ended: Bytes::new() };
         let mut out = Vec::new();
         world.core.handle(world.now, Input::Sync(sync, "reply".into()), &mut out);
         match &out[..] {
