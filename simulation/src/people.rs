@@ -92,8 +92,8 @@ pub(crate) struct People {
 
 /// What is known of processes that were out of reach.
 pub(crate) struct Away {
-    /// Which process, of what, from when, until when.
-    pub(crate) spells: Vec<(ProcId, Role, Now, Now)>,
+    /// Which process, of what role, until when.
+    pub(crate) spells: Vec<(ProcId, Role, Now)>,
 }
 
 impl Away {
@@ -101,9 +101,9 @@ impl Away {
     /// been before, and who had submitted it. What nobody knows who could be asked is a new request.
     fn all_that_knew(&self, person: &Person, submitters: &[ProcId]) -> bool {
         let away_at = |sent: Now, role: Role, of: &dyn Fn(ProcId) -> bool| {
-            self.spells.iter().any(|(id, is, from, until)| {
+            self.spells.iter().any(|(id, is, until)| {
                 let then = *until > person.since && until.saturating_add(AT_ONCE) >= sent;
-                *is == role && then && from.saturating_sub(AT_ONCE) <= sent && of(*id)
+                *is == role && then && of(*id)
             })
         };
         (1..person.been.len()).any(|n| {
@@ -235,6 +235,18 @@ impl People {
         Then::Back(if rng.chance(0.1) { rng.millis(20_000, 150_000) } else { rng.millis(300, 8_000) })
     }
 
+    /// The text of a request that was executed, once, and whose only caller is about to be told otherwise.
+    pub(crate) fn paid_for_nothing(&self, caller: CallerId, ended: &Ended) -> Option<usize> {
+        let caller = self.callers.get(caller).filter(|caller| caller.state == CallerState::Waiting)?;
+        let text = self.persons[caller.person].text;
+        let excused = match &*ended.outcome {
+            Outcome::Response(response) => response.body.starts_with(ANSWER_MARK),
+            Outcome::Fault(fault) => matches!(fault.code.as_str(), "shut_down" | "no_result_line"),
+        };
+        let Account { allowed, billed, answered, .. } = self.accounts[text];
+        (!excused && allowed == 1 && billed > 0 && answered == 0).then_some(text)
+    }
+
     /// A caller reads its answer.
     ///
     /// # Errors
@@ -255,7 +267,6 @@ impl People {
                 let account = &mut self.accounts[person.text];
                 account.answered += u32::from(names_one);
                 person.done = true;
-                account.paid_for_nothing(names_one, || format!("{:?}", response.body))?;
                 match (names_one && response.body != own) || (response.status.is_success() && !names_one) {
                     true => Err(format!("asked {:?} and got {:?}", text(person.text), response.body)),
                     false => Ok(Then::Nothing),
@@ -263,8 +274,6 @@ impl People {
             }
             Outcome::Fault(fault) => {
                 honest(fault)?;
-                let told = matches!(fault.code.as_str(), "shut_down" | "no_result_line");
-                self.accounts[person.text].paid_for_nothing(told, || fault.code.clone())?;
                 // A refusal at the door says nothing about an earlier sending.
                 if is_unsent(fault) && !ended.replayed && !ended.queued.is_zero() {
                     self.accounts[person.text].unsent += 1;
@@ -320,17 +329,6 @@ impl People {
             true => Err(format!(
                 "text {text} is billed {billed} times and was refused unsent {unsent} times, and asked for only {allowed} times"
             )),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Account {
-    /// # Errors
-    /// When a request was executed, once, and its only caller is told otherwise.
-    fn paid_for_nothing(&self, excused: bool, told: impl FnOnce() -> String) -> Result<(), String> {
-        match !excused && self.allowed == 1 && self.billed > 0 && self.answered == 0 {
-            true => Err(format!("it is paid, and what came back is {}", told())),
             false => Ok(()),
         }
     }

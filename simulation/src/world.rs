@@ -329,6 +329,12 @@ impl World {
             self.queue.plan(self.now + Duration::from_millis(2), Event::Local(ingress, Local::Gone(rid)));
             return self.depart(id);
         }
+        if let Some(text) = self.people.paid_for_nothing(id, ended)
+            && !self.forgiven(text)
+        {
+            return self
+                .violation(format!("caller {id}: it is paid, and what came back is {:?}", brief(ended)));
+        }
         let then = match self.people.read(id, ended) {
             Ok(then) => then,
             Err(why) => return self.violation(format!("caller {id}: {why}")),
@@ -357,21 +363,26 @@ impl World {
             self.trace.note(self.now, || format!("provider: {} is executed", short_rid(&rid)));
             self.mark(&[b"bill", &rid.0]);
             if let Err(why) = self.people.bill(rid, &body, owner)
-                && !self.forgiven(rid)
+                && !self.may_be_paid_again(rid)
             {
                 self.violation(why);
             }
         }
     }
 
-    /// Whether a request may have been paid again, since all who knew of it were out of reach.
-    fn forgiven(&mut self, rid: Rid) -> bool {
-        let spells = |(id, p): (usize, &Process)| -> Vec<(ProcId, Role, Now, Now)> {
-            p.away.iter().map(|(from, until)| (id, p.role, *from, *until)).collect()
+    /// Whether an execution that is one too many is forgiven: not of one request twice.
+    fn may_be_paid_again(&mut self, rid: Rid) -> bool {
+        let text = self.people.text_of(rid).filter(|_| self.people.billed.get(&rid) == Some(&1));
+        text.is_some_and(|text| self.forgiven(text))
+    }
+
+    /// Whether a text may cost once more, since all who knew of its request were out of reach when it was repeated.
+    fn forgiven(&mut self, text: usize) -> bool {
+        let spells = |(id, p): (usize, &Process)| -> Vec<(ProcId, Role, Now)> {
+            p.away.iter().map(|(_, until)| (id, p.role, *until)).collect()
         };
         let away = Away { spells: self.processes.iter().enumerate().flat_map(spells).collect() };
-        let Some(text) = self.people.text_of(rid) else { return false };
-        let forgiven = self.people.billed.get(&rid) == Some(&1) && self.people.forgive(text, &away);
+        let forgiven = self.people.forgive(text, &away);
         self.report.paid_again += u64::from(forgiven);
         forgiven && self.people.check_account(text).is_ok()
     }
