@@ -103,10 +103,8 @@ impl World {
             }
             Kind::Drain => {
                 if !std::mem::replace(&mut self.processes[id].draining, true) {
-                    if role == Role::Submitter {
-                        // It forgets what it leaves to others.
-                        self.processes[id].away.push((self.now, Now::MAX));
-                    }
+                    // It forgets what it leaves to others.
+                    self.processes[id].away.push((self.now, Now::MAX));
                     self.queue.plan(self.now, Event::Local(id, Local::Drain));
                     self.queue.plan(self.now + DRAIN, Event::Local(id, Local::GiveUp));
                     self.replace(role);
