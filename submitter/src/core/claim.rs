@@ -115,7 +115,7 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Opening) else {
             return;
         };
-        batch.grants = opened.to_vec();
+        (batch.boxes, batch.grants) = (Vec::new(), opened.to_vec());
         let epoch = opened.iter().map(|grant| grant.epoch).max().unwrap_or(0);
         batch.file_name = format!("llmp-{bid}-{epoch}.jsonl");
         match (batch.grants.is_empty(), batch.recovery.is_some()) {
