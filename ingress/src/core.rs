@@ -193,6 +193,8 @@ struct Request<W> {
     queued: Option<Duration>,
     phase: Phase,
     partials: Option<Box<Partials>>,
+    /// A job that it was in and that did not execute it.
+    cancelled_in: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

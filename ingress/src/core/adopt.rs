@@ -29,7 +29,9 @@ impl<W> Core<W> {
         let bid = next_id(origin, self.members.pid(), self.epochs);
         let mut batch: Option<Batch> = None;
         for (caller, rid) in wanted {
-            if self.requests.contains_key(&rid) || self.kept.outcome(rid).is_some() {
+            // It has its original's id where it was taken over once and came back.
+            let known = self.requests.contains_key(&rid) || self.kept.outcome(rid).is_some();
+            if known && caller != rid {
                 // Taken over for another caller before.
                 self.join(now, caller, rid, out);
                 continue;

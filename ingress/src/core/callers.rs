@@ -86,6 +86,7 @@ impl<W> Core<W> {
             queued: None,
             phase: Phase::New,
             partials: None,
+            cancelled_in: None,
         };
         let ask = pairing.may_be_elsewhere();
         if !ask {

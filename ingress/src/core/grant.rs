@@ -359,9 +359,13 @@ impl<W> Core<W> {
     pub(super) fn cancelled(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
         let batch = self.batches.get(&bid);
         let copied = batch.is_some_and(|batch| batch.copied);
+        let job = batch.map(|batch| batch.job.clone());
         let body = batch.and_then(|batch| batch.bodies.iter().find(|(id, _)| *id == rid));
         let Some((_, body)) = body.cloned() else { return };
         let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
+        if let Some(request) = self.requests.get_mut(&rid) {
+            request.cancelled_in = job;
+        }
         self.take_back(now, bid, rid, body, copied);
         self.batch_answered(now, bid, !alone, false, out);
     }

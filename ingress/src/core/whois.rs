@@ -49,6 +49,7 @@ pub(super) struct Questions {
 
 /// One question to everybody about some calls.
 struct Round {
+    /// When this role was asked first, or the bus was last away.
     began: Now,
     callers: Vec<Rid>,
     /// Who is being asked.
@@ -60,6 +61,8 @@ struct Round {
     /// Whether anybody has.
     answered: bool,
     found: BTreeMap<Rid, At>,
+    /// Calls of which another ingress was told meanwhile that its own goes first. It may have answered before it had that one.
+    yielded: BTreeSet<Rid>,
     batches: Vec<(Pid, wire::HeldBatch)>,
 }
 
@@ -146,6 +149,7 @@ impl<W> Core<W> {
                 heard: BTreeSet::new(),
                 answered: false,
                 found: BTreeMap::new(),
+                yielded: BTreeSet::new(),
                 batches: Vec::new(),
             };
             self.questions.rounds.insert(number, round);
@@ -156,7 +160,7 @@ impl<W> Core<W> {
     /// Asks all processes of a role.
     fn ask_all(&mut self, now: Now, number: u64, role: Role, out: &mut Vec<Output<W>>) {
         let Some(round) = self.questions.rounds.get_mut(&number) else { return };
-        round.role = role;
+        (round.role, round.began) = (role, now);
         round.silent = self.members.live(role).collect();
         for peer in round.silent.clone() {
             self.send_whois(now, Exchange { round: number, peer, attempt: 0 }, out);
@@ -234,6 +238,9 @@ impl<W> Core<W> {
         if !round.silent.contains(&exchange.peer) {
             return;
         }
+        if !self.members.knows_all(now) {
+            round.began = now;
+        }
         if now.saturating_sub(round.began) >= UNANSWERED_FOR {
             round.silent.remove(&exchange.peer);
             return self.go_on_if_complete(now, exchange.round, out);
@@ -259,8 +266,44 @@ impl<W> Core<W> {
             return;
         };
         match round.role {
-            Role::Ingress => self.ask_all(now, number, Role::Submitter, out),
+            Role::Ingress => {
+                self.ask_again_if_yielded(now, number);
+                self.ask_all(now, number, Role::Submitter, out);
+            }
             _ => self.conclude(now, number, out),
+        }
+    }
+
+    /// Calls that others go before have to find them.
+    fn ask_again_if_yielded(&mut self, now: Now, number: u64) {
+        let Some(round) = self.questions.rounds.get_mut(&number) else { return };
+        let mut yielded = std::mem::take(&mut round.yielded);
+        yielded.retain(|caller| !round.found.contains_key(caller));
+        round.callers.retain(|caller| !yielded.contains(caller));
+        if round.callers.is_empty() {
+            self.questions.rounds.remove(&number);
+        }
+        for caller in yielded.into_iter().filter(|caller| self.is_asking(*caller, number)).collect::<Vec<_>>()
+        {
+            self.ask_elsewhere(now, caller, Duration::ZERO);
+        }
+    }
+
+    /// Of two calls with one `Idempotency-Key` about which two ingresses ask each other, whether the one here goes first, so
+    /// that the other waits for it. One that no ingress has is about to be announced. Else the ids decide.
+    pub(super) fn goes_first(&self, rid: Rid, round: u64, other: Rid) -> bool {
+        match self.questions.rounds.get(&round).filter(|round| round.role == Role::Submitter) {
+            Some(round) => !round.found.contains_key(&rid),
+            None => rid < other,
+        }
+    }
+
+    /// Another ingress was told that its call goes first.
+    pub(super) fn yields(&mut self, rid: Rid, other: Rid) {
+        let Some(request) = self.requests.get(&rid).filter(|_| other < rid) else { return };
+        let Phase::Asking(round) = request.phase else { return };
+        if let Some(round) = self.questions.rounds.get_mut(&round).filter(|_| request.place.is_named()) {
+            round.yielded.insert(rid);
         }
     }
 
@@ -303,7 +346,11 @@ impl<W> Core<W> {
             return;
         }
         let decided = |caller: &Rid| matches!(round.found.get(caller), Some(At::Orphan(_) | At::Conflict));
-        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller);
+        let tried = |caller: &Rid| {
+            let job = self.requests.get(caller).and_then(|request| request.cancelled_in.as_ref());
+            job.is_some_and(|job| *job == batch.job)
+        };
+        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller) && !tried(caller);
         let wanted: Vec<(Rid, Rid)> = callers.into_iter().zip(rids).filter(|(c, _)| asks(c)).collect();
         match batch.undecided {
             true => wanted.into_iter().for_each(|(caller, _)| self.ask_elsewhere(now, caller, ASK_AGAIN)),
