@@ -165,7 +165,7 @@ impl Core {
             | State::Releasing { .. }
             | State::Lingering(_)
             | State::Done => return,
-            State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
+            State::Opening => Op::Open(batch.boxes.clone()),
             // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
             State::Uploading if batch.is_sweeping() => {
                 self.timers.set(now + SWEPT_SOON, Timer::Step(bid, batch.step));

@@ -29,6 +29,7 @@ impl<W> Core<W> {
         let bid = next_id(origin, self.members.pid(), self.epochs);
         let mut batch: Option<Batch> = None;
         for (caller, rid) in wanted {
+            // It has its original's id where it was taken over once and came back.
             let known = self.requests.contains_key(&rid) || self.kept.outcome(rid).is_some();
             if known && caller != rid {
                 // Taken over for another caller before.

@@ -377,7 +377,7 @@ impl<W> Core<W> {
         let Some((_, body)) = body.cloned() else { return };
         let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
         if let Some(batch) = self.batches.get(&bid).filter(|batch| batch.copied) {
-            self.questions.spend(rid, batch.origin);
+            self.questions.spend(rid, batch.job.clone());
         }
         self.take_back(now, bid, rid, body, copied);
         self.batch_answered(now, bid, !alone, false, out);

@@ -22,6 +22,7 @@ pub(super) struct Batch {
     pub(super) grants: Vec<Granted>,
     /// Those of ingresses that were given up since their requests went into the input file.
     pub(super) lost: Vec<Granted>,
+    /// Grants until they are opened.
     pub(super) boxes: Vec<(BatchKey, Granted, wire::Grant)>,
     /// Requests that have their answer or fault already.
     pub(super) told: BTreeSet<Rid>,

@@ -125,6 +125,7 @@ impl Core {
         // Those that were given up since they granted are left out.
         let members = &self.members;
         batch.grants = opened.iter().filter(|grant| members.contains(grant.ingress)).cloned().collect();
+        batch.boxes = Vec::new();
         let epoch = opened.iter().map(|grant| grant.epoch).max().unwrap_or(0);
         match (opened.is_empty(), &batch.recovery) {
             (true, _) => self.forget(bid, out),

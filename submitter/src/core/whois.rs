@@ -36,6 +36,9 @@ struct Candidate {
 
 type Candidates = BTreeMap<Rid, Candidate>;
 
+/// Callers, and for each of them its original.
+type Matches = (Vec<Rid>, Vec<Rid>);
+
 impl Batch {
     /// What it means that a request of a live ingress is in this batch, or of one that is gone.
     fn standing(&self, ingress: Pid, lost: bool) -> Standing {
@@ -91,7 +94,7 @@ impl Core {
             let Some(key) = group.key.clone().and_then(|key| BatchKey::new(key).ok()) else { continue };
             let calls: Vec<(Rid, Pairing)> = group.calls.iter().filter_map(Pairing::from_wire).collect();
             let candidates = self.candidates(&key, &calls);
-            let mut found: BTreeMap<(Bid, Pid, bool), (Vec<Rid>, Vec<Rid>)> = BTreeMap::new();
+            let mut found: BTreeMap<(Bid, Pid, bool), Matches> = BTreeMap::new();
             let mut taken = BTreeSet::new();
             for (caller, pairing) in calls {
                 match choose(&candidates, &taken, pairing) {
