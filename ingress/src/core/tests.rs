@@ -47,12 +47,11 @@ fn beat(pid: Pid, role: Role) -> wire::Heartbeat {
 
 impl World {
     fn new() -> Self {
-        let identity = Identity {
-            pid: Pid::random(),
-            role: Role::Ingress,
-            public_key: Bytes::new(),
-            auth: Bytes::new(),
-        };
+        Self::of(Pid::random())
+    }
+
+    fn of(pid: Pid) -> Self {
+        let identity = Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth: Bytes::new() };
         let mut world = Self {
             core: Core::new(Members::new(identity), "r".into(), KEEPING),
             now: Now::ZERO,
