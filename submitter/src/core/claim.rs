@@ -155,7 +155,8 @@ impl Core {
             return;
         }
         batch.abandoned.remove(&gone);
-        if !matches!(batch.state, State::Uploading | State::Intending { .. }) {
+        // What is done its callers have received, or it is going all the same.
+        if !matches!(batch.state, State::Uploading | State::Intending { .. } | State::Done) {
             batch.lost.extend(lost);
             batch.lost_at = Some(now);
             self.timers.set(now + ORPHANED, Timer::Cancel(bid));

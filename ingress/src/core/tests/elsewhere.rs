@@ -234,3 +234,59 @@ fn an_ingress_that_stops_finishes_what_waits_elsewhere() {
     assert_eq!(ends(&waiting.part(0, true, b"x")).len(), 1);
     assert!(waiting.world.core.is_finished());
 }
+
+#[test]
+fn that_a_caller_is_done_is_said_until_it_is_heard() {
+    for received in [true, false] {
+        let mut waiting = Waiting::new();
+        let (holder, caller) = (waiting.holder, waiting.caller.to_bytes());
+        match received {
+            true => {
+                waiting.ended();
+                waiting.part(0, true, b"x");
+            }
+            false => drop(waiting.world.give(Input::Gone(waiting.caller))),
+        }
+        let alive = [(holder, Role::Ingress)];
+        for _ in 0..3 {
+            let out = waiting.world.pass_with(5, &alive);
+            let [(to, token, ref said)] = words(&out)[..] else { panic!("{out:?}") };
+            let expected = if received { (&said.received, &said.gone) } else { (&said.gone, &said.received) };
+            assert_eq!((to, expected.0, expected.1.len(), said.calls.len()), (holder, &caller, 0, 0));
+            waiting.token = token;
+        }
+        waiting.says(wire::Attached::default());
+        assert!(words(&waiting.world.pass_with(20, &alive)).is_empty());
+    }
+    // Not to one that is gone.
+    let mut waiting = Waiting::new();
+    waiting.world.give(Input::Gone(waiting.caller));
+    waiting.world.leaves(waiting.holder, Role::Ingress);
+    assert!(words(&waiting.world.pass(Duration::from_secs(20))).is_empty());
+}
+
+#[test]
+fn words_about_many_calls_go_in_several_messages() {
+    let mut world = World::new();
+    let holder = world.join(Role::Ingress);
+    world.pass(Duration::from_secs(2));
+    for _ in 0..2_500 {
+        world.call("m", vec![1], Pairing { digest: Digest::random(), ..AGAIN });
+    }
+    let out = world.pass(Duration::from_millis(10));
+    let mut said = Vec::new();
+    for (to, token, callers) in asked(&out) {
+        assert!(to == holder && callers.len() <= 1_000);
+        let orphans = pack_rids(&callers);
+        said.extend(words(&world.holds(token, wire::Holds { orphans, ..Default::default() })));
+    }
+    assert!(said.iter().all(|(_, _, attach)| attach.calls.len() <= 1_000));
+    let mut callers: Vec<Rid> =
+        said.iter().flat_map(|(.., a)| &a.calls).map(|call| Rid::from_slice(&call.caller).unwrap()).collect();
+    callers.sort_unstable();
+    callers.dedup();
+    assert_eq!(callers.len(), 2_500);
+    callers.iter().for_each(|caller| world.core.gone(world.now, *caller));
+    let said = words(&world.pass(Duration::from_millis(1_100)));
+    assert_eq!(said.iter().map(|(.., a)| a.gone.len()).collect::<Vec<_>>(), [16_000, 16_000, 8_000]);
+}

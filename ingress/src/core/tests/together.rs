@@ -28,8 +28,8 @@ struct Net {
 impl Net {
     fn new(ingresses: usize) -> Self {
         let mut net = Self {
-            worlds: (0..ingresses).map(|_| World::new()).collect(),
-            submitter: Pid::random(),
+            worlds: (1..=ingresses).map(|at| World::of(Pid([at as u8; 16]))).collect(),
+            submitter: Pid([99; 16]),
             silent: None,
             ends: Vec::new(),
             announced: vec![0; ingresses],
@@ -45,15 +45,14 @@ impl Net {
 
     fn with_a_silent_one() -> Self {
         let mut net = Self::new(2);
-        net.silent = Some(Pid::random());
+        net.silent = Some(Pid([98; 16]));
         net.run(Duration::from_secs(1));
         net
     }
 
     /// A call with an id that begins with this byte.
     fn call(&mut self, at: usize, first: u8, pairing: Pairing) -> Rid {
-        let mut rid = Rid::random();
-        rid.0[0] = first;
+        let rid = Rid([first; 16]);
         let out = self.worlds[at].call_as(rid, "m", vec![1], pairing);
         self.deliver(at, out);
         rid
@@ -289,7 +288,7 @@ fn who_waits_at_an_ingress_that_leaves_goes_on_by_itself() {
 }
 
 /// Calls with one key at three ingresses within some milliseconds, on a bus that is slow and loses messages.
-fn one_key_at_three(seed: u64, lost: u64) {
+fn one_key_at_three(seed: u64, lost: u64, settled: Duration) {
     let mut net = Net::new(3);
     (net.random, net.slowest, net.lost) = (seed, 20, lost);
     let mut ids = [1, 2, 3];
@@ -301,7 +300,7 @@ fn one_key_at_three(seed: u64, lost: u64) {
         let gap = net.random(30);
         net.run(Duration::from_millis(gap));
     }
-    net.run(Duration::from_secs(20));
+    net.run(settled);
     let submitter = net.submitter;
     let mut granted = Vec::new();
     for at in 0..3 {
@@ -311,7 +310,12 @@ fn one_key_at_three(seed: u64, lost: u64) {
     let [(at, bid, rid)] = granted[..] else { panic!("seed {seed}, lost {lost}: granted {granted:?}") };
     let out = net.worlds[at].answer(rid, bid, submitter, "once");
     net.deliver(at, out);
-    net.run(Duration::from_secs(30));
+    for _ in 0..60 {
+        net.run(Duration::from_secs(5));
+        if net.ends.len() >= 3 {
+            break;
+        }
+    }
     net.ends.sort();
     let once = |at| (at, 1, "once".to_owned());
     assert_eq!(net.ends, [once(0), once(1), once(2)], "seed {seed}, lost {lost}");
@@ -319,10 +323,10 @@ fn one_key_at_three(seed: u64, lost: u64) {
 
 #[test]
 fn one_key_is_one_request_on_a_slow_bus() {
-    (0..40).for_each(|seed| one_key_at_three(seed, 0));
+    (0..40).for_each(|seed| one_key_at_three(seed, 0, Duration::from_secs(5)));
 }
 
 #[test]
 fn one_key_is_one_request_on_a_bus_that_loses_messages() {
-    (0..40).for_each(|seed| one_key_at_three(seed, 15));
+    (0..40).for_each(|seed| one_key_at_three(seed, 15, Duration::from_secs(60)));
 }

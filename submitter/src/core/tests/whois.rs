@@ -316,3 +316,14 @@ fn results_of_a_lost_ingress_are_found_for_a_while_after_they_are_there() {
     assert_eq!(world.standing(), None);
     assert_eq!(world.core.sizes().iter().map(|(_, size)| size).sum::<usize>(), 0, "and forgotten");
 }
+
+#[test]
+fn what_every_caller_has_received_is_free_although_its_files_are_still_being_deleted() {
+    let mut world = World::of(&[PLAIN]);
+    world.flushing();
+    world.did(Did::Flushed);
+    assert!(matches!(world.op(), Op::Delete { .. }));
+    world.leaves_unread(world.ingress, 1);
+    assert!(!world.core.batches.is_empty());
+    assert_eq!(world.standing(), None, "nothing could be delivered any more");
+}
