@@ -16,6 +16,7 @@ use common::wire::{self, Role, reply, to_batcher, to_ingress, to_submitter};
 use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
 
+mod elsewhere;
 mod recovery;
 mod repeats;
 

@@ -19,6 +19,7 @@ mod abandoned;
 mod cancelled;
 mod fence;
 mod leaving;
+mod linger;
 mod recovery;
 
 struct World {
@@ -146,9 +147,27 @@ impl World {
         self.did(Did::Created(Ok(job(JobPhase::Running))));
     }
 
+    /// Whether the ingress was asked if callers have their answers.
+    fn is_asked_whether_received(&self) -> bool {
+        self.sent.iter().any(|(_, body)| matches!(body, to_ingress::Body::Delivered(_)))
+    }
+
+    /// The ingress tells how many callers have not received theirs.
+    fn unread(&mut self, unread: u32) {
+        let asks =
+            |(_, body): &(Option<u64>, to_ingress::Body)| matches!(body, to_ingress::Body::Delivered(_));
+        let at = self.sent.iter().rposition(asks).expect("the ingress is asked");
+        let (token, _) = self.sent.remove(at);
+        let reply = wire::DeliveredReply { unread };
+        self.give(Input::Answer(token.expect("a token"), Some(reply::Body::DeliveredReply(reply))));
+    }
+
     fn finish(&mut self) {
         assert_eq!(self.op(), Op::Flush);
         self.did(Did::Flushed);
+        if self.is_asked_whether_received() {
+            self.unread(0);
+        }
         let mut deleted = BTreeSet::new();
         while let Some(op) = self.next_op(Duration::from_secs(120)) {
             match op {

@@ -37,9 +37,9 @@ struct Candidate {
 type Candidates = BTreeMap<Rid, Candidate>;
 
 impl Batch {
-    /// What it means that a request of a live ingress is in this batch, or of one that is gone.
-    fn standing(&self, lost: bool) -> Standing {
-        match self.state {
+    /// What it means that a request of this ingress is in this batch, which lives or is gone.
+    fn standing(&self, ingress: Pid, lost: bool) -> Standing {
+        match &self.state {
             State::Releasing { .. } => Standing::Free,
             // Lines of a lost ingress are left out of the file that is to come. One that is lost by somebody else's lights
             // may still be granted and submitted.
@@ -54,8 +54,10 @@ impl Batch {
             | State::Finding { .. }
             | State::Fencing { .. }
             | State::Settling { .. } => Standing::Undecided,
-            // What a live ingress has acknowledged is its own to give.
-            State::Lingering(_) | State::Done if !lost => Standing::Free,
+            // Its callers have received everything. While they have not, it may have died with their answers, which who asks can
+            // know before this submitter does: an ingress that lives answers for itself.
+            State::Lingering(waiting) if !lost && !waiting.contains(&ingress) => Standing::Free,
+            State::Done if !lost => Standing::Free,
             State::Polling | State::Delivering | State::Flushing | State::Lingering(_) | State::Done => {
                 match self.job {
                     Some(_) => Standing::Submitted,
@@ -121,7 +123,7 @@ impl Core {
             for (ingress, rid, lost) in
                 batch.requests().filter(|(_, rid, _)| prefixes.contains(&prefix(*rid)))
             {
-                let standing = batch.standing(lost);
+                let standing = batch.standing(ingress, lost);
                 if standing == Standing::Free {
                     continue;
                 }
