@@ -358,7 +358,7 @@ impl<W> Core<W> {
                 }
                 (_, true) => self.drop_request(rid),
                 // Nobody knows yet whether its original was submitted.
-                (Phase::Asking(_), false) => self.end(now, rid, Outcome::Fault(stopped()), out),
+                (Phase::Asking(_), false) => self.end(now, rid, Outcome::Fault(self.stopped()), out),
                 (phase, false) => {
                     if let Phase::Held { batcher, .. } = phase {
                         self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
@@ -369,10 +369,18 @@ impl<W> Core<W> {
         }
     }
 
+    /// For requests whose batch did not finish in time. Another ingress takes them up, if there is one.
+    fn stopped(&self) -> Fault {
+        match self.members.count(Role::Ingress) {
+            0 => stopped_alone(),
+            _ => stopped_among_others(),
+        }
+    }
+
     fn give_up(&mut self, now: Now, out: &mut Vec<Output<W>>) {
         self.given_up = true;
         for rid in sorted(self.requests.keys().copied()) {
-            self.end(now, rid, Outcome::Fault(stopped()), out);
+            self.end(now, rid, Outcome::Fault(self.stopped()), out);
         }
     }
 
@@ -533,7 +541,13 @@ fn stopping() -> Fault {
 }
 
 /// For requests whose batch did not finish in time.
-fn stopped() -> Fault {
+fn stopped_alone() -> Fault {
     let message = "llm-proxy was shut down while the request's batch was at the provider. The provider may finish and bill it.";
     Fault::new(FaultClass::Unavailable, "shut_down", message).no_retry()
+}
+
+/// The same where other ingresses go on.
+fn stopped_among_others() -> Fault {
+    let message = "This ingress of llm-proxy was shut down while the request's batch was at the provider. Sent again as SDKs do, the request is taken up by another one and not paid again.";
+    Fault::new(FaultClass::Unavailable, "shut_down", message).retry_after(Duration::from_secs(1))
 }

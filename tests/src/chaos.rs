@@ -3,6 +3,7 @@
 //! [`rows`] is the table of crash points, each hit on purpose; [`rounds`] kills at random under load. The provider is
 //! the simulator in this process, so that what was paid for is counted and the moment of each call is seen.
 
+mod bills;
 mod client;
 mod forwarder;
 mod report;

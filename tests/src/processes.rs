@@ -77,6 +77,11 @@ impl Process {
         &self.name
     }
 
+    /// How often it was started.
+    pub fn starts(&self) -> u32 {
+        self.starts
+    }
+
     /// Ends it at once (SIGKILL), paused or not.
     ///
     /// # Errors
@@ -154,7 +159,12 @@ impl Process {
 
     /// What it has said since its last start.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.log_file()).unwrap_or_default()
+        self.log_of(self.starts)
+    }
+
+    /// What it said between its start of this number, from 1, and the next.
+    pub fn log_of(&self, start: u32) -> String {
+        fs::read_to_string(log_file(&self.dir, &self.name, start)).unwrap_or_default()
     }
 
     /// Waits until a line of its log has `text`, and returns the rest of that line.

@@ -62,7 +62,7 @@ impl<W> Core<W> {
     }
 
     /// The callers of one request join those of another that is the same.
-    fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
+    pub(super) fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.remove(&caller) else { return };
         self.pairs.remove(request.place);
         for (id, waiter) in request.callers.waiting() {

@@ -68,9 +68,17 @@ impl<W> Core<W> {
         }
         match self.pairs.find(call.pairing) {
             Found::New => self.begin(now, caller, call, waiter),
+            Found::Repeats(rid) if self.is_sought(rid) => self.begin(now, caller, call, waiter),
             Found::Repeats(rid) => self.attach(now, rid, caller, Some(waiter), out),
             Found::Conflict => refuse(waiter, key_taken(), out),
         }
+    }
+
+    /// Whether a request without an `Idempotency-Key` is itself a repetition whose original is elsewhere. An equal one that is sent
+    /// again may have an original of its own there.
+    fn is_sought(&self, rid: Rid) -> bool {
+        let sought = |request: &Request<W>| matches!(request.phase, Phase::Asking(_) | Phase::Elsewhere);
+        self.requests.get(&rid).is_some_and(|request| sought(request) && !request.place.is_named())
     }
 
     fn begin(&mut self, now: Now, rid: Rid, call: Call, waiter: W) {

@@ -111,6 +111,12 @@ impl Pairs {
         self.orphans.remove(&(place.digest, place.arrival));
     }
 
+    /// All that the same call could be a twin of, oldest first; itself among them. None with an `Idempotency-Key`.
+    pub(super) fn equals(&self, place: Place) -> impl Iterator<Item = Rid> + '_ {
+        let range = (place.digest, 0)..=(place.digest, u64::MAX);
+        self.all.range(range).map(|(_, rid)| *rid).filter(move |_| place.name.is_none())
+    }
+
     /// What a call repeats. With an `Idempotency-Key` only the key decides. Without, it is the oldest orphan; failing that,
     /// a call that says of itself that it is a repetition shares a twin's answer, whose old connection may be half open.
     pub(super) fn find(&self, pairing: Pairing) -> Found {

@@ -25,6 +25,7 @@ mod recovery;
 mod relics;
 mod repeats;
 mod results;
+mod samples;
 mod together;
 
 const WINDOW: Duration = Duration::from_secs(30);

@@ -337,8 +337,22 @@ impl<W> Core<W> {
             match round.found.get(&caller) {
                 Some(At::Orphan(ingress) | At::Twin(ingress)) => self.attach_elsewhere(now, caller, *ingress),
                 Some(At::Conflict) => self.end(now, caller, Outcome::Fault(key_taken()), out),
-                None => self.announce_anew(now, caller),
+                None => self.is_nowhere_else(now, caller, out),
             }
+        }
+    }
+
+    /// Nobody else has a call's original: it shares the answer of a twin here, or is a new request.
+    fn is_nowhere_else(&mut self, now: Now, caller: Rid, out: &mut Vec<Output<W>>) {
+        let Some(place) = self.requests.get(&caller).map(|request| request.place) else { return };
+        let is_decided = |rid: &Rid| match self.requests.get(rid) {
+            Some(request) => !matches!(request.phase, Phase::Asking(_)),
+            None => true,
+        };
+        let twin = self.pairs.equals(place).find(|rid| *rid != caller && is_decided(rid));
+        match twin.filter(|_| place.pairing().retry) {
+            Some(twin) => self.join(now, caller, twin, out),
+            None => self.announce_anew(now, caller),
         }
     }
 

@@ -40,7 +40,7 @@ type Candidates = BTreeMap<Rid, Candidate>;
 type Matches = (Vec<Rid>, Vec<Rid>);
 
 impl Batch {
-    /// What it means that a request of a live ingress is in this batch, or of one that is gone.
+    /// What it means that a request of this ingress is in this batch, which lives or is gone.
     fn standing(&self, ingress: Pid, lost: bool) -> Standing {
         match &self.state {
             State::Releasing { .. } => Standing::Free,
@@ -57,8 +57,9 @@ impl Batch {
             | State::Finding { .. }
             | State::Fencing { .. }
             | State::Settling { .. } => Standing::Undecided,
-            // Its callers have received it.
-            State::Lingering(unread) if !lost && !unread.contains(&ingress) => Standing::Free,
+            // Its callers have received everything. While they have not, it may have died with their answers, which who asks can
+            // know before this submitter does: an ingress that lives answers for itself.
+            State::Lingering(waiting) if !lost && !waiting.contains(&ingress) => Standing::Free,
             State::Done if !lost => Standing::Free,
             State::Polling | State::Delivering | State::Flushing | State::Lingering(_) | State::Done => {
                 match self.job {

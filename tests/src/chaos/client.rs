@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use reqwest::{Client, Response};
+use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::calls::{Call, ENDPOINTS, Got, judge};
@@ -14,10 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How callers behave.
 #[derive(Debug, Clone)]
 pub struct Manner {
-    /// Base URLs, which take turns; a call is sent again to the same one,
+    /// Base URLs, which take turns, as behind a load balancer; a call is sent again to the next one,
     pub urls: Vec<String>,
     /// or here.
     pub fallback: Option<String>,
+    /// How the provider's clients tell what belongs together.
+    pub mark: Mark,
+    /// Nothing is sent again before this is true.
+    pub gate: Option<watch::Receiver<bool>>,
     /// The calls are begun over this time, all at once if it is zero.
     pub over: Duration,
     /// How often a call is sent again after a reset connection or a status that SDKs try again.
@@ -26,10 +32,33 @@ pub struct Manner {
     pub words: &'static str,
 }
 
+/// What tells a call that is sent again from a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// `x-stainless-retry-count`, as the SDKs of OpenAI send it with every call.
+    RetryCount,
+    /// An `Idempotency-Key`, and nothing else.
+    IdempotencyKey,
+}
+
 impl Manner {
     /// Everything is sent once.
     pub fn at(urls: Vec<String>) -> Self {
-        Self { urls, fallback: None, over: Duration::ZERO, retries: 0, words: "" }
+        let (over, retries, words) = (Duration::ZERO, 0, "");
+        Self { urls, fallback: None, mark: Mark::RetryCount, gate: None, over, retries, words }
+    }
+
+    /// Everything is sent to the first of two, and again to the second.
+    pub fn from_to(first: String, again: String) -> Self {
+        Self { fallback: Some(again), retries: 2, ..Self::at(vec![first]) }
+    }
+
+    /// Where a call is sent, having been sent so often before.
+    fn url(&self, turn: usize, sent: u32) -> &str {
+        match &self.fallback {
+            Some(fallback) if sent > 0 => fallback,
+            _ => &self.urls[(turn + sent as usize) % self.urls.len()],
+        }
     }
 }
 
@@ -42,8 +71,10 @@ pub struct Answer {
     pub got: Result<Got>,
     /// When.
     pub at: Instant,
-    /// How often it was sent.
-    pub sent: u32,
+    /// Each time it was sent: where, when, and until when it waited there.
+    pub sent: Vec<(String, Instant, Instant)>,
+    /// The provider's id of the answer, if it is one of its own.
+    pub id: Option<String>,
 }
 
 /// Calls under way.
@@ -98,23 +129,30 @@ impl Calls {
 }
 
 async fn ask(client: &Client, call: &Call, turn: usize, manner: &Manner) -> Answer {
-    let mut sent = 0;
+    let mut sent = Vec::new();
     loop {
-        let home = &manner.urls[turn % manner.urls.len()];
-        let url = manner.fallback.as_ref().filter(|_| sent > 0).unwrap_or(home);
-        let got = once(client, call, url, manner.words, sent).await;
-        sent += 1;
+        let times = u32::try_from(sent.len()).unwrap_or(u32::MAX);
+        let (url, began) = (manner.url(turn, times), Instant::now());
+        let got = once(client, call, url, manner, times).await;
+        sent.push((url.to_owned(), began, Instant::now()));
         let again = match &got {
-            Ok((_, wait)) => *wait,
+            Ok(reply) => reply.again,
             Err(_) => Some(Duration::ZERO),
         };
-        match again.filter(|_| sent <= manner.retries) {
+        match again.filter(|_| times < manner.retries) {
             // SDKs wait 0.5 s, doubling, with jitter; here it follows from the marker.
-            Some(asked) => tokio::time::sleep(asked.max(pause(&call.marker, sent))).await,
+            Some(asked) => tokio::time::sleep(asked.max(pause(&call.marker, times + 1))).await,
             None => {
-                let got = got.map(|(got, _)| got);
-                return Answer { marker: call.marker.clone(), got, at: Instant::now(), sent };
+                let (got, id) = match got {
+                    Ok(reply) => (Ok(reply.got), reply.id),
+                    Err(error) => (Err(error), None),
+                };
+                return Answer { marker: call.marker.clone(), got, at: Instant::now(), sent, id };
             }
+        }
+        if let Some(mut gate) = manner.gate.clone() {
+            // A gate that is gone stays as it was last.
+            let _ = gate.wait_for(|open| *open).await;
         }
     }
 }
@@ -125,26 +163,34 @@ fn pause(marker: &str, sent: u32) -> Duration {
     Duration::from_millis(400 + salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 1600)
 }
 
-/// What it got, and how long to wait before it is sent again if an SDK would.
-async fn once(
-    client: &Client,
-    call: &Call,
-    url: &str,
-    words: &str,
-    retry: u32,
-) -> Result<(Got, Option<Duration>)> {
-    let body = call.body().replace(" now", &format!(" {words} now"));
+/// What one sending came to.
+struct Reply {
+    got: Got,
+    id: Option<String>,
+    /// How long to wait before it is sent again, if an SDK would.
+    again: Option<Duration>,
+}
+
+async fn once(client: &Client, call: &Call, url: &str, manner: &Manner, retry: u32) -> Result<Reply> {
+    let body = call.body().replace(" now", &format!(" {} now", manner.words));
+    let mark = match manner.mark {
+        Mark::RetryCount => ("x-stainless-retry-count", retry.to_string()),
+        Mark::IdempotencyKey => ("idempotency-key", call.marker.clone()),
+    };
     let answer = client
         .post(format!("{url}/{}", ENDPOINTS[call.endpoint].0))
         .bearer_auth(&call.key)
         .header("content-type", "application/json")
-        .header("x-stainless-retry-count", retry)
+        .header(mark.0, mark.1)
         .body(body)
         .send()
         .await?;
     let (status, again) = (answer.status().as_u16(), again(&answer));
     let body = answer.bytes().await.context("the answer was cut")?;
-    Ok((judge(status, &body, &call.marker)?, again))
+    let got = judge(status, &body, &call.marker)?;
+    let answer: Option<Value> = serde_json::from_slice(&body).ok();
+    let id = answer.and_then(|answer| answer["id"].as_str().map(str::to_owned));
+    Ok(Reply { got, id, again })
 }
 
 /// What the SDKs of OpenAI do: `x-should-retry` decides, else the status.

@@ -26,6 +26,8 @@ pub struct Expect {
 impl Expect {
     /// Every request is paid for once and answered.
     pub const ONCE: Self = Self { billed: 1..=1, unanswered: "-" };
+    /// Each request is two samples, which are both paid for and answered.
+    pub const TWO_SAMPLES: Self = Self { billed: 2..=2, unanswered: "-" };
     /// Nobody is left to be answered.
     pub const AT_MOST_ONCE: Self = Self { billed: 0..=1, unanswered: "" };
     /// The same, and nothing was sent to the provider.
@@ -167,7 +169,7 @@ fn judge_answers(
     if missing > 0 {
         outcome.wrong.push(format!("{missing} without their answer"));
     }
-    let again = answers.iter().filter(|answer| answer.sent > 1).count();
+    let again = answers.iter().filter(|answer| answer.sent.len() > 1).count();
     if again > 0 {
         outcome.notes.push(format!("{again} calls were sent again"));
     }

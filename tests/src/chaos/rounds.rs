@@ -3,15 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::ops::AddAssign;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use simulator::Config;
 
-use super::client::{Answer, Calls, Manner};
+use super::bills::{Bills, Kill, Story};
+use super::client::{Calls, Manner};
 use super::stage::{Setup, Stage};
 use crate::calls::Call;
 
+/// When each job was first seen.
+type Jobs = BTreeMap<String, Instant>;
+
+/// Between two looks at the jobs of the provider.
+const LOOK_AT_JOBS: Duration = Duration::from_millis(50);
 /// Over this time the requests of a round come.
 const LOAD: Duration = Duration::from_secs(12);
 /// Between two kills.
@@ -21,6 +28,8 @@ const RETRIES: u32 = 6;
 /// Keys that the requests are spread over, and endpoints.
 const KEYS: usize = 20;
 const ENDPOINTS: usize = 2;
+/// Most requests of a round that were paid for twice are alike.
+const SHOWN: usize = 10;
 /// No round takes as long, whoever was killed.
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -31,7 +40,7 @@ pub struct Plan {
     pub seed: u64,
     /// How many requests.
     pub requests: usize,
-    /// Whether ingresses are killed too. Their callers send again, and another ingress knows nothing of the first.
+    /// Whether ingresses are killed too. Their callers send again, to another one.
     pub ingresses: bool,
 }
 
@@ -44,12 +53,16 @@ pub struct Tally {
     pub lost: usize,
     /// Those with somebody else's.
     pub wrong: usize,
-    /// Those that were paid for more than once.
+    /// Those that were paid for more than once although somebody who knew of them lived.
     pub billed_twice: usize,
+    /// Those that were paid for more than once, their ingress and their submitter having died in between.
+    pub forgotten: usize,
     /// Those that their callers had to send again.
     pub sent_again: usize,
     /// Files at the provider after all was over.
     pub files_left: usize,
+    /// More about what is wrong.
+    pub notes: Vec<String>,
     /// Kinds of failures of the lost ones.
     failures: BTreeMap<String, usize>,
     /// Times from a kill to the next answer that anybody got, by role.
@@ -88,31 +101,53 @@ pub async fn play(plan: Plan) -> Result<Tally> {
     let urls = (0..stage.ingresses.len()).map(|i| stage.url(i)).collect();
     let manner = Manner { retries: RETRIES, over: LOAD, ..Manner::at(urls) };
     let name = format!("r{:x}", plan.seed);
+    let grants = stage.spy.grants().await?;
     let calls = Calls::make(&Call::spread(&name, plan.requests, KEYS, ENDPOINTS), &manner)?;
     let began = Instant::now();
-    let answers = tokio::spawn(calls.all(LIMIT));
+    let mut answers = tokio::spawn(calls.all(LIMIT));
     let mut dice = Dice(plan.seed);
-    let mut kills = Vec::new();
-    while began.elapsed() < LOAD {
-        tokio::time::sleep(PAUSE).await;
-        kills.push((Instant::now(), kill(&mut stage, &mut dice, plan.ingresses)?));
-    }
-    let answers = answers.await?;
+    let (mut kills, mut jobs, mut next) = (Vec::new(), Jobs::new(), began + PAUSE);
+    let answers = loop {
+        if let Ok(answers) = tokio::time::timeout(LOOK_AT_JOBS, &mut answers).await {
+            break answers?;
+        }
+        for job in stage.simulator.batches() {
+            jobs.entry(job.id).or_insert_with(Instant::now);
+        }
+        if began.elapsed() < LOAD && Instant::now() >= next {
+            kills.push(kill(&mut stage, &mut dice, plan.ingresses)?);
+            next = Instant::now() + PAUSE;
+        }
+    };
     for member in stage.ingresses.iter_mut().chain(&mut stage.batchers).chain(&mut stage.submitters) {
         ensure!(member.process.is_running(), "ended by itself: {}", member.process.log());
     }
-    let tally = count(&stage, &plan, &answers, &kills).await;
+    let grants = grants.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let story = Story {
+        answers: &answers,
+        kills: &kills,
+        grants: &grants,
+        jobs: &jobs,
+        submitters: &stage.submitters,
+        spy: &stage.spy,
+        began,
+    };
+    let bills = story.bills(&stage.simulator.ledger());
+    let mut tally = count(&stage, &plan, &story, &bills);
     if tally.lost + tally.wrong + tally.billed_twice > 0 {
-        stage.keep_logs();
+        tally.notes = bills.mistakes.into_iter().take(SHOWN).collect();
+        tally.notes.push(format!("logs: {}", stage.keep_logs().display()));
     }
     Ok(tally)
 }
 
-fn kill(stage: &mut Stage, dice: &mut Dice, ingresses: bool) -> Result<&'static str> {
+fn kill(stage: &mut Stage, dice: &mut Dice, ingresses: bool) -> Result<Kill> {
     let (role, members) = match dice.below(if ingresses { 10 } else { 8 }) {
         0 => {
+            let process = ("nats".to_owned(), 0);
+            let killed = Kill { at: Instant::now(), role: "nats", process, url: String::new() };
             stage.nats.restart()?;
-            return Ok("nats");
+            return Ok(killed);
         }
         1..=3 => ("batcher", &mut stage.batchers),
         4..=7 => ("submitter", &mut stage.submitters),
@@ -120,19 +155,22 @@ fn kill(stage: &mut Stage, dice: &mut Dice, ingresses: bool) -> Result<&'static 
     };
     let one = dice.below(members.len());
     let member = &mut members[one];
+    let process = (member.process.name().to_owned(), member.process.starts());
+    let killed = Kill { at: Instant::now(), role, process, url: member.url() };
     member.process.restart(member.address)?;
-    Ok(role)
+    Ok(killed)
 }
 
-async fn count(stage: &Stage, plan: &Plan, answers: &[Answer], kills: &[(Instant, &'static str)]) -> Tally {
-    let mut tally = Tally { requests: plan.requests, ..Tally::default() };
-    let mut times: BTreeMap<String, u64> = BTreeMap::new();
-    for entry in stage.simulator.ledger().into_iter().filter(|entry| entry.billed) {
-        *times.entry(entry.marker.unwrap_or_default().into()).or_default() += 1;
-    }
-    tally.billed_twice = times.values().filter(|times| **times > 1).count();
+fn count(stage: &Stage, plan: &Plan, story: &Story<'_>, bills: &Bills) -> Tally {
+    let (answers, kills) = (story.answers, story.kills);
+    let mut tally = Tally {
+        requests: plan.requests,
+        billed_twice: bills.mistakes.len(),
+        forgotten: bills.forgotten,
+        ..Tally::default()
+    };
     for answer in answers {
-        tally.sent_again += usize::from(answer.sent > 1);
+        tally.sent_again += usize::from(answer.sent.len() > 1);
         match answer.wrong() {
             Some(why) if why == "is 200" => tally.wrong += 1,
             Some(why) => *tally.failures.entry(why).or_default() += 1,
@@ -146,13 +184,13 @@ async fn count(stage: &Stage, plan: &Plan, answers: &[Answer], kills: &[(Instant
     tally.lost = tally.failures.values().sum();
     let mut at: Vec<Instant> = answers.iter().filter(|a| a.wrong().is_none()).map(|a| a.at).collect();
     at.sort_unstable();
-    for (when, role) in kills {
-        if let Some(next) = at.get(at.partition_point(|at| at < when)) {
-            tally.next.entry(role).or_default().push(*next - *when);
+    for kill in kills {
+        if let Some(next) = at.get(at.partition_point(|at| *at < kill.at)) {
+            tally.next.entry(kill.role).or_default().push(*next - kill.at);
         }
     }
-    if let (Some(last), Some((kill, _))) = (at.last(), kills.last()) {
-        tally.settled = last.saturating_duration_since(*kill);
+    if let (Some(last), Some(kill)) = (at.last(), kills.last()) {
+        tally.settled = last.saturating_duration_since(kill.at);
     }
     tally.files_left = stage.simulator.files_left_total();
     tally
@@ -164,6 +202,7 @@ impl AddAssign for Tally {
         self.lost += other.lost;
         self.wrong += other.wrong;
         self.billed_twice += other.billed_twice;
+        self.forgotten += other.forgotten;
         self.sent_again += other.sent_again;
         self.files_left += other.files_left;
         self.settled = self.settled.max(other.settled);
@@ -178,8 +217,9 @@ impl AddAssign for Tally {
 
 impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, lost, wrong, billed_twice, sent_again, files_left, .. } = self;
+        let Self { requests, lost, wrong, billed_twice, forgotten, sent_again, files_left, .. } = self;
         write!(f, "{requests} requests: lost {lost}, wrong {wrong}, billed twice {billed_twice}; ")?;
+        write!(f, "billed again after their ingress and submitter died {forgotten}; ")?;
         write!(f, "sent again by callers {sent_again}; files left {files_left}; ")?;
         write!(
             f,

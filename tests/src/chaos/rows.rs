@@ -6,14 +6,18 @@ use anyhow::Result;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, StreamExt as _};
 
+use super::client::Mark;
 use super::report::{Outcome, Row, Verdict};
 
 mod batcher;
 mod bus;
+mod elsewhere;
 mod ingress;
 mod leaving;
 mod paused;
 mod submitter;
+
+use elsewhere::Break;
 
 /// No row takes as long.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -142,14 +146,41 @@ pub fn cases() -> Vec<Case> {
             ingress::killed_after_create(0),
             "ingress killed after the create (job polled), with a batch shared by two ingresses: the others' answers"
         ),
-        Case {
-            not_built: true,
-            ..case!(
-                "10b",
-                ingress::killed_after_create(2),
-                "the same, and the callers send again at the other ingress, x-stainless-retry-count: 1 (Whois)"
-            )
-        },
+        case!(
+            "10b",
+            ingress::killed_after_create(2),
+            "the same, and the callers send again at the other ingress, with x-stainless-retry-count"
+        ),
+        case!(
+            "10c",
+            elsewhere::killed_before_callers_received(),
+            "ingress killed when it has acknowledged answers of 8 MB (seen on the bus) whose callers do not read; they send again at another"
+        ),
+        case!(
+            "10d",
+            elsewhere::connection_lost("10d", Break::Cut, Mark::RetryCount),
+            "callers lose their connections to an ingress that lives (job polled) and send again at another, with x-stainless-retry-count"
+        ),
+        case!(
+            "10di",
+            elsewhere::connection_lost("10di", Break::Cut, Mark::IdempotencyKey),
+            "the same with nothing but an Idempotency-Key"
+        ),
+        case!(
+            "10dh",
+            elsewhere::connection_lost("10dh", Break::HalfOpen, Mark::RetryCount),
+            "the same with x-stainless-retry-count, and the ingress does not see that the connections are lost"
+        ),
+        case!(
+            "10e",
+            elsewhere::samples_of_a_live_ingress(),
+            "two equal requests (samples) lose their connections to an ingress that lives, and are sent again at another: two different answers"
+        ),
+        case!(
+            "10f",
+            elsewhere::samples_of_a_lost_ingress(),
+            "two equal requests of an ingress that is killed, sent again at another that asks about both at once: two different answers"
+        ),
         case!(
             "11a",
             ingress::cut_off(15),
@@ -184,9 +215,14 @@ pub fn cases() -> Vec<Case> {
         case!(
             "14b",
             leaving::submitter_uploading(),
-            "SIGTERM to a submitter that uploads, another is there; callers send again as SDKs do"
+            "SIGTERM to a submitter that uploads, another is there; callers send nothing again"
         ),
         case!("14c", leaving::batcher(), "SIGTERM to a batcher that holds requests, another is there"),
+        case!(
+            "14d",
+            elsewhere::told_to_stop(),
+            "SIGTERM to an ingress with 9 requests held and 10 in a job that outlasts its drain timeout of 1 s; callers send again at another"
+        ),
     ]
 }
 

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use common::bus::{Bus, Message, NatsBus, NatsOptions, Status, Subscription};
-use common::ids::Pid;
+use common::ids::{Pid, Rid, unpack_rids};
 use common::subjects::Subjects;
 use common::wire::{Heartbeat, Reply, Role, ToIngress, reply, to_ingress};
 use prost::Message as _;
@@ -20,7 +21,9 @@ const PREFIX: &str = "llmp";
 /// Messages that may wait to be read.
 const CAPACITY: usize = 100_000;
 
-type Beats = Arc<Mutex<BTreeMap<Pid, (Role, u64)>>>;
+type Beats = Arc<Mutex<BTreeMap<Pid, (Role, u64, Instant)>>>;
+/// Who was granted each request, and when, in order.
+pub type Grants = BTreeMap<Rid, Vec<(Pid, Instant)>>;
 
 /// A connection to the nats-server that only listens.
 pub struct Spy {
@@ -51,7 +54,8 @@ impl Spy {
                     let pid = beat.and_then(|beat| Pid::from_slice(&beat.pid).ok());
                     if let Some(pid) = pid {
                         let mut beats = beats.lock().unwrap_or_else(PoisonError::into_inner);
-                        beats.entry(pid).or_insert((role, 0)).1 += 1;
+                        let beat = beats.entry(pid).or_insert((role, 0, Instant::now()));
+                        (beat.1, beat.2) = (beat.1 + 1, Instant::now());
                     }
                 }
             });
@@ -59,13 +63,13 @@ impl Spy {
         Ok(Self { bus, beats })
     }
 
-    fn beats(&self) -> BTreeMap<Pid, (Role, u64)> {
+    fn beats(&self) -> BTreeMap<Pid, (Role, u64, Instant)> {
         self.beats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everybody of a role who was ever heard of.
     pub fn known(&self, role: Role) -> BTreeSet<Pid> {
-        self.beats().into_iter().filter(|(_, (of, _))| *of == role).map(|(pid, _)| pid).collect()
+        self.beats().into_iter().filter(|(_, (of, ..))| *of == role).map(|(pid, _)| pid).collect()
     }
 
     /// Waits for somebody of a role who was not known before.
@@ -90,7 +94,8 @@ impl Spy {
     /// # Errors
     /// One of them is silent.
     pub async fn meeting(&self, of: &[Pid]) -> Result<()> {
-        let count = |pid: &Pid, beats: &BTreeMap<Pid, (Role, u64)>| beats.get(pid).map_or(0, |(_, n)| *n);
+        let count =
+            |pid: &Pid, beats: &BTreeMap<Pid, (Role, u64, Instant)>| beats.get(pid).map_or(0, |(_, n, _)| *n);
         let before = self.beats();
         let met = async {
             while !of.iter().all(|pid| count(pid, &self.beats()) > count(pid, &before)) {
@@ -98,6 +103,35 @@ impl Spy {
             }
         };
         tokio::time::timeout(PATIENCE, met).await.context("the services do not meet")
+    }
+
+    /// When a process was last heard of.
+    pub fn last_heard(&self, pid: Pid) -> Option<Instant> {
+        self.beats().get(&pid).map(|(.., at)| *at)
+    }
+
+    /// Writes down all grants from now on.
+    ///
+    /// # Errors
+    /// The bus is down.
+    pub async fn grants(&self) -> Result<Arc<Mutex<Grants>>> {
+        let mut ear = self.answers().await?;
+        let grants = Arc::new(Mutex::new(Grants::new()));
+        let book = grants.clone();
+        tokio::spawn(async move {
+            while let Some(message) = ear.0.next().await {
+                let Some((submitter, rids)) = granted(message) else { continue };
+                let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
+                for rid in rids {
+                    let holders = book.entry(rid).or_default();
+                    // A grant may be told again.
+                    if holders.last().is_none_or(|(last, _)| *last != submitter) {
+                        holders.push((submitter, Instant::now()));
+                    }
+                }
+            }
+        });
+        Ok(grants)
     }
 
     /// An ear on all answers between processes.
@@ -135,6 +169,11 @@ impl Spy {
     async fn ear(&self, rest: &str) -> Result<Ear> {
         Ok(Ear(self.bus.subscribe(&format!("{PREFIX}.v1.{rest}"), CAPACITY).await?))
     }
+}
+
+fn granted(message: Message) -> Option<(Pid, Vec<Rid>)> {
+    let reply::Body::Grant(grant) = Reply::decode(message.payload).ok()?.body? else { return None };
+    Some((message.subject.split('.').nth(3)?.parse().ok()?, unpack_rids(&grant.granted).ok()?))
 }
 
 impl Ear {
@@ -187,6 +226,22 @@ impl Ear {
         let grants =
             |body: &reply::Body| matches!(body, reply::Body::Grant(grant) if !grant.granted.is_empty());
         self.answer("a grant", grants).await
+    }
+
+    /// Waits until so many callers wait at an ingress for requests of another.
+    ///
+    /// # Errors
+    /// They do not.
+    pub async fn attached(&mut self, callers: usize) -> Result<()> {
+        let mut waiting = BTreeSet::new();
+        self.until("that callers wait at another ingress", |message| {
+            let reply::Body::Attached(attached) = Reply::decode(message.payload).ok()?.body? else {
+                return None;
+            };
+            waiting.extend(unpack_rids(&attached.waiting).ok()?);
+            (waiting.len() >= callers).then_some(())
+        })
+        .await
     }
 
     /// Waits for a question to an ingress that `pick` makes something of.

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use common::ids::Pid;
 use common::wire::Role;
+use reqwest::Client;
+use serde_json::Value;
 use simulator::{Config, Handle, Op, Rule, Simulator};
 use tempfile::TempDir;
 
@@ -39,6 +41,8 @@ pub struct Setup {
     pub settle: &'static str,
     /// Of the submitters too.
     pub poll_max: &'static str,
+    /// `--drain-timeout` of the ingresses.
+    pub drain: &'static str,
     /// The provider.
     pub config: Config,
     /// What it does wrong.
@@ -56,6 +60,7 @@ impl Default for Setup {
             window: "5s",
             settle: "2s",
             poll_max: "500ms",
+            drain: "30s",
             config: Config::default(),
             faults: Vec::new(),
             cable: false,
@@ -72,6 +77,13 @@ pub struct Member {
     pub pid: Pid,
     /// Of an ingress: where it takes calls.
     pub address: Option<SocketAddr>,
+}
+
+impl Member {
+    /// Base URL of an ingress, else empty.
+    pub fn url(&self) -> String {
+        self.address.map(|address| format!("http://{address}/v1")).unwrap_or_default()
+    }
 }
 
 /// A running deployment; dropped, it is gone.
@@ -124,7 +136,12 @@ impl Stage {
         };
         let upstream = format!("--openai-url={}", simulator.url());
         let flags = |role| match role {
-            Role::Ingress => vec!["ingress".to_owned(), "--listen=127.0.0.1:0".into(), upstream.clone()],
+            Role::Ingress => vec![
+                "ingress".to_owned(),
+                "--listen=127.0.0.1:0".into(),
+                upstream.clone(),
+                format!("--drain-timeout={}", setup.drain),
+            ],
             Role::Batcher => vec![
                 "batcher".to_owned(),
                 format!("--window={}", setup.window),
@@ -167,8 +184,7 @@ impl Stage {
 
     /// Base URL of an ingress.
     pub fn url(&self, ingress: usize) -> String {
-        let address = self.ingresses[ingress].address;
-        address.map(|address| format!("http://{address}/v1")).unwrap_or_default()
+        self.ingresses[ingress].url()
     }
 
     /// Makes so many calls with one key, in turn at these ingresses, and never again.
@@ -185,11 +201,49 @@ impl Stage {
     /// # Errors
     /// As [`Calls::make`].
     pub fn calls_as(&mut self, name: &str, count: usize, manner: &Manner) -> Result<Calls> {
-        let mut calls = Call::spread(name, count, 1, 1);
+        self.make(Call::spread(name, count, 1, 1), manner)
+    }
+
+    /// Makes the same call twice: two samples of one request.
+    ///
+    /// # Errors
+    /// As [`Calls::make`].
+    pub fn samples(&mut self, name: &str, manner: &Manner) -> Result<Calls> {
+        let call = Call::spread(name, 1, 1, 1);
+        self.make([call.clone(), call].concat(), manner)
+    }
+
+    fn make(&mut self, mut calls: Vec<Call>, manner: &Manner) -> Result<Calls> {
         calls.iter_mut().for_each(|call| self.key.clone_into(&mut call.key));
         let calls = Calls::make(&calls, manner)?;
         self.markers.extend_from_slice(calls.markers());
         Ok(calls)
+    }
+
+    /// A cable between callers and an ingress.
+    ///
+    /// # Errors
+    /// There is no such ingress, or no free port.
+    pub async fn callers_cable(&self, ingress: usize) -> Result<Forwarder> {
+        Forwarder::to(self.ingresses[ingress].address.context("an ingress takes calls")?).await
+    }
+
+    /// Waits until `/stats` of an ingress tells of so many at this place, a JSON pointer.
+    ///
+    /// # Errors
+    /// It never does.
+    pub async fn told(&self, ingress: usize, place: &str, count: u64) -> Result<()> {
+        let url = self.url(ingress).replace("/v1", "/stats");
+        let client = Client::builder().no_proxy().build()?;
+        let began = Instant::now();
+        loop {
+            let page: Value = serde_json::from_slice(&client.get(&url).send().await?.bytes().await?)?;
+            if page.pointer(place).and_then(Value::as_u64) == Some(count) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "waited in vain until {place} is {count}: {page}");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Waits until the provider has received so many calls of a kind.
@@ -240,8 +294,8 @@ impl Stage {
     }
 
     /// Lets the logs stay, and says where.
-    pub fn keep_logs(&mut self) {
-        tracing::warn!(logs = %self.logs.keep().display(), "kept the logs of what went wrong");
+    pub fn keep_logs(&mut self) -> &Path {
+        self.logs.keep()
     }
 
     /// Waits for all answers and judges what came of it.
@@ -264,10 +318,10 @@ impl Stage {
         expect: Expect,
     ) -> Result<Outcome> {
         let outcome = judge(&self.simulator, &crash, &self.markers, &answers, expect).await;
-        if outcome.is_wrong() {
-            self.keep_logs();
+        match outcome.is_wrong() {
+            true => Ok(outcome.note(format!("logs: {}", self.keep_logs().display()))),
+            false => Ok(outcome),
         }
-        Ok(outcome)
     }
 }
 

@@ -204,14 +204,12 @@ fn a_conflict_that_is_found_late_is_an_error_all_the_same() {
 }
 
 #[test]
-fn repetitions_at_this_ingress_wait_with_it() {
+fn an_equal_repetition_at_this_ingress_is_asked_about_by_itself() {
     let mut waiting = Waiting::new();
-    let (second, out) = waiting.world.call("m", vec![1], AGAIN);
-    assert!(words(&out).is_empty() && waiting.world.core.held() == 1);
-    waiting.world.give(Input::Gone(waiting.caller));
-    waiting.ended();
-    let out = waiting.part(0, true, b"x");
-    assert!(matches!(ends(&out)[..], [(2, Outcome::Response(_))]), "{out:?} {second}");
+    let (second, _) = waiting.world.call("m", vec![1], AGAIN);
+    assert_eq!(waiting.world.core.held(), 2);
+    let out = waiting.world.pass(Duration::from_millis(10));
+    assert!(asked(&out).iter().all(|(_, _, callers)| *callers == [second]) && !asked(&out).is_empty());
 }
 
 #[test]

@@ -37,7 +37,7 @@ enum Args {
         #[arg(long)]
         seed: Option<u64>,
 
-        /// Kill ingresses too. Requests that their callers then send again to another one are paid for twice
+        /// Kill ingresses too; their callers then send again, to another one
         #[arg(long)]
         kill_ingresses: bool,
 
@@ -68,6 +68,7 @@ async fn main() -> Result<()> {
             while let Some((plan, tally)) = under_way.next().await {
                 let tally = tally.with_context(|| format!("the round of seed {}", plan.seed))?;
                 println!("seed {}: {tally}", plan.seed);
+                tally.notes.iter().for_each(|note| println!("  {note}"));
                 total += tally;
             }
             println!("\n{rounds} rounds from seed {first} on: {total}");

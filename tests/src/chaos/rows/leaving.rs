@@ -8,7 +8,6 @@ use common::wire::reply::Body;
 use simulator::{Config, Fault, Op};
 
 use super::submitter::{granted, with};
-use crate::chaos::client::Manner;
 use crate::chaos::report::{Expect, Outcome};
 use crate::chaos::stage::{Setup, Stage, all};
 
@@ -31,15 +30,17 @@ pub(super) async fn submitter_polling() -> Result<Outcome> {
 pub(super) async fn submitter_uploading() -> Result<Outcome> {
     let mut stage = Stage::start(with("14b", Fault::Delay { ms: 3_000 }, Op::Upload)).await?;
     let mut ear = stage.spy.answers().await?;
-    let calls = stage.calls_as("14b", 20, &Manner { retries: 2, ..Manner::at(vec![stage.url(0)]) })?;
+    let calls = stage.calls("14b", 20, &[0])?;
     let holder = ear.grant().await?;
     stage.received(Op::Upload, 1).await?;
     stage.submitter(holder)?.terminate()?;
     let crash = stage.crash();
     let answers = all(calls).await;
     let status = stage.submitter(holder)?.ended(DRAIN).await?;
+    let left = crash.at.elapsed();
     let outcome = stage.conclude_with(crash, answers, Expect::ONCE).await?;
-    Ok(outcome.and(status.success(), format!("it ended with {status}")))
+    let note = format!("it ended after {:.1} s with {status}", left.as_secs_f64());
+    Ok(outcome.and(status.success(), &note).note(note))
 }
 
 pub(super) async fn batcher() -> Result<Outcome> {

@@ -1,0 +1,163 @@
+//! Which requests were paid for more than once, and whether everybody who knew of the first time had died.
+//!
+//! A request whose ingress and submitter are both gone is known to nobody: sent again by its caller, it is a new request. That
+//! is the one case that is not a mistake.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use common::ids::{Pid, Rid};
+use simulator::Entry;
+
+use super::client::Answer;
+use super::spy::{Grants, Spy};
+use super::stage::Member;
+
+/// A heartbeat may be heard so long after its process was killed.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// One process was killed.
+#[derive(Debug, Clone)]
+pub(super) struct Kill {
+    /// Just before.
+    pub(super) at: Instant,
+    /// What it was.
+    pub(super) role: &'static str,
+    /// Its name and the number of its start.
+    pub(super) process: (String, u32),
+    /// Base URL of an ingress, else empty.
+    pub(super) url: String,
+}
+
+/// Requests that were paid for more than once.
+#[derive(Debug, Default)]
+pub(super) struct Bills {
+    /// Those whose ingress and submitter died in between.
+    pub(super) forgotten: usize,
+    /// All others, with what is known of each.
+    pub(super) mistakes: Vec<String>,
+}
+
+/// What happened in a round.
+pub(super) struct Story<'a> {
+    pub(super) answers: &'a [Answer],
+    pub(super) kills: &'a [Kill],
+    /// As far as they were heard: not while the bus was down.
+    pub(super) grants: &'a Grants,
+    /// When each job was first seen at the provider.
+    pub(super) jobs: &'a BTreeMap<String, Instant>,
+    pub(super) submitters: &'a [Member],
+    pub(super) spy: &'a Spy,
+    pub(super) began: Instant,
+}
+
+/// One line that was paid for.
+struct Paid<'a> {
+    id: &'a str,
+    job: &'a str,
+}
+
+impl Story<'_> {
+    /// Judges a ledger.
+    pub(super) fn bills(&self, ledger: &[Entry]) -> Bills {
+        let mut paid: BTreeMap<&str, Vec<Paid<'_>>> = BTreeMap::new();
+        for entry in ledger.iter().filter(|entry| entry.billed) {
+            let (id, job) = (entry.custom_id.as_deref(), entry.batch.as_deref());
+            let line = Paid { id: id.unwrap_or_default(), job: job.unwrap_or_default() };
+            paid.entry(entry.marker.as_deref().unwrap_or_default()).or_default().push(line);
+        }
+        let mut bills = Bills::default();
+        for (marker, mut lines) in paid.into_iter().filter(|(_, lines)| lines.len() > 1) {
+            lines.sort_by_key(|line| self.jobs.get(line.job).copied());
+            match lines.windows(2).all(|pair| self.was_forgotten(marker, &pair[0], &pair[1])) {
+                true => bills.forgotten += 1,
+                false => bills.mistakes.push(self.describe(marker, &lines)),
+            }
+        }
+        bills
+    }
+
+    /// Whether, before a request was granted once more, whoever held it had died, and an ingress at which its call waited.
+    fn was_forgotten(&self, marker: &str, first: &Paid<'_>, second: &Paid<'_>) -> bool {
+        let granted = self.grants_of(second.id).first().map(|(_, at)| *at);
+        let Some(again) = granted.or_else(|| self.jobs.get(second.job).copied()) else { return false };
+        first.id != second.id && self.lost_its_submitter(first, again) && self.lost_its_ingress(marker, again)
+    }
+
+    fn grants_of(&self, id: &str) -> &[(Pid, Instant)] {
+        let rid = id.parse::<Rid>().ok();
+        rid.and_then(|rid| self.grants.get(&rid)).map_or(&[], Vec::as_slice)
+    }
+
+    fn lost_its_submitter(&self, line: &Paid<'_>, before: Instant) -> bool {
+        let by_grants = self.grants_of(line.id).iter().rev().find(|(_, at)| *at <= before);
+        if let Some((holder, _)) = by_grants {
+            return self.death(*holder).is_some_and(|at| at <= before);
+        }
+        let holders = self.holders_by_logs(line.job);
+        !holders.is_empty() && holders.iter().all(|death| death.is_some_and(|at| at <= before))
+    }
+
+    /// When each start of a submitter ended that has spoken of a job.
+    fn holders_by_logs(&self, job: &str) -> Vec<Option<Instant>> {
+        let mut deaths = Vec::new();
+        for process in self.submitters.iter().map(|member| &member.process) {
+            for start in (1..=process.starts()).filter(|start| process.log_of(*start).contains(job)) {
+                let name = (process.name().to_owned(), start);
+                deaths.push(self.kills.iter().find(|kill| kill.process == name).map(|kill| kill.at));
+            }
+        }
+        deaths
+    }
+
+    fn lost_its_ingress(&self, marker: &str, before: Instant) -> bool {
+        let mut sent =
+            self.answers.iter().filter(|answer| answer.marker == marker).flat_map(|answer| &answer.sent);
+        sent.any(|(url, from, to)| {
+            let during = |kill: &&Kill| kill.url == *url && (*from..=*to + ON_ITS_WAY).contains(&kill.at);
+            self.kills.iter().filter(during).any(|kill| kill.at <= before)
+        })
+    }
+
+    /// When a submitter was killed: that was the next kill of one after it was last heard.
+    fn death(&self, pid: Pid) -> Option<Instant> {
+        let heard = self.spy.last_heard(pid)?;
+        let next = |kill: &&Kill| kill.role == "submitter" && kill.at + ON_ITS_WAY >= heard;
+        self.kills.iter().find(next).map(|kill| kill.at)
+    }
+
+    fn describe(&self, marker: &str, lines: &[Paid<'_>]) -> String {
+        let since = |at: Instant| at.saturating_duration_since(self.began).as_secs_f64();
+        let mut text = format!("{marker} was paid for {} times:", lines.len());
+        // Writing to a string cannot fail.
+        for line in lines {
+            let _ = write!(text, " {} in {}", line.id, line.job);
+            if let Some(at) = self.jobs.get(line.job) {
+                let _ = write!(text, " seen at {:.2} s", since(*at));
+            }
+            for (pid, at) in self.grants_of(line.id) {
+                let _ = write!(text, " granted to {pid} at {:.2} s", since(*at));
+                if let Some(death) = self.death(*pid) {
+                    let _ = write!(text, " (killed at {:.2} s)", since(death));
+                }
+            }
+            for death in self.holders_by_logs(line.job) {
+                let _ = match death {
+                    Some(at) => write!(text, " held by one killed at {:.2} s", since(at)),
+                    None => write!(text, " held by one that lives"),
+                };
+            }
+            text.push(';');
+        }
+        for answer in self.answers.iter().filter(|answer| answer.marker == marker) {
+            for (url, from, to) in &answer.sent {
+                let _ = write!(text, " sent to {url} {:.2} s to {:.2} s;", since(*from), since(*to));
+            }
+        }
+        for kill in self.kills.iter().filter(|kill| !kill.url.is_empty()) {
+            let _ = write!(text, " {} killed at {:.2} s;", kill.url, since(kill.at));
+        }
+        text
+    }
+}
