@@ -1,7 +1,5 @@
 //! A batcher: its state machine and what its shell does between that and the bus.
 
-use std::time::Duration;
-
 use batcher::Args;
 use batcher::core::{Core, Input, Output};
 use bytes::Bytes;
@@ -13,6 +11,7 @@ use common::timers::Now;
 use common::wire::{self, AnnounceAck, Role, reply, to_batcher};
 use prost::Message as _;
 
+use crate::faults::Knobs;
 use crate::node::{Effects, Local, Mail, Node, answer, send, send_reply};
 use crate::rng::Rng;
 
@@ -28,13 +27,13 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    pub(crate) fn new(pid: Pid, max_requests: usize, mut bids: Rng) -> Self {
+    pub(crate) fn new(pid: Pid, knobs: &Knobs, mut bids: Rng) -> Self {
         let identity = Identity { pid, role: Role::Batcher, public_key: Bytes::new(), auth: Bytes::new() };
         let args = Args {
-            window: Duration::from_secs(4),
-            idle: Duration::from_secs(1),
-            max_requests,
-            max_bytes: 1_000_000,
+            window: knobs.window,
+            idle: knobs.idle,
+            max_requests: knobs.max_requests,
+            max_bytes: knobs.max_bytes,
         };
         let core = Core::new(args, identity.clone(), MAX_PAYLOAD, Box::new(move || Bid(bids.id())));
         Self { core, identity, subjects: Subjects::new("llmp"), out: Vec::new() }

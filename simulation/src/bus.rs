@@ -25,6 +25,7 @@ impl World {
     /// What a process sends. It may be lost, come twice, or late.
     pub(crate) fn publish(&mut self, from: ProcId, subject: &str, reply: Option<&str>, payload: Bytes) {
         self.report.messages += 1;
+        *self.report.by_kind.entry(kind(subject)).or_default() += 1;
         if self.marks.iter().any(|mark| mark.find(&payload).is_some()) {
             return self.violation(format!("a secret in the clear on {subject}"));
         }
@@ -230,6 +231,23 @@ impl World {
                 self.queue.plan(self.now + notices, Event::Disconnect(id, connection + 1));
             }
         }
+    }
+}
+
+/// What messages are counted as that say only that somebody lives.
+pub(crate) const HEARTBEAT: &str = "heartbeat";
+
+/// What a message is, as far as its subject tells.
+fn kind(subject: &str) -> &'static str {
+    match subject {
+        s if s.contains(".hb.") => HEARTBEAT,
+        s if s.contains(".re.") => "answer or chunk",
+        s if s.contains(".r.") => "result",
+        s if s.ends_with(".body") => "pull",
+        s if s.contains(".ing.") => "to an ingress",
+        s if s.contains(".bat.") => "to a batcher",
+        s if s.contains(".sub.") => "to a submitter",
+        _ => "other",
     }
 }
 

@@ -1,22 +1,21 @@
 //! What must be so when nothing is to be done any more.
 
-use crate::people::CallerState;
+use std::collections::BTreeSet;
+
 use crate::world::World;
 
 impl World {
     /// What is still to be done; empty in peace.
     pub(crate) fn problems(&mut self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (id, caller) in self.people.callers.iter().enumerate() {
-            if caller.state == CallerState::Waiting {
-                problems.push(format!("caller {id} waits at {}", self.processes[caller.ingress].name));
-            }
+        let mut waiting = BTreeSet::new();
+        for id in &self.people.waiting {
+            let caller = &self.people.callers[*id];
+            waiting.insert(caller.person);
+            problems.push(format!("caller {id} waits at {}", self.processes[caller.ingress].name));
         }
-        let waits = |person: usize| {
-            let theirs = self.people.callers.iter().filter(|caller| caller.person == person);
-            theirs.clone().any(|caller| caller.state == CallerState::Waiting)
-        };
-        let undone = self.people.persons.iter().enumerate().filter(|(n, person)| !person.done && !waits(*n));
+        let persons = self.people.persons.iter().enumerate();
+        let undone = persons.filter(|(n, person)| !person.done && !waiting.contains(n));
         problems.extend(undone.map(|(n, _)| format!("person {n} is on its way")));
         for process in &self.processes {
             let Some(node) = &process.node else { continue };

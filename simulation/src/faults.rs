@@ -21,6 +21,11 @@ pub(crate) struct Knobs {
     pub(crate) submitters: u64,
     /// Lines in a batch.
     pub(crate) max_requests: usize,
+    pub(crate) max_bytes: u64,
+    pub(crate) window: Duration,
+    pub(crate) idle: Duration,
+    /// Bytes of answers that an ingress keeps.
+    pub(crate) answers_bytes: usize,
     pub(crate) drop: f64,
     pub(crate) duplicate: f64,
     pub(crate) slow: f64,
@@ -31,9 +36,11 @@ pub(crate) struct Knobs {
     pub(crate) trouble: f64,
     pub(crate) slow_call: f64,
     pub(crate) moods: Moods,
+    /// The longest that jobs take, usually and when they are slow.
+    pub(crate) job_ms: (u64, u64),
     /// Kinds of faults that occur, as often as they are listed, and their mean distance in time.
-    kinds: Vec<Kind>,
-    every_ms: u64,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) every_ms: u64,
 }
 
 /// Faults of processes and of the bus as a whole.
@@ -54,6 +61,34 @@ pub(crate) enum Kind {
 }
 
 impl Knobs {
+    /// Nobody, and nothing goes wrong.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            until: Now::ZERO,
+            arrivals: Duration::ZERO,
+            callers: 0,
+            ingresses: 1,
+            batchers: 1,
+            submitters: 1,
+            max_requests: 1,
+            max_bytes: 1_000_000,
+            window: Duration::from_secs(4),
+            idle: Duration::from_secs(1),
+            answers_bytes: 1_000_000,
+            drop: 0.0,
+            duplicate: 0.0,
+            slow: 0.0,
+            slow_ms: 1,
+            broken_answer: 0.0,
+            trouble: 0.0,
+            slow_call: 0.0,
+            moods: Moods::default(),
+            job_ms: (20_000, 240_000),
+            kinds: Vec::new(),
+            every_ms: 1,
+        }
+    }
+
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let until = rng.millis(20_000, 150_000);
         let kinds = [Kind::Kill, Kind::Vanish, Kind::Pause, Kind::Cut, Kind::Server, Kind::Drain, Kind::Join];
@@ -83,8 +118,8 @@ impl Knobs {
                 incomplete_list: some(rng, 0.3),
                 not_visible: some(rng, 0.3),
             },
-            kinds: Vec::new(),
             every_ms: rng.between(2_000, 60_000),
+            ..Self::quiet()
         };
         for kind in kinds {
             let times = if rng.chance(0.5) { rng.between(1, 3) } else { 0 };

@@ -10,6 +10,7 @@ mod bugs;
 mod bus;
 mod check;
 mod courier;
+mod day;
 mod faults;
 mod http;
 mod ingress;
@@ -27,9 +28,11 @@ mod trace;
 mod upload;
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use bugs::Bug;
+pub use day::{Day, Peaks};
 pub use rules::Rules;
 
 /// How a seed is run.
@@ -39,6 +42,8 @@ pub struct Options {
     pub rules: Rules,
     /// A mistake to plant.
     pub bug: Option<Bug>,
+    /// A day of many requests instead of what the seed draws.
+    pub day: Option<Day>,
     /// How many of the last events are kept, readable.
     pub trace: usize,
 }
@@ -54,10 +59,14 @@ pub struct Report {
     pub fingerprint: u64,
     /// How long it lasted.
     pub virtual_time: Duration,
+    /// Callers.
+    pub persons: u64,
     /// Requests sent by callers, repetitions included.
     pub requests: u64,
     /// Answers and faults that callers got.
     pub answers: u64,
+    /// How many of these are answers.
+    pub answered: u64,
     /// Lines that the provider executed.
     pub executed: u64,
     /// Jobs that were created.
@@ -66,8 +75,14 @@ pub struct Report {
     pub crashes: u64,
     /// Requests that were paid again because all who knew of them were out of reach when they were repeated.
     pub paid_again: u64,
+    /// Requests of which more than one line was executed.
+    pub billed_twice: u64,
     /// Messages published.
     pub messages: u64,
+    /// How many of each kind.
+    pub by_kind: BTreeMap<&'static str, u64>,
+    /// The most that the cores held; only measured on a [`Day`].
+    pub peaks: Peaks,
     /// Messages lost on their way.
     pub dropped: u64,
     /// The last events.
@@ -76,7 +91,12 @@ pub struct Report {
 
 /// Runs one seed to its end.
 pub fn run(seed: u64, options: Options) -> Report {
-    world::World::new(seed, options).run()
+    run_watched(seed, options, |_| {})
+}
+
+/// Runs one seed to its end, and shows every virtual hour what it came to.
+pub fn run_watched(seed: u64, options: Options, hourly: impl FnMut(&Report)) -> Report {
+    world::World::new(seed, options).run(hourly)
 }
 
 /// Runs a seed again, with its trace, if it failed.

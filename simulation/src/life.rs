@@ -10,7 +10,6 @@ use common::wire::Role;
 use crate::bus::{LATE, SERVER_NOTICES};
 use crate::faults::Kind;
 use crate::node::{Local, ProcId};
-use crate::people::CallerState;
 use crate::process::{Process, Waiting};
 use crate::world::{DRAIN, Event, World, node};
 
@@ -29,6 +28,7 @@ impl World {
         };
         self.trace.note(self.now, || format!("{name} starts"));
         let node = node(role, pid, &self.knobs, &mut self.rng, self.options);
+        self.living.push(id);
         self.processes.push(Process {
             role,
             pid,
@@ -58,9 +58,7 @@ impl World {
         }
         let role = self.rng.pick(&[Role::Ingress, Role::Batcher, Role::Submitter, Role::Submitter]);
         let Some(role) = role else { return };
-        let lives: Vec<ProcId> =
-            (0..self.processes.len()).filter(|id| self.processes[*id].is_alive()).collect();
-        let of_role: Vec<ProcId> = lives.into_iter().filter(|id| self.processes[*id].role == role).collect();
+        let of_role = self.living_of(role);
         if kind == Kind::Server {
             self.trace.note(self.now, || "the server of the bus starts anew".into());
             return self.restart_server();
@@ -74,6 +72,16 @@ impl World {
         if let Some(id) = self.rng.pick(&of_role) {
             self.strike(kind, id, role);
         }
+    }
+
+    fn living_of(&self, role: Role) -> Vec<ProcId> {
+        self.living.iter().copied().filter(|id| self.processes[*id].role == role).collect()
+    }
+
+    /// Kills one of a role; `false` if none lives.
+    pub(crate) fn kill_one(&mut self, role: Role) -> bool {
+        let victim = self.rng.pick(&self.living_of(role));
+        victim.map(|id| self.strike(Kind::Kill, id, role)).is_some()
     }
 
     fn strike(&mut self, kind: Kind, id: ProcId, role: Role) {
@@ -122,6 +130,7 @@ impl World {
     /// Everything that a process knew is gone.
     fn die(&mut self, id: ProcId) {
         self.leaves_nobody(id);
+        self.living.retain(|other| *other != id);
         let process = &mut self.processes[id];
         process.node = None;
         process.away.push((self.now, Now::MAX));
@@ -150,12 +159,7 @@ impl World {
 
     /// Whoever waits at an ingress loses its connection.
     fn callers_lose(&mut self, ingress: ProcId) {
-        let there = |caller: &crate::people::Caller| {
-            caller.ingress == ingress && caller.state == CallerState::Waiting
-        };
-        let lost: Vec<usize> =
-            self.people.callers.iter().enumerate().filter(|(_, c)| there(c)).map(|(id, _)| id).collect();
-        for caller in lost {
+        for caller in self.people.waiting_at(ingress) {
             self.depart(caller);
         }
     }
@@ -166,6 +170,7 @@ impl World {
         self.trace.note(self.now, || format!("{name} has finished"));
         self.leaves_nobody(id);
         let Some(mut node) = self.processes[id].node.take() else { return };
+        self.living.retain(|other| *other != id);
         let mut effects = Vec::new();
         node.farewell(&mut effects);
         for effect in effects {

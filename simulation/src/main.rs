@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulation::{Options, Report, Rules, explain, run};
+use simulation::{Day, Options, Report, Rules, explain, run, run_watched};
 
 /// Runs the services' state machines in a simulated world.
 #[derive(Debug, Parser)]
@@ -30,16 +30,48 @@ struct Args {
     /// Go on after a failure, and count
     #[arg(long)]
     keep_going: bool,
+    /// Run a day of many requests instead, and say what it took
+    #[arg(long)]
+    day: bool,
+    /// Requests of the day
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: usize,
+    /// Processes that are killed in the day
+    #[arg(long, default_value_t = 200)]
+    crashes: u64,
+    /// Hours of the day
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let rules = if args.promised { Rules::PROMISED } else { Rules::TODAY };
-    let options = Options { rules, ..Options::default() };
+    let length = Duration::from_secs(args.hours.max(1) * 3600);
+    let day = args.day.then_some(Day { requests: args.requests, crashes: args.crashes, length });
+    let options = Options { rules, day, ..Options::default() };
     match args.seed {
+        _ if args.day && args.trace.is_none() => a_day(args.seed.unwrap_or(0), options),
         Some(seed) => one(seed, options, args.trace),
         None => many(&args, options),
     }
+}
+
+fn a_day(seed: u64, options: Options) -> ExitCode {
+    let began = Instant::now();
+    let report = run_watched(seed, options, |so_far| {
+        let hours = so_far.virtual_time.as_secs() / 3600;
+        let Report { requests, answers, crashes, .. } = so_far;
+        let took = began.elapsed().as_secs_f64();
+        eprintln!("{hours} h: {requests} requests, {answers} answers, {crashes} crashes; {took:.1} s");
+    });
+    println!("{report}");
+    // Linux says it (proc(5)); most of it is the simulation's own ledger of who asked what.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+    println!("  most resident memory   {}", peak.trim());
+    println!("  wall time              {:.1} s", began.elapsed().as_secs_f64());
+    if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn one(seed: u64, options: Options, trace: Option<usize>) -> ExitCode {

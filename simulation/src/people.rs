@@ -1,6 +1,6 @@
 //! Callers: they come, wait, leave, come back, and know what they asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,11 +83,36 @@ pub(crate) struct Account {
 pub(crate) struct People {
     pub(crate) persons: Vec<Person>,
     pub(crate) callers: Vec<Caller>,
+    /// Those of them who wait.
+    pub(crate) waiting: BTreeSet<CallerId>,
     pub(crate) accounts: Vec<Account>,
     /// How often each request was executed.
     pub(crate) billed: BTreeMap<Rid, u32>,
     texts: BTreeMap<Rid, usize>,
     keys: Vec<Arc<HeaderMap>>,
+}
+
+/// What callers have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) keys: u64,
+    /// Some say the same as the one before.
+    pub(crate) twins: bool,
+    /// Some name their requests.
+    pub(crate) named: bool,
+    /// How many do not wait as long as it takes.
+    pub(crate) impatient: f64,
+}
+
+impl Crowd {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        Self {
+            keys: rng.between(1, 3),
+            twins: rng.chance(0.5),
+            named: rng.chance(0.5),
+            impatient: rng.below(80) as f64 / 100.0,
+        }
+    }
 }
 
 /// What is known of processes that were out of reach.
@@ -125,8 +150,7 @@ pub(crate) enum Then {
 }
 
 impl People {
-    pub(crate) fn new(rng: &mut Rng, count: usize) -> Self {
-        let keys = rng.between(1, 3);
+    pub(crate) fn new(rng: &mut Rng, count: usize, crowd: Crowd) -> Self {
         let header = |n| {
             let value = format!("Bearer {}-{n}", String::from_utf8_lossy(KEY_MARK));
             let mut headers = HeaderMap::new();
@@ -136,19 +160,20 @@ impl People {
         let mut people = Self {
             persons: Vec::new(),
             callers: Vec::new(),
+            waiting: BTreeSet::new(),
             accounts: Vec::new(),
             billed: BTreeMap::new(),
             texts: BTreeMap::new(),
-            keys: (0..keys).map(header).collect(),
+            keys: (0..crowd.keys).map(header).collect(),
         };
-        let (twins, named, impatient) = (rng.chance(0.5), rng.chance(0.5), rng.below(80) as f64 / 100.0);
         for _ in 0..count {
-            people.add(rng, twins, named, impatient);
+            people.add(rng, crowd);
         }
         people
     }
 
-    fn add(&mut self, rng: &mut Rng, twins: bool, named: bool, impatient: f64) {
+    fn add(&mut self, rng: &mut Rng, crowd: Crowd) {
+        let Crowd { twins, named, impatient, .. } = crowd;
         let named = named && rng.chance(0.3);
         let like = self.persons.len().checked_sub(1).filter(|_| twins && !named && rng.chance(0.2));
         let like = like.map(|n| &self.persons[n]).filter(|person| !person.named);
@@ -212,8 +237,15 @@ impl People {
         };
         let rid = call.pairing.rid_from(random);
         self.texts.insert(rid, who.text);
+        let id = self.callers.len();
         self.callers.push(Caller { person, rid, ingress, state: CallerState::Waiting });
-        (self.callers.len() - 1, call, patience)
+        self.waiting.insert(id);
+        (id, call, patience)
+    }
+
+    /// Who waits at an ingress.
+    pub(crate) fn waiting_at(&self, ingress: ProcId) -> Vec<CallerId> {
+        self.waiting.iter().copied().filter(|id| self.callers[*id].ingress == ingress).collect()
     }
 
     /// Where somebody was last.
@@ -223,6 +255,7 @@ impl People {
 
     /// A caller leaves without an answer, by itself or because its connection broke.
     pub(crate) fn leave(&mut self, now: Now, caller: CallerId, rng: &mut Rng) -> Then {
+        self.waiting.remove(&caller);
         let Some(caller) = self.callers.get_mut(caller) else { return Then::Nothing };
         caller.state = CallerState::Gone;
         let person = &mut self.persons[caller.person];
@@ -252,6 +285,7 @@ impl People {
     /// # Errors
     /// Why it is not an answer that it may get.
     pub(crate) fn read(&mut self, caller: CallerId, ended: &Ended) -> Result<Then, String> {
+        self.waiting.remove(&caller);
         let Some(caller) = self.callers.get_mut(caller) else { return Err("an answer for nobody".into()) };
         match caller.state {
             CallerState::Waiting => caller.state = CallerState::Ended,
@@ -309,8 +343,11 @@ impl People {
     /// Allows a text to cost once more where somebody repeated it when nobody could be asked. Says whether it did.
     pub(crate) fn forgive(&mut self, text: usize, away: &Away) -> bool {
         let submitters = &self.accounts[text].submitters;
-        let forgiven = |p: &&mut Person| p.text == text && p.again > 0 && away.all_that_knew(p, submitters);
-        let Some(person) = self.persons.iter_mut().find(forgiven) else { return false };
+        let forgiven = |p: &&mut Person| p.again > 0 && away.all_that_knew(p, submitters);
+        // They come in the order of their texts.
+        let first = self.persons.partition_point(|person| person.text < text);
+        let mut asked = self.persons[first..].iter_mut().take_while(|person| person.text == text);
+        let Some(person) = asked.find(forgiven) else { return false };
         person.again -= 1;
         self.accounts[text].allowed += 1;
         true

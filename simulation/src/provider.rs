@@ -10,6 +10,7 @@ use common::ids::{Bid, Rid};
 use common::timers::Now;
 use submitter::core::{Gone, JobPhase, JobView, Trouble, TroubleKind};
 
+use crate::faults::Knobs;
 use crate::node::ProcId;
 use crate::rng::Rng;
 
@@ -150,6 +151,10 @@ pub(crate) struct Provider {
     files: BTreeMap<String, File>,
     jobs: BTreeMap<String, Job>,
     made: u64,
+    /// Of a number in an id.
+    digits: usize,
+    /// The longest that jobs take, usually and when they are slow.
+    job_ms: (u64, u64),
     rng: Rng,
     pub(crate) moods: Moods,
     /// Lines that were executed, to be taken by the ledger.
@@ -170,9 +175,19 @@ const LAG_MAX_MS: u64 = 25_000;
 const VISIBLE_AFTER: Duration = Duration::from_secs(55);
 
 impl Provider {
-    pub(crate) fn new(rng: Rng) -> Self {
-        let (files, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { files, jobs, made: 0, rng, moods: Moods::default(), executed: Vec::new(), due: Vec::new() }
+    pub(crate) fn new(rng: Rng, knobs: &Knobs) -> Self {
+        Self {
+            files: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            made: 0,
+            // Ids sort by age, as long as there are not more of them.
+            digits: if knobs.callers < 1_000 { 4 } else { 9 },
+            job_ms: knobs.job_ms,
+            rng,
+            moods: knobs.moods,
+            executed: Vec::new(),
+            due: Vec::new(),
+        }
     }
 
     /// Executes a call.
@@ -206,7 +221,7 @@ impl Provider {
 
     fn put(&mut self, now: Now, owner: ProcId, name: String, bid: Option<Bid>, lines: Lines) -> String {
         self.made += 1;
-        let id = format!("file-{:04}", self.made);
+        let id = format!("file-{:0digits$}", self.made, digits = self.digits);
         let listed_at = now + self.lag();
         let file = File { name, bid, owner, lines, created: now, listed_at, given_up: false };
         self.files.insert(id.clone(), file);
@@ -231,10 +246,11 @@ impl Provider {
         };
         self.made += 1;
         // Sorts by age: lists show the newest first.
-        let id = format!("job-{:04}", self.made);
+        let id = format!("job-{:0digits$}", self.made, digits = self.digits);
         let listed_at = now + self.lag();
         let validated = now + self.rng.millis(200, 4_000);
-        let longest = if self.rng.chance(self.moods.slow_job) { 240_000 } else { 20_000 };
+        let (usual, slow) = self.job_ms;
+        let longest = if self.rng.chance(self.moods.slow_job) { slow } else { usual };
         let ends_at = validated + self.rng.millis(1_000, longest);
         let mut executed = Vec::with_capacity(lines.len());
         for (rid, body) in lines {
@@ -368,6 +384,7 @@ impl Provider {
             (!lines.is_empty()).then(|| self.put(now, owner, "result".into(), bid, Lines::Result(lines)))
         });
         if let Some(job) = self.jobs.get_mut(&id) {
+            job.lines = Vec::new();
             [job.output, job.error] = files;
         }
     }

@@ -84,15 +84,17 @@ impl Upload {
     }
 
     fn split(&mut self) {
-        while let Some((head, rest)) = self.records.split_at_checked(RECORD_HEAD) {
+        let mut at = 0;
+        while let Some((head, rest)) = self.records[at..].split_at_checked(RECORD_HEAD) {
             let length = head[ID_LEN..].iter().fold(0, |n, byte| n << 8 | usize::from(*byte));
             let (Ok(rid), Some(body)) = (Rid::from_slice(&head[..ID_LEN]), rest.get(..length)) else {
-                return;
+                break;
             };
             if !self.except.contains(&rid) {
                 self.lines.push((rid, Bytes::copy_from_slice(body)));
             }
-            self.records.drain(..RECORD_HEAD + length);
+            at += RECORD_HEAD + length;
         }
+        self.records.drain(..at);
     }
 }

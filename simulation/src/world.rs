@@ -1,6 +1,6 @@
 //! Everything together: one loop over events in virtual time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use common::ids::{Bid, Pid, Rid};
@@ -11,18 +11,20 @@ use memchr::memmem::Finder;
 
 use crate::faults::{Kind, Knobs};
 use crate::node::{CallerId, Effect, Effects, Local, Mail, Node, ProcId};
-use crate::people::{ANSWER_MARK, ANSWERS_FOR, Away, KEY_MARK, People, TEXT_MARK, Then};
+use crate::people::{ANSWER_MARK, ANSWERS_FOR, Away, Crowd, KEY_MARK, People, TEXT_MARK, Then};
 use crate::process::{Process, Subscriptions, Waiting};
 use crate::provider::{Answer, Ask, Due, Provider};
 use crate::queue::Queue;
 use crate::rng::{Rng, hash};
 use crate::trace::{Trace, short_rid};
-use crate::{Options, Report};
+use crate::{Day, Options, Report};
 
 /// Everything must be answered, acknowledged and tidied up so long after the faults have stopped.
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is shown how far a run is.
+const HOUR: Duration = Duration::from_secs(3600);
 /// Most steps at one moment: more is a loop without progress.
 const STEPS_AT_ONCE: u32 = 100_000;
 /// How long a process that was told to stop may go on.
@@ -35,12 +37,18 @@ pub(crate) enum Event {
     Local(ProcId, Local),
     /// A person sends its request.
     Come(usize),
+    /// The next person comes.
+    Arrival(usize),
     /// A caller's patience is over.
     Leave(CallerId),
     /// A call reaches the provider. Its answer takes so long, or is lost.
     Reach(ProcId, u64, Ask, Option<Duration>),
     Provider(Due),
     Fault(Kind),
+    /// A process is killed, in any case.
+    Kill,
+    /// The cores are measured.
+    Sample,
     /// A process starts.
     Start(Role),
     Wake(ProcId),
@@ -64,6 +72,10 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) queue: Queue<Event>,
     pub(crate) processes: Vec<Process>,
+    /// Those of them that are alive, in their order.
+    pub(crate) living: Vec<ProcId>,
+    /// When the next persons come, where they come one after the other.
+    pub(crate) arrivals: VecDeque<Now>,
     pub(crate) subscriptions: Subscriptions,
     /// When the last message of a publisher arrives at a receiver, by kind of subject: they do not overtake each other.
     pub(crate) last_arrival: BTreeMap<(ProcId, ProcId, u8), Now>,
@@ -84,15 +96,19 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
-        let knobs = Knobs::draw(&mut rng.fork());
-        let mut provider = Provider::new(rng.fork());
-        provider.moods = knobs.moods;
-        let people = People::new(&mut rng.fork(), knobs.callers);
+        let mut drawn = rng.fork();
+        let knobs = options.day.map_or_else(|| Knobs::draw(&mut drawn), |day| day.knobs());
+        let provider = Provider::new(rng.fork(), &knobs);
+        let mut drawn = rng.fork();
+        let crowd = options.day.map_or_else(|| Crowd::draw(&mut drawn), |_| Day::CROWD);
+        let people = People::new(&mut drawn, knobs.callers, crowd);
         let mut world = Self {
             now: Now::ZERO,
             rng,
             queue: Queue::new(),
             processes: Vec::new(),
+            living: Vec::new(),
+            arrivals: VecDeque::new(),
             subscriptions: Subscriptions::default(),
             last_arrival: BTreeMap::new(),
             server_up_at: Now::ZERO,
@@ -121,12 +137,19 @@ impl World {
                 self.queue.plan(at, Event::Start(role));
             }
         }
+        match self.options.day {
+            Some(day) => self.begin_day(day),
+            None => self.plan_everybody(),
+        }
+        self.plan_fault();
+        self.queue.plan(self.knobs.until, Event::Calm);
+    }
+
+    fn plan_everybody(&mut self) {
         for person in 0..self.people.persons.len() {
             let at = self.rng.millis(0, self.knobs.arrivals.as_millis() as u64);
             self.queue.plan(at, Event::Come(person));
         }
-        self.plan_fault();
-        self.queue.plan(self.knobs.until, Event::Calm);
     }
 
     fn plan_fault(&mut self) {
@@ -135,17 +158,30 @@ impl World {
         }
     }
 
-    /// Runs to the end, which is peace or a violation.
-    pub(crate) fn run(mut self) -> Report {
+    /// Runs to the end, which is peace or a violation. Shows every hour how far it is.
+    pub(crate) fn run(mut self, mut hourly: impl FnMut(&Report)) -> Report {
+        let mut next = HOUR;
         while !self.over {
             self.step();
+            if self.now >= next {
+                next += HOUR;
+                self.sum_up();
+                hourly(&self.report);
+            }
         }
+        self.sum_up();
+        self.report.answered = self.people.accounts.iter().map(|account| u64::from(account.answered)).sum();
+        self.report.billed_twice = self.people.billed.values().filter(|times| **times > 1).count() as u64;
+        self.report.trace = self.trace.into_lines();
+        self.report
+    }
+
+    fn sum_up(&mut self) {
         self.report.virtual_time = self.now;
+        self.report.persons = self.people.persons.len() as u64;
         self.report.requests = self.people.callers.len() as u64;
         self.report.jobs = self.provider.jobs() as u64;
         self.report.executed = self.people.billed.len() as u64;
-        self.report.trace = self.trace.into_lines();
-        self.report
     }
 
     pub(crate) fn violation(&mut self, what: String) {
@@ -160,7 +196,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let wakes = self.processes.iter().enumerate().filter_map(|(id, p)| Some((p.wake_at()?, id)));
+        let wakes = self.living.iter().filter_map(|id| Some((self.processes[*id].wake_at()?, *id)));
         let wake = wakes.min();
         let planned = self.queue.next_at();
         let before = self.now;
@@ -188,6 +224,9 @@ impl World {
             Event::Mail(to, connection, mail) => self.mail(to, connection, mail),
             Event::Local(to, local) => self.local(to, local),
             Event::Come(person) => self.come(person),
+            Event::Arrival(person) => self.arrival(person),
+            Event::Kill => self.kill(),
+            Event::Sample => self.sample(),
             Event::Leave(caller) => self.leave(caller),
             Event::Reach(from, call, ask, answer) => self.reach(from, call, ask, answer),
             Event::Provider(due) => {
@@ -274,9 +313,10 @@ impl World {
 
     // ---- callers
 
-    fn come(&mut self, person: usize) {
-        let open = |(_, p): &(usize, &Process)| p.is_alive() && p.role == Role::Ingress && !p.draining;
-        let doors: Vec<ProcId> = self.processes.iter().enumerate().filter(open).map(|(id, _)| id).collect();
+    pub(crate) fn come(&mut self, person: usize) {
+        let open = |p: &Process| p.role == Role::Ingress && !p.draining;
+        let doors: Vec<ProcId> =
+            self.living.iter().copied().filter(|id| open(&self.processes[*id])).collect();
         let same = self.people.last_at(person).filter(|id| doors.contains(id) && self.rng.chance(0.7));
         let Some(ingress) = same.or_else(|| self.rng.pick(&doors)) else {
             return self.queue.plan(self.now + Duration::from_secs(1), Event::Come(person));
@@ -432,18 +472,19 @@ fn brief(ended: &ingress::hold::Ended) -> String {
     }
 }
 
-/// The limits of the ingresses.
-pub(crate) const KEEPING: Keeping =
-    Keeping { reattach_window: Duration::from_secs(30), answers_for: ANSWERS_FOR, answers_bytes: 1_000_000 };
-
 /// Builds a process's node.
 pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, options: Options) -> Box<dyn Node> {
     let bug = options.bug;
+    let keeping = Keeping {
+        reattach_window: Duration::from_secs(30),
+        answers_for: ANSWERS_FOR,
+        answers_bytes: knobs.answers_bytes,
+    };
     match role {
-        Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs.max_requests, rng.fork())),
+        Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs, rng.fork())),
         Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, bug)),
         Role::Ingress | Role::Unspecified => {
-            Box::new(crate::ingress::Ingress::new(pid, rng.next(), KEEPING, bug))
+            Box::new(crate::ingress::Ingress::new(pid, rng.next(), keeping, bug))
         }
     }
 }
