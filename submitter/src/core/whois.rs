@@ -36,8 +36,11 @@ struct Candidate {
 
 type Candidates = BTreeMap<Rid, Candidate>;
 
+/// Callers, and for each of them its original.
+type Matches = (Vec<Rid>, Vec<Rid>);
+
 impl Batch {
-    /// What it means that a request of this ingress is in this batch, which lives or is gone.
+    /// What it means that a request of a live ingress is in this batch, or of one that is gone.
     fn standing(&self, ingress: Pid, lost: bool) -> Standing {
         match &self.state {
             State::Releasing { .. } => Standing::Free,
@@ -54,9 +57,8 @@ impl Batch {
             | State::Finding { .. }
             | State::Fencing { .. }
             | State::Settling { .. } => Standing::Undecided,
-            // Its callers have received everything. While they have not, it may have died with their answers, which who asks can
-            // know before this submitter does: an ingress that lives answers for itself.
-            State::Lingering(waiting) if !lost && !waiting.contains(&ingress) => Standing::Free,
+            // Its callers have received it.
+            State::Lingering(unread) if !lost && !unread.contains(&ingress) => Standing::Free,
             State::Done if !lost => Standing::Free,
             State::Polling | State::Delivering | State::Flushing | State::Lingering(_) | State::Done => {
                 match self.job {
@@ -92,7 +94,7 @@ impl Core {
             let Some(key) = group.key.clone().and_then(|key| BatchKey::new(key).ok()) else { continue };
             let calls: Vec<(Rid, Pairing)> = group.calls.iter().filter_map(Pairing::from_wire).collect();
             let candidates = self.candidates(&key, &calls);
-            let mut found: BTreeMap<(Bid, Pid, bool), (Vec<Rid>, Vec<Rid>)> = BTreeMap::new();
+            let mut found: BTreeMap<(Bid, Pid, bool), Matches> = BTreeMap::new();
             let mut taken = BTreeSet::new();
             for (caller, pairing) in calls {
                 match choose(&candidates, &taken, pairing) {
