@@ -19,7 +19,7 @@ pub const SUSPECT: Duration = Duration::from_secs(8);
 /// Silence says nothing about others while our own bus is down, nor for this long after it came back.
 pub const FREEZE: Duration = Duration::from_secs(6);
 /// Everybody who hears a process's first heartbeat answers with its own at once: by then they are known.
-pub const KNOWN_AFTER: Duration = Duration::from_secs(2);
+pub const KNOWN_AFTER: Duration = Duration::from_secs(6);
 /// A process looks at the time every second. If it has not for so long, it stood still itself.
 pub const STOOD_STILL: Duration = Duration::from_secs(3);
 /// Most processes of all roles that are remembered; heartbeats of more are ignored.
@@ -175,6 +175,13 @@ impl Members {
         }
     }
 
+    /// This process deals with another whose heartbeat it may not have heard. From now on the other's silence counts.
+    pub fn presume(&mut self, now: Now, pid: Pid, role: Role) {
+        if self.peers.len() < MAX_MEMBERS && pid != self.identity.pid {
+            self.peers.entry(pid).or_insert(Peer { role, heard: now, draining: false });
+        }
+    }
+
     /// A process is gone for certain: the bus says that nobody serves its subjects, or it said farewell.
     pub fn lost(&mut self, pid: Pid) -> Option<Change> {
         self.peers.remove(&pid).map(|peer| Change::Left(pid, peer.role))
@@ -317,6 +324,20 @@ mod tests {
             assert_eq!(ours.expire(seconds(second)), [], "{second}");
         }
         assert_eq!(ours.expire(seconds(86)), [Change::Left(theirs.pid(), Role::Ingress)]);
+    }
+
+    #[test]
+    fn who_was_dealt_with_but_never_heard_is_given_up_all_the_same() {
+        let mut ours = member(Role::Submitter);
+        let theirs = member(Role::Ingress);
+        ours.presume(seconds(0), theirs.pid(), Role::Ingress);
+        assert!(ours.contains(theirs.pid()));
+        for second in 0..=8 {
+            // Once more does not make it heard.
+            ours.presume(seconds(second), theirs.pid(), Role::Ingress);
+            assert_eq!(ours.expire(seconds(second)), [], "{second}");
+        }
+        assert_eq!(ours.expire(seconds(9)), [Change::Left(theirs.pid(), Role::Ingress)]);
     }
 
     #[test]

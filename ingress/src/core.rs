@@ -40,6 +40,7 @@ mod grant;
 mod kept;
 mod pair;
 mod recover;
+mod relics;
 mod remote;
 mod result;
 #[cfg(test)]
@@ -321,13 +322,19 @@ impl<W> Core<W> {
             ("kept answers", self.kept.len()),
             ("unannounced", self.unannounced.len()),
             ("announcements", self.packs.len()),
-            ("batches", self.batches.len()),
+            ("batches", self.batches.len() - self.relics()),
+            ("batches to be tidied up", self.relics()),
             ("acknowledgements", self.acks.len()),
             ("withdrawals", self.withdrawals.len()),
             ("questions", self.questions.len()),
             ("calls elsewhere", self.elsewhere.len()),
             ("remote callers", self.remotes.len()),
         ]
+    }
+
+    /// The batches of which anything may be at the provider as far as is known here, by their ids there, and whose they were.
+    pub fn origins(&self) -> Vec<(Bid, Pid)> {
+        self.batches.values().map(|batch| (batch.origin, batch.first)).collect()
     }
 
     /// The heartbeat that says farewell, with the number of answers that callers may still come for, to others.
@@ -375,7 +382,6 @@ impl<W> Core<W> {
         for rid in sorted(self.requests.keys().copied()) {
             self.end(now, rid, Outcome::Fault(self.stopped()), out);
         }
-        self.batches.clear();
     }
 
     fn changed(&mut self, now: Now, change: Change, out: &mut Vec<Output<W>>) {
@@ -415,6 +421,7 @@ impl<W> Core<W> {
             Timer::LookOver => {
                 self.look_over(now);
                 self.take_back_idle(now);
+                self.forget_relics(now);
                 self.abandon(now, out);
                 self.looks = self.looks.wrapping_add(1);
                 if self.looks.is_multiple_of(LOOKS_PER_SYNC) {

@@ -17,6 +17,8 @@ pub(crate) const SERVER_NOTICES: (u64, u64) = (2_000, 4_500);
 /// How long a client takes to find out that nothing passes (pings of 5 s).
 pub(crate) const CLIENT_NOTICES: (u64, u64) = (5_000, 11_000);
 /// How long a client takes to be connected and subscribed anew.
+/// How long after it could be reached again a process may not have been heard of by all.
+pub(crate) const LATE: Duration = Duration::from_secs(10);
 const RECONNECT_MS: (u64, u64) = (5, 1_500);
 
 impl World {
@@ -126,6 +128,7 @@ impl World {
             self.processes[id].connection += 1;
             let name = &self.processes[id].name;
             self.trace.note(self.now, || format!("the server drops {name}"));
+            self.processes[id].away.push((self.now, self.now + LATE));
             self.check_connection(id);
         }
     }
@@ -170,6 +173,7 @@ impl World {
     pub(crate) fn cut(&mut self, id: ProcId, wait: Duration) {
         let process = &mut self.processes[id];
         process.cut = true;
+        process.away.push((self.now, self.now + wait + LATE));
         let connection = process.connection;
         let server = self.rng.millis(SERVER_NOTICES.0, SERVER_NOTICES.1);
         let client = self.rng.millis(CLIENT_NOTICES.0, CLIENT_NOTICES.1);
@@ -215,6 +219,7 @@ impl World {
         let away = self.rng.millis(100, 8_000);
         self.server_up_at = self.now + away;
         for id in 0..self.processes.len() {
+            self.processes[id].away.push((self.now, self.now + away + LATE));
             if !self.processes[id].is_alive() || self.processes[id].cut {
                 continue;
             }

@@ -76,7 +76,6 @@ impl Knobs {
                 list_lag: some(rng, 0.9),
                 failed_job: some(rng, 0.2),
                 expired_job: some(rng, 0.2),
-                no_resubmission: false,
                 failed_line: some(rng, 0.2),
                 slow_job: some(rng, 0.4),
                 short_file: some(rng, 0.3),

@@ -27,8 +27,7 @@ impl World {
         }
         let way = self.rng.millis(20, 400);
         let back = self.rng.millis(5, 400);
-        let spared = self.options.rules.failed_sweep_counts && matches!(ask, Ask::ListFiles { .. });
-        let fate = match !spared && self.rng.chance(self.knobs.trouble) {
+        let fate = match self.rng.chance(self.knobs.trouble) {
             true => self.draw_fate(&ask, way),
             false => {
                 let slow = self.rng.chance(self.knobs.slow_call);

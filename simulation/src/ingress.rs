@@ -326,6 +326,10 @@ impl Node for Ingress {
         self.perform(Output::Beat(self.core.farewell()), effects);
     }
 
+    fn knows(&self) -> Vec<(Bid, Option<Pid>)> {
+        self.core.origins().into_iter().map(|(bid, first)| (bid, Some(first))).collect()
+    }
+
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         self.core.sizes()
     }

@@ -64,12 +64,12 @@ pub struct Report {
     pub jobs: u64,
     /// Processes that were killed.
     pub crashes: u64,
+    /// Requests that were paid again because all who knew of them were out of reach when they were repeated.
+    pub paid_again: u64,
     /// Messages published.
     pub messages: u64,
     /// Messages lost on their way.
     pub dropped: u64,
-    /// Callers that still waited at the end, excused by the rules.
-    pub excused: u64,
     /// The last events.
     pub trace: Vec<String>,
 }

@@ -1,12 +1,13 @@
 //! Processes start, stop, hang and die.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::ids::Pid;
+use common::ids::{Bid, Pid};
 use common::timers::Now;
 use common::wire::Role;
 
-use crate::bus::SERVER_NOTICES;
+use crate::bus::{LATE, SERVER_NOTICES};
 use crate::faults::Kind;
 use crate::node::{Local, ProcId};
 use crate::people::CallerState;
@@ -41,9 +42,7 @@ impl World {
             up: false,
             cut: false,
             draining: false,
-            ended_at: None,
-            died: false,
-            given_up_by: None,
+            away: Vec::new(),
         });
         self.tick_first(id);
         self.connect(id);
@@ -104,6 +103,8 @@ impl World {
             }
             Kind::Drain => {
                 if !std::mem::replace(&mut self.processes[id].draining, true) {
+                    // It forgets what it leaves to others.
+                    self.processes[id].away.push((self.now, Now::MAX));
                     self.queue.plan(self.now, Event::Local(id, Local::Drain));
                     self.queue.plan(self.now + DRAIN, Event::Local(id, Local::GiveUp));
                     self.replace(role);
@@ -120,12 +121,31 @@ impl World {
 
     /// Everything that a process knew is gone.
     fn die(&mut self, id: ProcId) {
+        self.leaves_nobody(id);
         let process = &mut self.processes[id];
-        process.died |= process.node.take().is_some();
-        process.ended_at = Some(self.now);
+        process.node = None;
+        process.away.push((self.now, Now::MAX));
         process.backlog.clear();
         process.up = false;
         self.callers_lose(id);
+    }
+
+    /// A process is about to end: what only it knew is forgotten. Two submitters may have parts of one batch, where an
+    /// acceptance was lost, and each knows only of its own.
+    fn leaves_nobody(&mut self, id: ProcId) {
+        let knows = |process: &Process| process.node.as_ref().map(|node| node.knows()).unwrap_or_default();
+        let others = self.processes.iter().enumerate().filter(|(other, _)| *other != id);
+        let known: BTreeSet<(Bid, Option<Pid>)> = others.flat_map(|(_, process)| knows(process)).collect();
+        for (bid, whose) in knows(&self.processes[id]) {
+            for (owner, process) in self.processes.iter().enumerate() {
+                let meant = process.role == Role::Submitter && whose.is_none_or(|pid| pid == process.pid);
+                let is_known = known.contains(&(bid, None)) || known.contains(&(bid, Some(process.pid)));
+                if meant && !is_known && self.forgotten.insert((bid, owner)) {
+                    let name = &process.name;
+                    self.trace.note(self.now, || format!("nobody is left who knows of {bid} of {name}"));
+                }
+            }
+        }
     }
 
     /// Whoever waits at an ingress loses its connection.
@@ -144,6 +164,7 @@ impl World {
     pub(crate) fn finished(&mut self, id: ProcId) {
         let name = &self.processes[id].name;
         self.trace.note(self.now, || format!("{name} has finished"));
+        self.leaves_nobody(id);
         let Some(mut node) = self.processes[id].node.take() else { return };
         let mut effects = Vec::new();
         node.farewell(&mut effects);
@@ -152,10 +173,8 @@ impl World {
                 self.publish(id, &subject, reply.as_deref(), payload);
             }
         }
-        let gave_up = node.sizes().iter().any(|(_, size)| *size > 0);
         let process = &mut self.processes[id];
-        process.died |= gave_up;
-        process.ended_at = Some(self.now);
+        process.away.push((self.now, Now::MAX));
         process.up = false;
         process.backlog.clear();
         let connection = process.connection;
@@ -170,6 +189,7 @@ impl World {
             return;
         }
         process.paused_until = Some(until);
+        process.away.push((self.now, until + LATE));
         let connection = process.connection;
         let notices = self.rng.millis(SERVER_NOTICES.0, SERVER_NOTICES.1);
         if notices < wait {

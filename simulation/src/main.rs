@@ -46,7 +46,7 @@ fn one(seed: u64, options: Options, trace: Option<usize>) -> ExitCode {
     let report = run(seed, options);
     println!("{}", explain(&report, options, trace.unwrap_or(0)));
     println!(
-        "{:.1} virtual minutes, {} requests, {} answers, {} jobs, {} crashes, {} messages, {} dropped, {} excused, fingerprint {:016x}",
+        "{:.1} virtual minutes, {} requests, {} answers, {} jobs, {} crashes, {} messages, {} dropped, fingerprint {:016x}",
         report.virtual_time.as_secs_f64() / 60.0,
         report.requests,
         report.answers,
@@ -54,7 +54,6 @@ fn one(seed: u64, options: Options, trace: Option<usize>) -> ExitCode {
         report.crashes,
         report.messages,
         report.dropped,
-        report.excused,
         report.fingerprint
     );
     if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -69,9 +68,9 @@ struct Sum {
     executed: u64,
     jobs: u64,
     crashes: u64,
+    paid_again: u64,
     messages: u64,
     dropped: u64,
-    excused: u64,
     failed: Vec<Report>,
 }
 
@@ -84,9 +83,9 @@ impl Sum {
         self.executed += report.executed;
         self.jobs += report.jobs;
         self.crashes += report.crashes;
+        self.paid_again += report.paid_again;
         self.messages += report.messages;
         self.dropped += report.dropped;
-        self.excused += report.excused;
         if report.violation.is_some() {
             self.failed.push(report);
         }
@@ -94,7 +93,7 @@ impl Sum {
 
     fn print(&self, began: Instant) {
         println!(
-            "{} seeds, {:.0} virtual hours, {} requests, {} answers, {} lines executed, {} jobs, {} crashes, {} messages, {} dropped, {} callers excused, {} failed; {:.1} s, {:.2} ms a seed",
+            "{} seeds, {:.0} virtual hours, {} requests, {} answers, {} lines executed, {} jobs, {} crashes, {} messages, {} dropped, {} paid again with nobody left to ask, {} failed; {:.1} s, {:.2} ms a seed",
             self.seeds,
             self.time.as_secs_f64() / 3600.0,
             self.requests,
@@ -104,7 +103,7 @@ impl Sum {
             self.crashes,
             self.messages,
             self.dropped,
-            self.excused,
+            self.paid_again,
             self.failed.len(),
             began.elapsed().as_secs_f64(),
             began.elapsed().as_secs_f64() * 1000.0 / self.seeds.max(1) as f64

@@ -90,6 +90,11 @@ pub(crate) trait Node {
     fn is_finished(&self) -> bool;
     /// The last words of a process that ends in peace.
     fn farewell(&mut self, effects: &mut Effects);
+    /// Batches of which it could say, if asked, that something may be at the provider, by their ids there;
+    /// and of which submitter, if not of all.
+    fn knows(&self) -> Vec<(Bid, Option<Pid>)> {
+        Vec::new()
+    }
     /// Everything that may grow, and has to be empty when nothing is to be done.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
 }

@@ -9,13 +9,12 @@ use common::ids::{Digest, Fingerprint, ID_LEN, Rid};
 use common::key::BatchKey;
 use common::outcome::{Fault, Outcome};
 use common::timers::Now;
-use common::wire;
+use common::wire::{self, Role};
 use http::{HeaderMap, HeaderValue};
 use ingress::hold::{Call, Ended, Pairing};
 
 use crate::node::{CallerId, ProcId};
 use crate::rng::{Rng, hash};
-use crate::rules::Rules;
 
 /// In every key.
 pub(crate) const KEY_MARK: &[u8] = b"sk-SECRET";
@@ -26,6 +25,8 @@ pub(crate) const ANSWER_MARK: &[u8] = b"ANSWER";
 /// How long an ingress keeps answers that nobody received; and a margin for the way.
 pub(crate) const ANSWERS_FOR: Duration = Duration::from_secs(120);
 const MARGIN: Duration = Duration::from_secs(10);
+/// Processes that are out of reach so shortly one after the other are so at once: who is silent is given up after 8 s.
+const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// Somebody who wants an answer.
 #[derive(Debug)]
@@ -42,9 +43,11 @@ pub(crate) struct Person {
     pub(crate) done: bool,
     /// Where it was last, and whether it left without an answer, when.
     last: Option<(ProcId, Option<Now>)>,
-    /// Since when it wants its answer, and where it has been.
+    /// Since when it wants its answer; where it has been, when.
     since: Now,
-    pub(crate) been: Vec<ProcId>,
+    been: Vec<(ProcId, Now)>,
+    /// How many of its sendings may cost nothing more.
+    again: u32,
 }
 
 /// One sending of a request.
@@ -68,6 +71,8 @@ pub(crate) enum CallerState {
 pub(crate) struct Account {
     pub(crate) allowed: u32,
     pub(crate) billed: u32,
+    /// Who submitted it, each time that it was.
+    submitters: Vec<ProcId>,
     /// How often somebody got its answer.
     pub(crate) answered: u32,
     /// How often somebody was told that it was not sent.
@@ -85,19 +90,29 @@ pub(crate) struct People {
     keys: Vec<Arc<HeaderMap>>,
 }
 
-/// Processes that have ended.
-pub(crate) struct Gone<'a> {
-    pub(crate) ingresses: &'a [ProcId],
-    /// When the last submitter did.
-    pub(crate) submitter: Option<Now>,
+/// What is known of processes that were out of reach.
+pub(crate) struct Away {
+    /// Which process, of what role, until when.
+    pub(crate) spells: Vec<(ProcId, Role, Now)>,
 }
 
-impl Gone<'_> {
-    /// Whether an ingress where somebody has been is gone, and a submitter too that may have had the request: what both
-    /// knew nobody knows any more, and a repetition is a new request.
-    fn all_that_knew(&self, person: &Person) -> bool {
-        let ingress = person.been.iter().any(|at| self.ingresses.contains(at));
-        ingress && self.submitter.is_some_and(|at| at >= person.since)
+impl Away {
+    /// Whether everybody who knew of somebody's request was out of reach at once when it was sent again: an ingress where it had
+    /// been before, and who had submitted it. What nobody knows who could be asked is a new request.
+    fn all_that_knew(&self, person: &Person, submitters: &[ProcId]) -> bool {
+        let away_at = |sent: Now, role: Role, of: &dyn Fn(ProcId) -> bool| {
+            self.spells.iter().any(|(id, is, until)| {
+                let then = *until > person.since && until.saturating_add(AT_ONCE) >= sent;
+                *is == role && then && of(*id)
+            })
+        };
+        (1..person.been.len()).any(|n| {
+            let (at, sent) = person.been[n];
+            let before = &person.been[..n];
+            let was_there = |id| id != at && before.iter().any(|(ingress, _)| *ingress == id);
+            away_at(sent, Role::Ingress, &was_there)
+                && away_at(sent, Role::Submitter, &|id| submitters.contains(&id))
+        })
     }
 }
 
@@ -158,6 +173,7 @@ impl People {
             last: None,
             since: Now::ZERO,
             been: Vec::new(),
+            again: 0,
         });
     }
 
@@ -168,24 +184,19 @@ impl People {
         person: usize,
         ingress: ProcId,
         random: [u8; 8],
-        gone: Gone<'_>,
-        rules: Rules,
     ) -> (CallerId, Call, Option<Duration>) {
         let who = &mut self.persons[person];
         let retry = who.last.is_some();
         let answers_are_kept = |left: Now| now.saturating_sub(left) + MARGIN < ANSWERS_FOR;
         let again = match who.last {
-            Some((at, Some(left))) => {
-                (at == ingress || !rules.elsewhere_pays_again)
-                    && answers_are_kept(left)
-                    && !gone.all_that_knew(who)
-            }
+            Some((_, Some(left))) => answers_are_kept(left),
             _ => false,
         };
         if who.been.is_empty() {
             who.since = now;
         }
-        who.been.push(ingress);
+        who.again += u32::from(again);
+        who.been.push((ingress, now));
         self.accounts[who.text].allowed += u32::from(!again);
         who.last = Some((ingress, None));
         let patience = who.patience.filter(|_| who.retries > 0 || who.restless);
@@ -224,17 +235,23 @@ impl People {
         Then::Back(if rng.chance(0.1) { rng.millis(20_000, 150_000) } else { rng.millis(300, 8_000) })
     }
 
+    /// The text of a request that was executed, once, and whose only caller is about to be told otherwise.
+    pub(crate) fn paid_for_nothing(&self, caller: CallerId, ended: &Ended) -> Option<usize> {
+        let caller = self.callers.get(caller).filter(|caller| caller.state == CallerState::Waiting)?;
+        let text = self.persons[caller.person].text;
+        let excused = match &*ended.outcome {
+            Outcome::Response(response) => response.body.starts_with(ANSWER_MARK),
+            Outcome::Fault(fault) => matches!(fault.code.as_str(), "shut_down" | "no_result_line"),
+        };
+        let Account { allowed, billed, answered, .. } = self.accounts[text];
+        (!excused && allowed == 1 && billed > 0 && answered == 0).then_some(text)
+    }
+
     /// A caller reads its answer.
     ///
     /// # Errors
     /// Why it is not an answer that it may get.
-    pub(crate) fn read(
-        &mut self,
-        caller: CallerId,
-        ended: &Ended,
-        rules: Rules,
-        cut_off: bool,
-    ) -> Result<Then, String> {
+    pub(crate) fn read(&mut self, caller: CallerId, ended: &Ended) -> Result<Then, String> {
         let Some(caller) = self.callers.get_mut(caller) else { return Err("an answer for nobody".into()) };
         match caller.state {
             CallerState::Waiting => caller.state = CallerState::Ended,
@@ -250,18 +267,13 @@ impl People {
                 let account = &mut self.accounts[person.text];
                 account.answered += u32::from(names_one);
                 person.done = true;
-                let lost = rules.result_files_go_early && response.body == crate::provider::NO_FILE;
-                account
-                    .paid_for_nothing(names_one || lost, rules, cut_off, || format!("{:?}", response.body))?;
                 match (names_one && response.body != own) || (response.status.is_success() && !names_one) {
                     true => Err(format!("asked {:?} and got {:?}", text(person.text), response.body)),
                     false => Ok(Then::Nothing),
                 }
             }
             Outcome::Fault(fault) => {
-                honest(fault, rules)?;
-                let told = matches!(fault.code.as_str(), "shut_down" | "no_result_line");
-                self.accounts[person.text].paid_for_nothing(told, rules, cut_off, || fault.code.clone())?;
+                honest(fault)?;
                 // A refusal at the door says nothing about an earlier sending.
                 if is_unsent(fault) && !ended.replayed && !ended.queued.is_zero() {
                     self.accounts[person.text].unsent += 1;
@@ -280,7 +292,7 @@ impl People {
     ///
     /// # Errors
     /// Why it must not have been.
-    pub(crate) fn bill(&mut self, rid: Rid, body: &[u8]) -> Result<(), String> {
+    pub(crate) fn bill(&mut self, rid: Rid, body: &[u8], owner: ProcId) -> Result<(), String> {
         let Some(text_of) = self.texts.get(&rid).copied() else {
             return Err(format!("{rid} is billed, which nobody asked for"));
         };
@@ -290,7 +302,23 @@ impl People {
         let times = self.billed.entry(rid).or_default();
         *times += 1;
         self.accounts[text_of].billed += 1;
+        self.accounts[text_of].submitters.push(owner);
         if *times > 1 { Err(format!("{rid} is billed {times} times")) } else { self.check_account(text_of) }
+    }
+
+    /// Allows a text to cost once more where somebody repeated it when nobody could be asked. Says whether it did.
+    pub(crate) fn forgive(&mut self, text: usize, away: &Away) -> bool {
+        let submitters = &self.accounts[text].submitters;
+        let forgiven = |p: &&mut Person| p.text == text && p.again > 0 && away.all_that_knew(p, submitters);
+        let Some(person) = self.persons.iter_mut().find(forgiven) else { return false };
+        person.again -= 1;
+        self.accounts[text].allowed += 1;
+        true
+    }
+
+    /// What a request says.
+    pub(crate) fn text_of(&self, rid: Rid) -> Option<usize> {
+        self.texts.get(&rid).copied()
     }
 
     /// # Errors
@@ -301,24 +329,6 @@ impl People {
             true => Err(format!(
                 "text {text} is billed {billed} times and was refused unsent {unsent} times, and asked for only {allowed} times"
             )),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Account {
-    /// # Errors
-    /// When a request was executed, once, and its only caller is told otherwise.
-    fn paid_for_nothing(
-        &self,
-        excused: bool,
-        rules: Rules,
-        cut_off: bool,
-        told: impl FnOnce() -> String,
-    ) -> Result<(), String> {
-        let excused = excused || (cut_off && rules.result_files_go_early);
-        match !excused && self.allowed == 1 && self.billed > 0 && self.answered == 0 {
-            true => Err(format!("it is paid, and what came back is {}", told())),
             false => Ok(()),
         }
     }
@@ -355,12 +365,10 @@ fn is_unsent(fault: &Fault) -> bool {
 }
 
 /// Whether a fault is one that a caller may get for what can happen here.
-fn honest(fault: &Fault, rules: Rules) -> Result<(), String> {
+fn honest(fault: &Fault) -> Result<(), String> {
     match fault.code.as_str() {
         "shutting_down" | "shut_down" | "batch_cancelled" | "batch_expired" | "no_result_line" => Ok(()),
         "invalid_request" | "token_limit_exceeded" => Ok(()),
-        "submitter_gone" if rules.submitter_gone_is_an_answer => Ok(()),
-        crate::provider::MISSING_FILE if rules.fenced_job_fails_callers => Ok(()),
         code => Err(format!("the fault {code}: {}", fault.message)),
     }
 }

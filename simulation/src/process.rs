@@ -29,11 +29,8 @@ pub(crate) struct Process {
     pub(crate) cut: bool,
     /// It was told to stop.
     pub(crate) draining: bool,
-    pub(crate) ended_at: Option<Now>,
-    /// It ended without having finished.
-    pub(crate) died: bool,
-    /// Some live submitter stopped delivering to it.
-    pub(crate) given_up_by: Option<ProcId>,
+    /// When it was out of reach, or may have been.
+    pub(crate) away: Vec<(Now, Now)>,
 }
 
 /// What waits for a paused process.

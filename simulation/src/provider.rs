@@ -43,7 +43,7 @@ pub(crate) enum Ask {
     Delete {
         file: String,
     },
-    /// Of this name, and no older than that.
+    /// Whose names begin like this, and no older than that.
     ListFiles {
         name: String,
         age: Duration,
@@ -83,6 +83,8 @@ pub(crate) enum Said {
 #[derive(Debug)]
 struct File {
     name: String,
+    /// Whose it is; a name of an input file tells.
+    bid: Option<Bid>,
     owner: ProcId,
     lines: Lines,
     created: Now,
@@ -135,8 +137,6 @@ pub(crate) struct Moods {
     pub(crate) list_lag: f64,
     pub(crate) failed_job: f64,
     pub(crate) expired_job: f64,
-    /// No failure of a job makes its submitter submit the rest anew.
-    pub(crate) no_resubmission: bool,
     pub(crate) failed_line: f64,
     pub(crate) slow_job: f64,
     pub(crate) short_file: f64,
@@ -153,15 +153,15 @@ pub(crate) struct Provider {
     rng: Rng,
     pub(crate) moods: Moods,
     /// Lines that were executed, to be taken by the ledger.
-    pub(crate) executed: Vec<(Rid, Bytes)>,
+    pub(crate) executed: Vec<(Rid, Bytes, ProcId)>,
     /// What it will do by itself, to be taken by the world.
     pub(crate) due: Vec<(Now, Due)>,
 }
 
 /// What is said of a file that is gone.
-pub(crate) const NO_FILE: &str = "no such file";
+const NO_FILE: &str = "no such file";
 /// The error of a job whose input file was deleted.
-pub(crate) const MISSING_FILE: &str = "missing_input_file";
+const MISSING_FILE: &str = "missing_input_file";
 /// How much older things are still listed, since clocks differ, as in `submitter/src/shell/calls.rs`.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// The longest that a list lags behind a creation: less than the time that the submitter lets it settle.
@@ -178,7 +178,10 @@ impl Provider {
     /// Executes a call.
     pub(crate) fn answer(&mut self, now: Now, owner: ProcId, ask: Ask) -> Answer {
         match ask {
-            Ask::Upload { name, lines } => Ok(Given::File(self.put(now, owner, name, Lines::Input(lines)))),
+            Ask::Upload { name, lines } => {
+                let bid = batch_of(&name);
+                Ok(Given::File(self.put(now, owner, name, bid, Lines::Input(lines))))
+            }
             Ask::Create { file, bid } => self.create(now, owner, &file, bid).map(Given::Job),
             Ask::ListJobs { bid, age } => {
                 let since = now.saturating_sub(age + CLOCK_SLACK);
@@ -194,17 +197,19 @@ impl Provider {
             Ask::ListFiles { name, age } => {
                 let since = now.saturating_sub(age + CLOCK_SLACK);
                 let listed = |file: &File| file.listed_at <= now && file.created >= since;
-                let named = self.files.iter().filter(|(_, file)| file.name == name && listed(file));
+                let named =
+                    self.files.iter().filter(|(_, file)| file.name.starts_with(&name) && listed(file));
                 Ok(Given::Files(named.map(|(id, _)| id.clone()).collect()))
             }
         }
     }
 
-    fn put(&mut self, now: Now, owner: ProcId, name: String, lines: Lines) -> String {
+    fn put(&mut self, now: Now, owner: ProcId, name: String, bid: Option<Bid>, lines: Lines) -> String {
         self.made += 1;
         let id = format!("file-{:04}", self.made);
         let listed_at = now + self.lag();
-        self.files.insert(id.clone(), File { name, owner, lines, created: now, listed_at, given_up: false });
+        let file = File { name, bid, owner, lines, created: now, listed_at, given_up: false };
+        self.files.insert(id.clone(), file);
         id
     }
 
@@ -308,7 +313,7 @@ impl Provider {
 
     fn validate(&mut self, id: &str) {
         let fails = self.rng.chance(self.moods.failed_job);
-        let blame = if self.moods.no_resubmission { 2 } else { self.rng.below(3) };
+        let blame = self.rng.below(3);
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.status == "validating") else { return };
         let missing = !self.files.contains_key(&job.file);
         if missing || job.lines.is_empty() || fails {
@@ -350,7 +355,7 @@ impl Provider {
                     error.push(ResultLine { rid, said: Said::Error(rest) });
                 }
             } else if *good {
-                self.executed.push((rid, body.clone()));
+                self.executed.push((rid, body.clone(), job.owner));
                 output.push(ResultLine { rid, said: Said::Response(200, answer_to(body)) });
             } else {
                 error.push(ResultLine { rid, said: Said::Response(400, answer_to(body)) });
@@ -358,9 +363,9 @@ impl Provider {
         }
         let failed = error.iter().filter(|line| !matches!(line.said, Said::Error("batch_cancelled"))).count();
         job.counts = (job.lines.len() as u64, output.len() as u64, failed as u64);
-        let (owner, id) = (job.owner, id.to_owned());
+        let (owner, bid, id) = (job.owner, Some(job.bid), id.to_owned());
         let files = [output, error].map(|lines| {
-            (!lines.is_empty()).then(|| self.put(now, owner, "result".into(), Lines::Result(lines)))
+            (!lines.is_empty()).then(|| self.put(now, owner, "result".into(), bid, Lines::Result(lines)))
         });
         if let Some(job) = self.jobs.get_mut(&id) {
             [job.output, job.error] = files;
@@ -379,11 +384,12 @@ impl Provider {
         Ok(Given::Lines(lines, broken))
     }
 
-    /// Files, and jobs that run, of processes to which this does not apply.
-    pub(crate) fn left(&self, excused: impl Fn(ProcId) -> bool) -> Vec<String> {
-        let files = self.files.iter().filter(|(_, file)| !file.given_up && !excused(file.owner));
+    /// Files, and jobs that run, of batches to which this does not apply.
+    pub(crate) fn left(&self, excused: impl Fn(Bid, ProcId) -> bool) -> Vec<String> {
+        let excused_file = |file: &File| file.bid.is_some_and(|bid| excused(bid, file.owner));
+        let files = self.files.iter().filter(|(_, file)| !file.given_up && !excused_file(file));
         let files = files.map(|(id, file)| format!("{id} ({}, of process {})", file.name, file.owner));
-        let running = |job: &Job| job.phase == JobPhase::Running && !excused(job.owner);
+        let running = |job: &Job| job.phase == JobPhase::Running && !excused(job.bid, job.owner);
         let jobs = self.jobs.iter().filter(|(_, job)| running(job));
         files
             .chain(jobs.map(|(id, job)| format!("{id} ({}, of process {})", job.status, job.owner)))
@@ -393,11 +399,6 @@ impl Provider {
     /// Number of jobs ever created.
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.len()
-    }
-
-    /// Whether any job still runs.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.jobs.values().any(|job| job.phase == JobPhase::Running)
     }
 }
 
@@ -414,6 +415,11 @@ impl Job {
             errors: self.errors.clone(),
         }
     }
+}
+
+/// The batch in the name of an input file, `llmp-<batch>-<epoch>.jsonl`.
+fn batch_of(name: &str) -> Option<Bid> {
+    name.strip_prefix("llmp-")?.rsplit_once('-')?.0.parse().ok()
 }
 
 /// The answer names what was asked.

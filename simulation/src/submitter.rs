@@ -23,7 +23,6 @@ use crate::courier::Courier;
 use crate::ingress::box_key;
 use crate::node::{CALLS, Effect, Effects, Local, Mail, Node, answer, send, send_reply};
 use crate::provider::{Answer, Ask, Given, ResultLine, Said, unknown};
-use crate::rules::Rules;
 use crate::upload::{Next, PATIENCE, Upload};
 
 /// How soon a download that was cut is taken up where it ended.
@@ -43,7 +42,6 @@ pub(crate) struct Submitter {
     /// Calls under way, by their number.
     calls: BTreeMap<u64, (Bid, Purpose)>,
     next: u64,
-    rules: Rules,
     bug: Option<Bug>,
 }
 
@@ -51,8 +49,6 @@ pub(crate) struct Submitter {
 struct Work {
     courier: Courier,
     flushing: bool,
-    /// An ingress was given up during the upload.
-    stale: bool,
 }
 
 enum Purpose {
@@ -77,7 +73,7 @@ struct Download {
 }
 
 impl Submitter {
-    pub(crate) fn new(pid: Pid, rules: Rules, bug: Option<Bug>) -> Self {
+    pub(crate) fn new(pid: Pid, bug: Option<Bug>) -> Self {
         let public_key = Bytes::copy_from_slice(&[&pid.0[..], b"public"].concat());
         let auth = Bytes::from_static(b"member");
         let identity =
@@ -101,7 +97,6 @@ impl Submitter {
             uploads: BTreeMap::new(),
             calls: BTreeMap::new(),
             next: CALLS,
-            rules,
             bug,
         }
     }
@@ -165,7 +160,6 @@ impl Submitter {
                 effects.push(Effect::GaveUp(pid));
                 for work in self.works.values_mut() {
                     work.courier.lost(pid);
-                    work.stale = true;
                 }
             }
         }
@@ -182,7 +176,7 @@ impl Submitter {
         }
         let granted = lanes.iter().map(|(granted, _)| granted.clone()).collect();
         let courier = Courier::new(bid, self.pid, lanes, self.bug);
-        self.works.insert(bid, Work { courier, flushing: false, stale: false });
+        self.works.insert(bid, Work { courier, flushing: false });
         granted
     }
 
@@ -191,7 +185,6 @@ impl Submitter {
         match op {
             Op::Open(_) => {}
             Op::Upload { name, from, except } => {
-                work.stale = false;
                 let upload = Upload::new(bid, name, from, except, work.courier.keys());
                 self.pull(upload, effects);
             }
@@ -271,7 +264,6 @@ impl Submitter {
     fn answered(&mut self, call: u64, answer: Answer, effects: &mut Effects) -> Option<(Bid, Did)> {
         let (bid, purpose) = self.calls.remove(&call)?;
         let did = match (purpose, answer) {
-            (Purpose::Upload, Ok(Given::File(_))) if self.is_stale(bid) => Did::Uploaded(Err(unknown(None))),
             (Purpose::Upload, Ok(Given::File(file))) => Did::Uploaded(Ok(file)),
             (Purpose::Upload, answer) => Did::Uploaded(Err(trouble(answer))),
             (Purpose::Create, Ok(Given::Job(job))) => Did::Created(Ok(job)),
@@ -295,10 +287,6 @@ impl Submitter {
             (Purpose::Download(_), answer) => Did::Downloaded(Err(trouble(answer))),
         };
         Some((bid, did))
-    }
-
-    fn is_stale(&self, bid: Bid) -> bool {
-        self.rules.stale_upload_pays_twice && self.works.get(&bid).is_some_and(|work| work.stale)
     }
 
     fn believed(&self, gone: Gone) -> Gone {
@@ -484,6 +472,11 @@ impl Node for Submitter {
 
     fn farewell(&mut self, effects: &mut Effects) {
         self.perform(Output::Beat(self.core.farewell()), effects);
+    }
+
+    fn knows(&self) -> Vec<(Bid, Option<Pid>)> {
+        let known = self.core.origins().into_iter();
+        known.map(|(bid, own)| (bid, own.then_some(self.pid))).collect()
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {

@@ -1,9 +1,9 @@
 //! Everything together: one loop over events in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::ids::Pid;
+use common::ids::{Bid, Pid, Rid};
 use common::timers::Now;
 use common::wire::Role;
 use ingress::core::Keeping;
@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use crate::faults::{Kind, Knobs};
 use crate::node::{CallerId, Effect, Effects, Local, Mail, Node, ProcId};
-use crate::people::{ANSWER_MARK, ANSWERS_FOR, Gone, KEY_MARK, People, TEXT_MARK, Then};
+use crate::people::{ANSWER_MARK, ANSWERS_FOR, Away, KEY_MARK, People, TEXT_MARK, Then};
 use crate::process::{Process, Subscriptions, Waiting};
 use crate::provider::{Answer, Ask, Due, Provider};
 use crate::queue::Queue;
@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) last_arrival: BTreeMap<(ProcId, ProcId, u8), Now>,
     pub(crate) server_up_at: Now,
     pub(crate) provider: Provider,
+    /// Batches that nobody is left to know of, and whose they were.
+    pub(crate) forgotten: BTreeSet<(Bid, ProcId)>,
     pub(crate) people: People,
     pub(crate) knobs: Knobs,
     pub(crate) calm: bool,
@@ -85,7 +87,6 @@ impl World {
         let knobs = Knobs::draw(&mut rng.fork());
         let mut provider = Provider::new(rng.fork());
         provider.moods = knobs.moods;
-        provider.moods.no_resubmission = options.rules.resubmitted_batch_pays_twice;
         let people = People::new(&mut rng.fork(), knobs.callers);
         let mut world = Self {
             now: Now::ZERO,
@@ -96,6 +97,7 @@ impl World {
             last_arrival: BTreeMap::new(),
             server_up_at: Now::ZERO,
             provider,
+            forgotten: BTreeSet::new(),
             people,
             knobs,
             calm: false,
@@ -264,10 +266,9 @@ impl World {
 
     pub(crate) fn given_up(&mut self, by: ProcId, ingress: Pid) {
         let found = self.processes.iter().position(|process| process.pid == ingress && process.is_alive());
-        if let Some(process) = found.and_then(|id| self.processes.get_mut(id)) {
-            process.given_up_by = Some(by);
-            let (by, name) = (self.processes[by].name.clone(), found.unwrap_or_default());
-            self.trace.note(self.now, || format!("{by} gives up process {name}, which lives"));
+        if let Some(found) = found {
+            let by = &self.processes[by].name;
+            self.trace.note(self.now, || format!("{by} gives up process {found}, which lives"));
         }
     }
 
@@ -281,15 +282,7 @@ impl World {
             return self.queue.plan(self.now + Duration::from_secs(1), Event::Come(person));
         };
         let random = self.rng.next().to_be_bytes();
-        let ended = |role| {
-            let ended = move |(_, p): &(usize, &Process)| p.role == role && !p.is_alive();
-            self.processes.iter().enumerate().filter(ended)
-        };
-        let ingresses: Vec<ProcId> = ended(Role::Ingress).map(|(id, _)| id).collect();
-        let submitter = ended(Role::Submitter).filter_map(|(_, process)| process.ended_at).max();
-        let gone = Gone { ingresses: &ingresses, submitter };
-        let (caller, call, patience) =
-            self.people.call(self.now, person, ingress, random, gone, self.options.rules);
+        let (caller, call, patience) = self.people.call(self.now, person, ingress, random);
         let rid = self.people.callers[caller].rid;
         let text = self.people.persons[person].text;
         self.trace.note(self.now, || {
@@ -336,8 +329,13 @@ impl World {
             self.queue.plan(self.now + Duration::from_millis(2), Event::Local(ingress, Local::Gone(rid)));
             return self.depart(id);
         }
-        let cut_off = self.processes.iter().any(|process| process.given_up_by.is_some());
-        let then = match self.people.read(id, ended, self.options.rules, cut_off) {
+        if let Some(text) = self.people.paid_for_nothing(id, ended)
+            && !self.forgiven(text)
+        {
+            return self
+                .violation(format!("caller {id}: it is paid, and what came back is {:?}", brief(ended)));
+        }
+        let then = match self.people.read(id, ended) {
             Ok(then) => then,
             Err(why) => return self.violation(format!("caller {id}: {why}")),
         };
@@ -361,13 +359,32 @@ impl World {
         for (at, due) in std::mem::take(&mut self.provider.due) {
             self.queue.plan(at, Event::Provider(due));
         }
-        for (rid, body) in std::mem::take(&mut self.provider.executed) {
+        for (rid, body, owner) in std::mem::take(&mut self.provider.executed) {
             self.trace.note(self.now, || format!("provider: {} is executed", short_rid(&rid)));
             self.mark(&[b"bill", &rid.0]);
-            if let Err(why) = self.people.bill(rid, &body) {
+            if let Err(why) = self.people.bill(rid, &body, owner)
+                && !self.may_be_paid_again(rid)
+            {
                 self.violation(why);
             }
         }
+    }
+
+    /// Whether an execution that is one too many is forgiven: not of one request twice.
+    fn may_be_paid_again(&mut self, rid: Rid) -> bool {
+        let text = self.people.text_of(rid).filter(|_| self.people.billed.get(&rid) == Some(&1));
+        text.is_some_and(|text| self.forgiven(text))
+    }
+
+    /// Whether a text may cost once more, since all who knew of its request were out of reach when it was repeated.
+    fn forgiven(&mut self, text: usize) -> bool {
+        let spells = |(id, p): (usize, &Process)| -> Vec<(ProcId, Role, Now)> {
+            p.away.iter().map(|(_, until)| (id, p.role, *until)).collect()
+        };
+        let away = Away { spells: self.processes.iter().enumerate().flat_map(spells).collect() };
+        let forgiven = self.people.forgive(text, &away);
+        self.report.paid_again += u64::from(forgiven);
+        forgiven && self.people.check_account(text).is_ok()
     }
 
     // ---- the end
@@ -421,10 +438,10 @@ pub(crate) const KEEPING: Keeping =
 
 /// Builds a process's node.
 pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, options: Options) -> Box<dyn Node> {
-    let Options { rules, bug, .. } = options;
+    let bug = options.bug;
     match role {
         Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs.max_requests, rng.fork())),
-        Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, rules, bug)),
+        Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, bug)),
         Role::Ingress | Role::Unspecified => {
             Box::new(crate::ingress::Ingress::new(pid, rng.next(), KEEPING, bug))
         }

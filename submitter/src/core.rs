@@ -5,6 +5,7 @@
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
 //! with `Releasing`, and so does one that is not submitted yet when this submitter leaves and others are there.
 //! A job that fails as a whole goes `Polling -> Refused`, and from there to a new upload or to its end.
+//! Where nothing is waited for any more, a batch that was another's is `Done` at once, and only its chores are left.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -59,6 +60,10 @@ enum Purpose {
     Delivered(Bid, Pid, u32),
     /// So is that there is no job, sent for the so many-th time.
     Released(Bid, Pid, u32),
+    /// That this submitter leaves a batch to whomever the ingress asks.
+    Heir(Bid, Pid),
+    /// And that nothing is left of a batch of this epoch, which is forgotten already.
+    Tidy(Bid, u32, Pid, u32),
 }
 
 #[derive(Debug)]
@@ -107,6 +112,16 @@ impl Core {
         vec![("batches", self.batches.len()), ("exchanges", self.tokens.len())]
     }
 
+    /// The batches of which anything may be at the provider and whose credential is here, by their ids there, and
+    /// whether they are this submitter's own. After others, all is tidied up that has the id.
+    pub fn origins(&self) -> Vec<(Bid, bool)> {
+        let opened = |batch: &Batch| !matches!(batch.state, State::Claiming | State::Opening);
+        let origin = |(bid, batch): (&Bid, &Batch)| {
+            opened(batch).then(|| (batch.origin(*bid), batch.recovery.is_none()))
+        };
+        self.batches.iter().filter_map(origin).collect()
+    }
+
     /// The heartbeat that says farewell.
     pub fn farewell(&self) -> wire::Heartbeat {
         self.members.farewell()
@@ -150,7 +165,7 @@ impl Core {
             | State::Releasing { .. }
             | State::Lingering(_)
             | State::Done => return,
-            State::Opening => Op::Open(std::mem::take(&mut batch.boxes)),
+            State::Opening => Op::Open(batch.boxes.clone()),
             // A sweep tells files to keep by their ids, and this upload has none yet: they take turns.
             State::Uploading if batch.is_sweeping() => {
                 self.timers.set(now + SWEPT_SOON, Timer::Step(bid, batch.step));
@@ -163,8 +178,7 @@ impl Core {
             }
             State::Creating { file } => Op::Create { file: file.clone() },
             State::Finding { .. } | State::Settling { .. } => {
-                let batch_id = batch.origin(bid);
-                Op::Find { batch: batch_id, age: batch.age(now) }
+                Op::Find { batch: batch.origin(bid), age: batch.age(now) }
             }
             State::Fencing { files, gone, .. } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },
@@ -261,6 +275,8 @@ impl Core {
             }
             (Some(Purpose::Intent(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
             // Acknowledged, or there is nobody who needs to know.
+            (Some(Purpose::Heir(bid, ingress)), None) => self.ingress_left(now, bid, ingress, out),
+            (Some(Purpose::Heir(bid, _)), Some(_)) => self.inherited(now, bid, out),
             (Some(Purpose::Released(bid, ingress, _)), _) => self.release_heard(now, bid, ingress, out),
             (Some(Purpose::Delivered(bid, ingress, _)), None) => self.ingress_left(now, bid, ingress, out),
             (Some(Purpose::Delivered(bid, ingress, attempt)), Some(reply::Body::DeliveredReply(reply))) => {
@@ -286,6 +302,10 @@ impl Core {
             }
             Some(Purpose::Delivered(bid, ingress, attempt)) => {
                 self.not_received(now, bid, ingress, attempt, out);
+            }
+            Some(Purpose::Heir(bid, ingress)) => self.ask_heir(now, bid, ingress, out),
+            Some(Purpose::Tidy(bid, epoch, ingress, attempt)) => {
+                self.tidy_again(now, (bid, epoch), ingress, attempt, out)
             }
             None => {}
         }
@@ -346,7 +366,9 @@ impl Machine for Core {
     }
 
     fn is_finished(&self) -> bool {
-        self.given_up || self.members.is_draining() && self.batches.is_empty()
+        let others = self.members.count(Role::Submitter) > 0;
+        let left = |batch: &Batch| others && batch.may_be_left();
+        self.given_up || self.members.is_draining() && self.batches.values().all(left)
     }
 }
 

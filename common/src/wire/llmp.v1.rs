@@ -188,15 +188,22 @@ pub struct Sync {
     /// 16 bytes each, concatenated
     #[prost(bytes = "bytes", tag = "2")]
     pub bids: ::prost::bytes::Bytes,
+    /// batches of which nothing waits here any more: held as long as anything of them may be
+    #[prost(bytes = "bytes", tag = "3")]
+    pub ended: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncReply {
     /// those it does not hold, 16 bytes each
     #[prost(bytes = "bytes", tag = "1")]
     pub unknown: ::prost::bytes::Bytes,
+    /// those it leaves to another: the ingress has to have them taken over
+    #[prost(bytes = "bytes", tag = "2")]
+    pub left: ::prost::bytes::Bytes,
 }
 /// One ingress's part of a batch whose submitter is gone, after it had registered input files: a job may exist, or come to
-/// exist. Whoever takes this claims the part under the new id and finds out. Answered by OfferReply.
+/// exist. Whoever takes this claims the part under the new id and finds out. Without requests in its part, it is only asked
+/// to tidy up at the provider; then there may be no files, either. Answered by OfferReply.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Recover {
     /// of the recovery: claims, grants and results go under it
@@ -366,6 +373,9 @@ pub struct Released {
     pub bid: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "2")]
     pub epoch: u32,
+    /// says something else: nothing of it is left at the provider
+    #[prost(bool, tag = "3")]
+    pub tidy: bool,
 }
 /// Calls that are sent again, or that have an Idempotency-Key, and whose original is not at the asking ingress. Asks whether
 /// it is here, and changes nothing. Answered by Holds.

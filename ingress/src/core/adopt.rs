@@ -29,7 +29,9 @@ impl<W> Core<W> {
         let bid = next_id(origin, self.members.pid(), self.epochs);
         let mut batch: Option<Batch> = None;
         for (caller, rid) in wanted {
-            if self.requests.contains_key(&rid) || self.kept.outcome(rid).is_some() {
+            // It has its original's id where it was taken over once and came back.
+            let known = self.requests.contains_key(&rid) || self.kept.outcome(rid).is_some();
+            if known && caller != rid {
                 // Taken over for another caller before.
                 self.join(now, caller, rid, out);
                 continue;
@@ -62,6 +64,7 @@ impl<W> Core<W> {
     /// The callers of one request join those of another that is the same.
     pub(super) fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.remove(&caller) else { return };
+        self.questions.forget(caller);
         self.pairs.remove(request.place);
         for (id, waiter) in request.callers.waiting() {
             self.attach(now, rid, id, waiter, out);

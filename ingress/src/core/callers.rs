@@ -219,6 +219,7 @@ impl<W> Core<W> {
 
     /// Forgets a request that nobody waits for.
     pub(super) fn drop_request(&mut self, rid: Rid) {
+        self.questions.forget(rid);
         if let Some(request) = self.requests.remove(&rid) {
             self.pairs.remove(request.place);
         }
@@ -226,6 +227,7 @@ impl<W> Core<W> {
 
     pub(super) fn end(&mut self, now: Now, rid: Rid, outcome: Outcome, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.remove(&rid) else { return };
+        self.questions.forget(rid);
         let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
         let outcome = Arc::new(outcome);
         let mut readers = 0;

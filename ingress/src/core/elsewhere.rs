@@ -1,6 +1,6 @@
 //! Calls of this ingress whose original is held at another: they wait there, and their outcome is fetched.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use common::wire::{self, reply, to_ingress};
 use super::result::MAX_ANSWER;
 use super::{Core, Output, Phase};
 
-/// Most calls in one message: about 60 bytes each, so that it stays under 64 KB.
+/// Most calls of each kind in one message: about 100 bytes in all, so that it stays under 100 KB.
 const PACK: usize = 1_000;
 /// How long the answer to a fetch is waited for before it is asked for again.
 const FETCH_AGAIN: Duration = Duration::from_secs(2);
@@ -26,7 +26,14 @@ pub(super) struct Elsewhere {
     calls: BTreeMap<Rid, Waiting>,
     /// What is to be said, by ingress.
     words: BTreeMap<Pid, Words>,
-    exchanges: HashMap<Token, Pid>,
+    exchanges: BTreeMap<Token, Said>,
+}
+
+/// Words that are not acknowledged.
+struct Said {
+    to: Pid,
+    received: Vec<Rid>,
+    gone: Vec<Rid>,
 }
 
 struct Waiting {
@@ -91,9 +98,15 @@ impl<W> Core<W> {
         }
     }
 
-    /// Says again of all of them that they wait.
+    /// Says again of all of them that they wait, and what was not heard: who waits no longer would keep its outcome there.
     pub(super) fn renew_elsewhere(&mut self) {
-        self.elsewhere.exchanges.clear();
+        for said in std::mem::take(&mut self.elsewhere.exchanges).into_values() {
+            if self.members.contains(said.to) && !(said.received.is_empty() && said.gone.is_empty()) {
+                let words = self.elsewhere.words.entry(said.to).or_default();
+                words.received.extend(said.received);
+                words.gone.extend(said.gone);
+            }
+        }
         for (caller, waiting) in &self.elsewhere.calls {
             self.elsewhere.words.entry(waiting.at).or_default().wait.push(*caller);
         }
@@ -102,23 +115,21 @@ impl<W> Core<W> {
     /// Says what is to be said to other ingresses.
     pub(super) fn send_words(&mut self, out: &mut Vec<Output<W>>) {
         for (at, words) in std::mem::take(&mut self.elsewhere.words) {
-            let Words { wait, mut received, mut gone } = words;
-            let mut packs: Vec<&[Rid]> = wait.chunks(PACK).collect();
-            if packs.is_empty() {
-                packs.push(&[]);
-            }
-            for pack in packs {
+            let Words { wait, received, gone } = words;
+            let most = wait.len().max(received.len()).max(gone.len());
+            for from in (0..most).step_by(PACK) {
                 let token = self.token();
                 let call = |caller: &Rid| {
                     self.requests.get(caller).map(|request| request.place.pairing().to_wire(*caller))
                 };
+                let (received, gone) = (pack(&received, from).to_vec(), pack(&gone, from).to_vec());
                 let attach = wire::Attach {
                     ingress: self.members.pid().to_bytes(),
-                    calls: pack.iter().filter_map(call).collect(),
-                    received: pack_rids(&std::mem::take(&mut received)),
-                    gone: pack_rids(&std::mem::take(&mut gone)),
+                    calls: pack(&wait, from).iter().filter_map(call).collect(),
+                    received: pack_rids(&received),
+                    gone: pack_rids(&gone),
                 };
-                self.elsewhere.exchanges.insert(token, at);
+                self.elsewhere.exchanges.insert(token, Said { to: at, received, gone });
                 out.push(Output::ToIngress(at, Some(token), to_ingress::Body::Attach(attach)));
             }
         }
@@ -132,7 +143,7 @@ impl<W> Core<W> {
         answer: Option<&reply::Body>,
         out: &mut Vec<Output<W>>,
     ) -> bool {
-        let Some(at) = self.elsewhere.exchanges.remove(&token) else { return false };
+        let Some(Said { to: at, .. }) = self.elsewhere.exchanges.remove(&token) else { return false };
         let Some(answer) = answer else {
             match self.members.lost(at) {
                 Some(change) => self.changed(now, change, out),
@@ -232,6 +243,11 @@ impl<W> Core<W> {
         self.elsewhere.calls.remove(&caller);
         self.end(now, caller, outcome.unwrap_or_else(|| Outcome::Fault(unreadable())), out);
     }
+}
+
+/// Those of them that go into one message.
+fn pack(rids: &[Rid], from: usize) -> &[Rid] {
+    rids.get(from..).map_or(&[], |rest| &rest[..rest.len().min(PACK)])
 }
 
 fn is_farewell(outcome: &Outcome) -> bool {

@@ -50,6 +50,8 @@ pub(super) struct Batch {
     pub(super) epoch: u32,
     /// Its id at the provider: that of its first submitter.
     pub(super) origin: Bid,
+    /// That submitter. One whose acceptance was lost may have other requests under the same id.
+    pub(super) first: Pid,
     /// Ids under which earlier submitters had it, who may still be there and deliver.
     pub(super) former: Vec<Bid>,
     /// How often a submitter was asked to take it over that has not claimed it.
@@ -64,16 +66,16 @@ pub(super) struct Batch {
     /// Kept whole until all have ended: the batch may have to be uploaded again.
     pub(super) bodies: Vec<(Rid, Bytes)>,
     /// Where each record ends in the stream.
-    ends: Vec<u64>,
+    pub(super) ends: Vec<u64>,
     /// Registered input files: the fence against a late creation.
     pub(super) files: Vec<String>,
     pub(super) job: String,
     /// Requests that have not ended.
     pub(super) waiting: usize,
     /// Those of them that somebody waits for.
-    attended: usize,
+    pub(super) attended: usize,
     /// Since when nobody waits for any.
-    alone_since: Option<Now>,
+    pub(super) alone_since: Option<Now>,
     /// Whether the submitter was told so.
     pub(super) abandoned: bool,
     /// When the submitter last made use of the grant, or said that it holds it.
@@ -95,6 +97,7 @@ impl Batch {
             submitter,
             epoch,
             origin: bid,
+            first: submitter,
             former: Vec::new(),
             recovering: None,
             granted_at: now,
@@ -166,7 +169,7 @@ impl<W> Core<W> {
         else {
             return;
         };
-        if !self.batches.contains_key(&bid) {
+        if self.batches.get(&bid).is_none_or(Batch::was_taken_back) {
             if self.has_stood_still(now) {
                 // Callers may have gone unnoticed, and be served elsewhere. It is asked again.
                 return;
@@ -175,7 +178,9 @@ impl<W> Core<W> {
         }
         let draft = match self.batches.get_mut(&bid).filter(|batch| batch.submitter == submitter) {
             Some(batch) => {
-                batch.used_at = now;
+                if !batch.is_relic() {
+                    batch.used_at = now;
+                }
                 batch.recovering = None;
                 // Who takes a batch over needs to know of what is still waited for, and pulls nothing.
                 let first = batch.former.is_empty();
@@ -245,7 +250,7 @@ impl<W> Core<W> {
     ) {
         let Ok(bid) = Bid::from_slice(&intent.bid) else { return };
         let standing_still = self.has_stood_still(now);
-        let Some(batch) = self.batches.get_mut(&bid) else {
+        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| !batch.is_relic()) else {
             let refused = wire::IntentReply { accepted: false, epoch: 0, files: Vec::new() };
             return out.push(Output::Reply(reply, reply::Body::IntentReply(refused)));
         };
@@ -270,9 +275,13 @@ impl<W> Core<W> {
         let Ok(bid) = Bid::from_slice(&submitted.bid) else { return };
         let batch = self.batches.get_mut(&bid).filter(|batch| batch.epoch == submitted.epoch);
         let unknown = batch.is_none();
-        if let Some(batch) = batch.filter(|batch| batch.job != submitted.job) {
+        let news = |batch: &&mut Batch| !submitted.job.is_empty() && batch.job != submitted.job;
+        if let Some(batch) = batch.filter(news) {
             batch.job = submitted.job.clone();
-            out.push(Output::Job(JobEvent::Submitted { bid, job: submitted.job, requests: batch.waiting }));
+            if !batch.is_relic() {
+                let requests = batch.waiting;
+                out.push(Output::Job(JobEvent::Submitted { bid, job: submitted.job, requests }));
+            }
         }
         out.push(Output::Reply(reply, reply::Body::Ack(wire::Ack { unknown })));
     }
@@ -286,7 +295,7 @@ impl<W> Core<W> {
 
     pub(super) fn job_state(&mut self, state: wire::JobState, out: &mut Vec<Output<W>>) {
         let Ok(bid) = Bid::from_slice(&state.bid) else { return };
-        if self.batches.contains_key(&bid) {
+        if self.batches.get(&bid).is_some_and(|batch| !batch.is_relic()) {
             let wire::JobState { job, status, total, completed, failed, .. } = state;
             out.push(Output::Job(JobEvent::State { bid, job, status, counts: (total, completed, failed) }));
         }
@@ -308,7 +317,10 @@ impl<W> Core<W> {
     /// Takes back grants that lie idle before any file was registered, because their answer was lost or their submitter
     /// left this ingress out. A submitter that still holds one finds its intent refused.
     pub(super) fn take_back_idle(&mut self, now: Now) {
-        let idle = |batch: &Batch| batch.files.is_empty() && now.saturating_sub(batch.used_at) >= TAKE_BACK;
+        let idle = |batch: &Batch| {
+            let unregistered = batch.files.is_empty() && !batch.is_relic();
+            unregistered && now.saturating_sub(batch.used_at) >= TAKE_BACK
+        };
         let mut bids: Vec<Bid> =
             self.batches.iter().filter(|(_, batch)| idle(batch)).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
@@ -318,11 +330,13 @@ impl<W> Core<W> {
     }
 
     pub(super) fn take_back_batch(&mut self, now: Now, bid: Bid) {
-        let Some(batch) = self.batches.remove(&bid) else { return };
+        let Some(batch) = self.batches.get_mut(&bid).filter(|batch| !batch.is_relic()) else { return };
         tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
-        for (rid, body) in batch.bodies {
-            self.take_back(now, bid, rid, body, batch.copied);
+        let copied = batch.copied;
+        for (rid, body) in std::mem::take(&mut batch.bodies) {
+            self.take_back(now, bid, rid, body, copied);
         }
+        self.keep_relic(now, bid);
     }
 
     fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes, copied: bool) {
@@ -362,6 +376,9 @@ impl<W> Core<W> {
         let body = batch.and_then(|batch| batch.bodies.iter().find(|(id, _)| *id == rid));
         let Some((_, body)) = body.cloned() else { return };
         let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
+        if let Some(batch) = self.batches.get(&bid).filter(|batch| batch.copied) {
+            self.questions.spend(rid, batch.job.clone());
+        }
         self.take_back(now, bid, rid, body, copied);
         self.batch_answered(now, bid, !alone, false, out);
     }
@@ -383,21 +400,21 @@ impl<W> Core<W> {
         batch.answered |= by_provider;
         if batch.waiting == 0 {
             out.push(Output::Job(JobEvent::Ended { bid, answered: batch.answered }));
-            self.batches.remove(&bid);
+            self.keep_relic(now, bid);
         }
     }
 
-    /// The holder of grants is gone. Where it had registered no file, nothing can have been created. Else another submitter
-    /// finds out from the provider.
+    /// The holder of grants is gone. Where it had registered no file, nothing can have been created, and the requests are
+    /// free. In any case another submitter finds out from the provider what is there.
     pub(super) fn submitter_left(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
         let mut bids: Vec<Bid> =
             self.batches.iter().filter(|(_, batch)| batch.submitter == gone).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
         for bid in bids {
-            match self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
-                true => self.take_back_batch(now, bid),
-                false => self.recover(now, bid, out),
+            if self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
+                self.take_back_batch(now, bid);
             }
+            self.recover(now, bid, out);
         }
     }
 
@@ -418,12 +435,12 @@ impl<W> Core<W> {
 
     /// Tells submitters of the batches that nobody waits for, whether or not somebody might have come back.
     pub(super) fn abandon_at_once(&mut self, out: &mut Vec<Output<W>>) {
-        let abandoned =
-            |(bid, batch): (&Bid, &Batch)| (batch.attended == 0).then_some((*bid, batch.submitter));
+        let abandoned = |(bid, batch): (&Bid, &Batch)| {
+            (batch.attended == 0 && !batch.is_relic()).then_some((*bid, batch.submitter))
+        };
         let mut bids: Vec<_> = self.batches.iter().filter_map(abandoned).collect();
         bids.sort_unstable();
         for (bid, submitter) in bids {
-            self.batches.remove(&bid);
             out.push(abandoned_to(submitter, bid, self.members.pid()));
         }
     }

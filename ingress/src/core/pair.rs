@@ -120,6 +120,11 @@ impl Pairs {
     /// What a call repeats. With an `Idempotency-Key` only the key decides. Without, it is the oldest orphan; failing that,
     /// a call that says of itself that it is a repetition shares a twin's answer, whose old connection may be half open.
     pub(super) fn find(&self, pairing: Pairing) -> Found {
+        self.find_where(pairing, |_| true)
+    }
+
+    /// The same among those of several equal requests that will do.
+    pub(super) fn find_where(&self, pairing: Pairing, will_do: impl Fn(Rid) -> bool) -> Found {
         if let Some(name) = pairing.idempotency {
             return match self.named.get(&name) {
                 None => Found::New,
@@ -128,8 +133,9 @@ impl Pairs {
             };
         }
         let range = (pairing.digest, 0)..=(pairing.digest, u64::MAX);
-        let orphan = self.orphans.range(range.clone()).next();
-        let twin = || self.all.range(range).next().filter(|_| pairing.retry);
+        let will_do = |entry: &(&(Digest, u64), &Rid)| will_do(*entry.1);
+        let orphan = self.orphans.range(range.clone()).find(will_do);
+        let twin = || self.all.range(range).find(will_do).filter(|_| pairing.retry);
         orphan.or_else(twin).map_or(Found::New, |(_, rid)| Found::Repeats(*rid))
     }
 }

@@ -42,7 +42,12 @@ impl<W> Core<W> {
                 request.phase = Phase::Granted(next);
             }
         }
-        tracing::info!(%bid, job = batch.job, requests = batch.waiting, "the submitter of a batch is gone; another takes it over");
+        match batch.is_relic() {
+            true => tracing::debug!(%bid, "the submitter of a batch is gone; another tidies up"),
+            false => {
+                tracing::info!(%bid, job = batch.job, requests = batch.waiting, "the submitter of a batch is gone; another takes it over")
+            }
+        }
         self.batches.insert(next, batch);
         self.ask_to_recover(now, next, out);
     }
@@ -132,8 +137,11 @@ impl<W> Core<W> {
             for bids in bids.chunks(BIDS) {
                 let token = self.token();
                 self.syncs.insert(token, (submitter, bids.to_vec()));
+                let (ended, bids): (Vec<Bid>, Vec<Bid>) =
+                    bids.iter().partition(|bid| self.batches.get(bid).is_some_and(Batch::is_relic));
+                let (bids, ended) = (pack_bids(&bids), pack_bids(&ended));
                 let ingress = self.members.pid().to_bytes();
-                let sync = to_submitter::Body::Sync(wire::Sync { ingress, bids: pack_bids(bids) });
+                let sync = to_submitter::Body::Sync(wire::Sync { ingress, bids, ended });
                 out.push(Output::ToSubmitter(submitter, Some(token), sync));
             }
         }
@@ -162,18 +170,29 @@ impl<W> Core<W> {
                 batch.used_at = now;
             }
         }
+        for bid in unpack_bids(&reply.left).unwrap_or_default() {
+            let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
+            if self.batches.get(&bid).filter(held).is_some() {
+                self.recover(now, bid, out);
+            }
+        }
         for bid in unknown {
             let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
-            match self.batches.get(&bid).filter(held).map(|batch| batch.files.is_empty()) {
-                Some(true) => self.take_back_batch(now, bid),
-                Some(false) => self.recover(now, bid, out),
-                None => {}
+            let Some(batch) = self.batches.get(&bid).filter(held) else { continue };
+            if batch.is_relic() && batch.former.is_empty() {
+                // Its first submitter forgets it when it is tidy, or never had it.
+                self.batches.remove(&bid);
+            } else if batch.files.is_empty() && !batch.is_relic() {
+                // Where it has the batch for others, it may have an upload of these requests: the next answer tells.
+                self.take_back_batch(now, bid);
+            } else {
+                self.recover(now, bid, out);
             }
         }
         true
     }
 
-    /// No job was created and none will be: the requests are free.
+    /// No job was created and none will be: the requests are free. Or whoever took the batch over has tidied up.
     pub(super) fn released(
         &mut self,
         now: Now,
@@ -183,8 +202,10 @@ impl<W> Core<W> {
     ) {
         let Ok(bid) = Bid::from_slice(&released.bid) else { return };
         let unknown = self.batches.get(&bid).is_none_or(|batch| batch.epoch != released.epoch);
-        if !unknown {
-            self.take_back_batch(now, bid);
+        match (unknown, released.tidy) {
+            (true, _) => {}
+            (false, true) => self.forget_relic(bid),
+            (false, false) => self.take_back_batch(now, bid),
         }
         out.push(Output::Reply(reply, reply::Body::Ack(wire::Ack { unknown })));
     }

@@ -65,12 +65,12 @@ pub struct OutcomePart {
 
 impl<W> Core<W> {
     /// Whether requests are here that these calls repeat.
-    pub(super) fn whois(&self, whois: &wire::Whois, reply: String, out: &mut Vec<Output<W>>) {
+    pub(super) fn whois(&mut self, whois: &wire::Whois, reply: String, out: &mut Vec<Output<W>>) {
         let (mut orphans, mut twins, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
         let calls = whois.groups.iter().flat_map(|group| &group.calls);
         for (caller, pairing) in calls.filter_map(Pairing::from_wire) {
-            match self.pairs.find(pairing) {
-                Found::Repeats(rid) if !self.may_attach(caller, rid) => {}
+            match self.find_for(caller, pairing) {
+                Found::Repeats(rid) if !self.may_attach(caller, rid) => self.yields(rid, caller),
                 Found::Repeats(rid) if self.is_attended(rid) => twins.push(caller),
                 Found::Repeats(_) => orphans.push(caller),
                 Found::Conflict => conflicts.push(caller),
@@ -81,6 +81,14 @@ impl<W> Core<W> {
         let forgetful = self.members.is_draining();
         let holds = wire::Holds { orphans, twins, conflicts, batches: Vec::new(), forgetful };
         out.push(Output::Reply(reply, reply::Body::Holds(holds)));
+    }
+
+    /// What a call elsewhere repeats: what it may wait for, if there is such.
+    fn find_for(&self, caller: Rid, pairing: Pairing) -> Found {
+        match self.pairs.find_where(pairing, |rid| self.may_attach(caller, rid)) {
+            Found::New => self.pairs.find(pairing),
+            found => found,
+        }
     }
 
     fn is_attended(&self, rid: Rid) -> bool {
@@ -102,7 +110,7 @@ impl<W> Core<W> {
             Phase::Elsewhere => false,
             // Both ask for their original. With an Idempotency-Key they are one request, and of two that wait for each other
             // one has to go first.
-            Phase::Asking(_) => request.place.is_named() && rid < caller,
+            Phase::Asking(round) => request.place.is_named() && self.goes_first(rid, round, caller),
             Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Withheld => {
                 !self.members.is_draining()
             }
@@ -145,7 +153,7 @@ impl<W> Core<W> {
         out: &mut Vec<Output<W>>,
     ) -> Attachment {
         if !self.remotes.callers.contains_key(&caller) {
-            match self.pairs.find(pairing) {
+            match self.find_for(caller, pairing) {
                 Found::Repeats(rid) if self.may_attach(caller, rid) => {
                     self.attach(now, rid, caller, None, out)
                 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::drive::Core as _;
 use common::ids::{Bid, Digest, Pid, Rid, pack_rids};
 use common::key::BatchKey;
-use common::members::{Identity, Members};
+use common::members::{Identity, KNOWN_AFTER, Members};
 use common::outcome::{FaultClass, Outcome, Response};
 use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
@@ -16,9 +16,17 @@ use common::wire::{self, Role, reply, to_batcher, to_ingress, to_submitter};
 use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
 
+mod adopted;
+mod asking;
 mod elsewhere;
+mod grants;
+mod holder;
 mod recovery;
+mod relics;
 mod repeats;
+mod results;
+mod samples;
+mod together;
 
 const WINDOW: Duration = Duration::from_secs(30);
 const KEEPING: Keeping =
@@ -42,12 +50,11 @@ fn beat(pid: Pid, role: Role) -> wire::Heartbeat {
 
 impl World {
     fn new() -> Self {
-        let identity = Identity {
-            pid: Pid::random(),
-            role: Role::Ingress,
-            public_key: Bytes::new(),
-            auth: Bytes::new(),
-        };
+        Self::of(Pid::random())
+    }
+
+    fn of(pid: Pid) -> Self {
+        let identity = Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth: Bytes::new() };
         let mut world = Self {
             core: Core::new(Members::new(identity), "r".into(), KEEPING),
             now: Now::ZERO,
@@ -55,6 +62,8 @@ impl World {
             callers: 0,
         };
         world.give(Input::Bus(true));
+        // Two seconds later everybody had time to be heard of.
+        world.pass(KNOWN_AFTER - Duration::from_secs(2));
         world
     }
 
@@ -88,18 +97,51 @@ impl World {
 
     fn call(&mut self, model: &str, body: Vec<u8>, pairing: Pairing) -> (Rid, Vec<Output<usize>>) {
         let rid = Rid::random();
+        let out = self.call_as(rid, model, body, pairing);
+        (rid, out)
+    }
+
+    fn call_as(&mut self, rid: Rid, model: &str, body: Vec<u8>, pairing: Pairing) -> Vec<Output<usize>> {
         let call =
             Call { key: key(model), credential: Arc::default(), body: body.into(), inputs: 1, pairing };
         self.callers += 1;
-        let out = self.give(Input::Hold(rid, call, self.callers));
-        (rid, out)
+        self.give(Input::Hold(rid, call, self.callers))
+    }
+
+    /// Time in which these processes are there.
+    fn pass_with(&mut self, seconds: u64, alive: &[(Pid, Role)]) -> Vec<Output<usize>> {
+        let mut out = Vec::new();
+        for _ in 0..seconds {
+            out.extend(self.pass(Duration::from_secs(1)));
+            for (pid, role) in alive {
+                out.extend(self.give(Input::Heartbeat(beat(*pid, *role))));
+            }
+        }
+        out
+    }
+
+    fn holds(&mut self, token: u64, holds: wire::Holds) -> Vec<Output<usize>> {
+        self.give(Input::Answer(token, Some(reply::Body::Holds(holds))))
+    }
+
+    fn leaves(&mut self, pid: Pid, role: Role) -> Vec<Output<usize>> {
+        self.give(Input::Heartbeat(wire::Heartbeat { leaving: true, ..beat(pid, role) }))
+    }
+
+    /// How much is held, but for what its submitter has to tidy up.
+    fn remembers(&self) -> usize {
+        let counts = |what: &str| what != "batches to be tidied up";
+        self.core.sizes().iter().filter(|(what, _)| counts(what)).map(|(_, size)| size).sum()
     }
 
     /// Lets time pass until others are asked, and has all of them answer this.
     fn others_say(&mut self, holds: &wire::Holds) -> Vec<Output<usize>> {
         let mut out = self.pass(Duration::from_secs(3));
-        for token in questions(&out) {
-            out.extend(self.give(Input::Answer(token, Some(reply::Body::Holds(holds.clone())))));
+        let mut tokens = questions(&out);
+        while let Some(token) = tokens.pop() {
+            let answered = self.holds(token, holds.clone());
+            tokens.extend(questions(&answered));
+            out.extend(answered);
         }
         out
     }
@@ -150,6 +192,53 @@ fn questions(out: &[Output<usize>]) -> Vec<u64> {
         _ => None,
     };
     out.iter().filter_map(asked).collect()
+}
+
+/// Who was asked about calls, with the token and the callers.
+fn asked(out: &[Output<usize>]) -> Vec<(Pid, u64, Vec<Rid>)> {
+    let callers = |whois: &wire::Whois| {
+        let calls = whois.groups.iter().flat_map(|group| &group.calls);
+        calls.map(|call| Rid::from_slice(&call.caller).unwrap()).collect()
+    };
+    let asked = |output: &Output<usize>| match output {
+        Output::ToIngress(pid, Some(token), to_ingress::Body::Whois(whois)) => {
+            Some((*pid, *token, callers(whois)))
+        }
+        Output::ToSubmitter(pid, Some(token), to_submitter::Body::Whois(whois)) => {
+            Some((*pid, *token, callers(whois)))
+        }
+        _ => None,
+    };
+    out.iter().filter_map(asked).collect()
+}
+
+/// What was said to another ingress of the calls that wait there.
+fn words(out: &[Output<usize>]) -> Vec<(Pid, u64, wire::Attach)> {
+    let word = |output: &Output<usize>| match output {
+        Output::ToIngress(pid, Some(token), to_ingress::Body::Attach(attach)) => {
+            Some((*pid, *token, attach.clone()))
+        }
+        _ => None,
+    };
+    out.iter().filter_map(word).collect()
+}
+
+fn recoveries(out: &[Output<usize>]) -> Vec<(Pid, wire::Recover)> {
+    let recovery = |output: &Output<usize>| match output {
+        Output::ToSubmitter(pid, _, to_submitter::Body::Recover(recover)) => {
+            Some((*pid, wire::Recover::clone(recover)))
+        }
+        _ => None,
+    };
+    out.iter().filter_map(recovery).collect()
+}
+
+/// The code of a fault, or the text of an answer.
+fn what(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Response(response) => String::from_utf8_lossy(&response.body).into(),
+        Outcome::Fault(fault) => fault.code.clone(),
+    }
 }
 
 fn ends(out: &[Output<usize>]) -> Vec<(usize, &Outcome)> {
@@ -243,50 +332,6 @@ fn a_caller_that_leaves_before_the_grant_is_never_submitted() {
 }
 
 #[test]
-fn the_first_answer_wins_and_every_one_is_acknowledged() {
-    let mut world = World::new();
-    let submitter = world.join(Role::Submitter);
-    let bid = Bid::random();
-    let rids = [world.hold("m", vec![]), world.hold("m", vec![])];
-    world.claim(bid, submitter, &rids);
-    let acknowledged = |out: &[Output<usize>]| {
-        out.iter().any(|o| matches!(o, Output::ToSubmitter(_, _, to_submitter::Body::ResultAck(_))))
-    };
-    let out = world.answer(rids[1], bid, submitter, "second");
-    assert!(matches!(ends(&out)[..], [(2, Outcome::Response(r))] if r.body == "second"));
-    assert!(acknowledged(&out));
-    let out = world.answer(rids[1], bid, submitter, "other");
-    assert!(ends(&out).is_empty() && acknowledged(&out));
-    let out = world.answer(rids[0], Bid::random(), submitter, "of another batch");
-    assert!(ends(&out).is_empty());
-}
-
-#[test]
-fn parts_of_an_answer_come_in_any_order() {
-    let mut world = World::new();
-    let submitter = world.join(Role::Submitter);
-    let (bid, rid) = (Bid::random(), world.hold("m", vec![]));
-    world.claim(bid, submitter, &[rid]);
-    let (head, _) = Outcome::Response(Response {
-        status: http::StatusCode::OK,
-        headers: http::HeaderMap::new(),
-        job: String::new(),
-        body: Bytes::new(),
-    })
-    .into_wire();
-    for (part, text, last) in [(2, "c", true), (1, "b", false), (1, "b", false)] {
-        let body = Bytes::from(text);
-        let part = ResultPart { rid, bid, submitter, seq: part.into(), part, last, head: None, body };
-        assert!(ends(&world.give(Input::Result(part))).is_empty());
-    }
-    let body = Bytes::from("a");
-    let part = ResultPart { rid, bid, submitter, seq: 0, part: 0, last: false, head: Some(head), body };
-    assert!(
-        matches!(ends(&world.give(Input::Result(part)))[..], [(_, Outcome::Response(r))] if r.body == "abc")
-    );
-}
-
-#[test]
 fn intent_is_compare_and_set() {
     let mut world = World::new();
     let submitter = world.join(Role::Submitter);
@@ -307,43 +352,6 @@ fn intent_is_compare_and_set() {
     assert_eq!(intend(1, "b", &[]), Some((false, files(&["a"]))), "does not know of a");
     assert_eq!(intend(2, "b", &["a"]), Some((false, files(&["a"]))), "not the holder");
     assert_eq!(intend(1, "b", &["a"]), Some((true, files(&["a", "b"]))));
-}
-
-#[test]
-fn chunks_make_up_the_record_stream() {
-    let mut world = World::new();
-    let submitter = world.join(Role::Submitter);
-    let bodies: Vec<Vec<u8>> = [0, 1, 300_000, 5, 1_000_000, 7].map(|n| vec![n as u8; n]).into();
-    let rids: Vec<Rid> = bodies.iter().map(|body| world.hold("m", body.clone())).collect();
-    let bid = Bid::random();
-    world.claim(bid, submitter, &rids);
-    let mut expected = Vec::new();
-    for (rid, body) in rids.iter().zip(&bodies) {
-        expected.extend_from_slice(&rid.0);
-        expected.extend_from_slice(&(body.len() as u32).to_be_bytes());
-        expected.extend_from_slice(body);
-    }
-    assert_eq!(expected.len(), bodies.iter().map(|b| b.len() + RECORD_HEAD).sum::<usize>());
-    let mut stream = Vec::new();
-    for seq in 0.. {
-        let pull = wire::Pull { bid: bid.to_bytes(), epoch: 1, seq };
-        let out = world.give(Input::Pull(pull, "reply".into()));
-        let Some(Output::Chunk { last, slices: Some(slices), .. }) =
-            out.into_iter().find(|o| matches!(o, Output::Chunk { .. }))
-        else {
-            panic!("no chunk {seq}");
-        };
-        let before = stream.len();
-        slices.iter().for_each(|slice| stream.extend_from_slice(slice));
-        assert!(stream.len() - before <= CHUNK as usize);
-        if last {
-            break;
-        }
-    }
-    assert!(stream == expected);
-    let beyond = wire::Pull { bid: bid.to_bytes(), epoch: 1, seq: u64::MAX };
-    let out = world.give(Input::Pull(beyond, "reply".into()));
-    assert!(out.iter().any(|o| matches!(o, Output::Chunk { slices: None, .. })));
 }
 
 #[test]
@@ -389,39 +397,4 @@ fn nonsense_from_the_bus_is_ignored() {
     world.give(Input::Answer(99, None));
     world.give(Input::Heartbeat(wire::Heartbeat::default()));
     assert_eq!(world.core.held(), 1);
-}
-
-#[test]
-fn a_grant_whose_answer_was_lost_is_taken_back() {
-    let mut world = World::new();
-    let submitter = world.join(Role::Submitter);
-    let bid = Bid::random();
-    let (rid, gone) = (world.hold("m", vec![1; 10]), world.hold("m", vec![2; 10]));
-    assert_eq!(world.claim(bid, submitter, &[rid, gone]), [rid, gone]);
-    world.give(Input::Gone(gone));
-    // The submitter is there all the time, but it never heard of the grant.
-    for _ in 0..14 {
-        world.pass(Duration::from_secs(5));
-        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
-    }
-    assert_eq!(world.core.held(), 1, "who left meanwhile is dropped");
-    let stale = wire::Intent { bid: bid.to_bytes(), epoch: 1, file: "f".into(), known_files: Vec::new() };
-    let out = world.give(Input::Intent(stale, "reply".into()));
-    assert!(out.iter().any(|o| matches!(o, Output::Reply(_, reply::Body::IntentReply(r)) if !r.accepted)));
-    assert_eq!(world.claim(Bid::random(), submitter, &[rid]), [rid], "it can be granted anew");
-}
-
-#[test]
-fn a_grant_with_a_registered_file_is_never_taken_back() {
-    let mut world = World::new();
-    let submitter = world.join(Role::Submitter);
-    let (bid, rid) = (Bid::random(), world.hold("m", vec![]));
-    world.claim(bid, submitter, &[rid]);
-    let intent = wire::Intent { bid: bid.to_bytes(), epoch: 1, file: "f".into(), known_files: Vec::new() };
-    world.give(Input::Intent(intent, "reply".into()));
-    for _ in 0..100 {
-        world.pass(Duration::from_secs(5));
-        world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
-    }
-    assert_eq!(world.claim(Bid::random(), submitter, &[rid]), []);
 }

@@ -43,12 +43,15 @@ pub(super) struct Questions {
     /// When the timer for them is set.
     next: Option<Now>,
     rounds: BTreeMap<u64, Round>,
+    /// Requests of a lost ingress and the job that did not execute them: what a submitter may still say of it is known.
+    spent: HashMap<Rid, String>,
     last: u64,
     exchanges: HashMap<Token, Exchange>,
 }
 
 /// One question to everybody about some calls.
 struct Round {
+    /// When this role was asked first, or the bus was last away.
     began: Now,
     callers: Vec<Rid>,
     /// Who is being asked.
@@ -60,6 +63,8 @@ struct Round {
     /// Whether anybody has.
     answered: bool,
     found: BTreeMap<Rid, At>,
+    /// Calls of which another ingress was told meanwhile that its own goes first. It may have answered before it had that one.
+    yielded: BTreeSet<Rid>,
     batches: Vec<(Pid, wire::HeldBatch)>,
 }
 
@@ -81,6 +86,16 @@ enum At {
 }
 
 impl Questions {
+    /// A request of a lost ingress was not executed by this job.
+    pub(super) fn spend(&mut self, rid: Rid, job: String) {
+        self.spent.insert(rid, job);
+    }
+
+    /// A request is over.
+    pub(super) fn forget(&mut self, rid: Rid) {
+        self.spent.remove(&rid);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.due.len() + self.rounds.values().map(|round| round.callers.len()).sum::<usize>()
     }
@@ -146,6 +161,7 @@ impl<W> Core<W> {
                 heard: BTreeSet::new(),
                 answered: false,
                 found: BTreeMap::new(),
+                yielded: BTreeSet::new(),
                 batches: Vec::new(),
             };
             self.questions.rounds.insert(number, round);
@@ -156,7 +172,7 @@ impl<W> Core<W> {
     /// Asks all processes of a role.
     fn ask_all(&mut self, now: Now, number: u64, role: Role, out: &mut Vec<Output<W>>) {
         let Some(round) = self.questions.rounds.get_mut(&number) else { return };
-        round.role = role;
+        (round.role, round.began) = (role, now);
         round.silent = self.members.live(role).collect();
         for peer in round.silent.clone() {
             self.send_whois(now, Exchange { round: number, peer, attempt: 0 }, out);
@@ -234,6 +250,9 @@ impl<W> Core<W> {
         if !round.silent.contains(&exchange.peer) {
             return;
         }
+        if !self.members.knows_all(now) {
+            round.began = now;
+        }
         if now.saturating_sub(round.began) >= UNANSWERED_FOR {
             round.silent.remove(&exchange.peer);
             return self.go_on_if_complete(now, exchange.round, out);
@@ -259,8 +278,44 @@ impl<W> Core<W> {
             return;
         };
         match round.role {
-            Role::Ingress => self.ask_all(now, number, Role::Submitter, out),
+            Role::Ingress => {
+                self.ask_again_if_yielded(now, number);
+                self.ask_all(now, number, Role::Submitter, out);
+            }
             _ => self.conclude(now, number, out),
+        }
+    }
+
+    /// Calls that others go before have to find them.
+    fn ask_again_if_yielded(&mut self, now: Now, number: u64) {
+        let Some(round) = self.questions.rounds.get_mut(&number) else { return };
+        let mut yielded = std::mem::take(&mut round.yielded);
+        yielded.retain(|caller| !round.found.contains_key(caller));
+        round.callers.retain(|caller| !yielded.contains(caller));
+        if round.callers.is_empty() {
+            self.questions.rounds.remove(&number);
+        }
+        for caller in yielded.into_iter().filter(|caller| self.is_asking(*caller, number)).collect::<Vec<_>>()
+        {
+            self.ask_elsewhere(now, caller, Duration::ZERO);
+        }
+    }
+
+    /// Of two calls with one `Idempotency-Key` about which two ingresses ask each other, whether the one here goes first, so
+    /// that the other waits for it. One that no ingress has is about to be announced. Else the ids decide.
+    pub(super) fn goes_first(&self, rid: Rid, round: u64, other: Rid) -> bool {
+        match self.questions.rounds.get(&round).filter(|round| round.role == Role::Submitter) {
+            Some(round) => !round.found.contains_key(&rid),
+            None => rid < other,
+        }
+    }
+
+    /// Another ingress was told that its call goes first.
+    pub(super) fn yields(&mut self, rid: Rid, other: Rid) {
+        let Some(request) = self.requests.get(&rid).filter(|_| other < rid) else { return };
+        let Phase::Asking(round) = request.phase else { return };
+        if let Some(round) = self.questions.rounds.get_mut(&round).filter(|_| request.place.is_named()) {
+            round.yielded.insert(rid);
         }
     }
 
@@ -317,7 +372,8 @@ impl<W> Core<W> {
             return;
         }
         let decided = |caller: &Rid| matches!(round.found.get(caller), Some(At::Orphan(_) | At::Conflict));
-        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller);
+        let spent = |caller: &Rid| self.questions.spent.get(caller).is_some_and(|job| *job == batch.job);
+        let asks = |caller: &Rid| self.is_asking(*caller, number) && !decided(caller) && !spent(caller);
         let wanted: Vec<(Rid, Rid)> = callers.into_iter().zip(rids).filter(|(c, _)| asks(c)).collect();
         match batch.undecided {
             true => wanted.into_iter().for_each(|(caller, _)| self.ask_elsewhere(now, caller, ASK_AGAIN)),

@@ -22,6 +22,7 @@ pub(super) struct Batch {
     pub(super) grants: Vec<Granted>,
     /// Those of ingresses that were given up since their requests went into the input file.
     pub(super) lost: Vec<Granted>,
+    /// Grants until they are opened.
     pub(super) boxes: Vec<(BatchKey, Granted, wire::Grant)>,
     /// Requests that have their answer or fault already.
     pub(super) told: BTreeSet<Rid>,
@@ -33,13 +34,13 @@ pub(super) struct Batch {
     pub(super) offered_at: Now,
     /// Where the batch was another submitter's.
     pub(super) recovery: Option<Recovery>,
-    /// Another submitter goes on with its job.
+    /// This submitter leaves, and an ingress is there that has another go on with it: it stays only so that this can be said.
     pub(super) handed_over: bool,
     /// Files that were deleted as fences: a job made from one of them fails, and says nothing about its lines.
     pub(super) fenced: Vec<String>,
     /// When an ingress was given up whose requests may be in the job.
     pub(super) lost_at: Option<Now>,
-    /// Tells whose file it is; every upload of the batch has this name.
+    /// Tells whose file it is; every upload of the batch has this name, or begins with it.
     pub(super) file_name: String,
     /// Every input file made for this batch.
     pub(super) files: Vec<String>,

@@ -6,12 +6,21 @@ use common::ids::Bid;
 use common::timers::{Now, backoff};
 use common::wire::Role;
 
-use super::{Batch, Core, Gone, Op, Output, State, Timer, Trouble, salt};
+use super::{
+    Batch, Core, Gone, JobPhase, JobView, LIFETIME, ORPHANED, Op, Output, State, Timer, Trouble, TroubleKind,
+    salt,
+};
 
 /// Tries of a deletion. With the waits between them, this is about a quarter of an hour.
 const TRIES: u32 = 20;
 /// When files of lost uploads are looked for, counted from the loss: soon, and again for lists that lag.
 const SWEEPS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(40)];
+/// The same for batches that were another's, who may have died, or only be paused, with an upload on its way. Nobody waits
+/// for this, so a file that was made just now, perhaps by somebody who was wrongly thought dead, gets time to become a job's.
+const SWEEPS_AFTER_OTHERS: [Duration; 3] =
+    [Duration::from_secs(20), Duration::from_secs(80), Duration::from_secs(300)];
+/// How often a job of a batch is looked at that others see to.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// How soon a sweep that waits for an upload is tried.
 const SWEEP_AFTER_UPLOAD: Duration = Duration::from_millis(500);
@@ -26,6 +35,8 @@ pub(super) struct Chore {
     /// Looks for lost files that succeeded.
     looks: usize,
     running: bool,
+    /// A job runs whose files must stay until it is over.
+    watches: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +46,21 @@ enum What {
 }
 
 impl Batch {
+    fn sweeps(&self) -> &'static [Duration] {
+        if self.recovery.is_some() { &SWEEPS_AFTER_OTHERS } else { &SWEEPS }
+    }
+
+    /// Whether a submitter that leaves can leave what is still to be done: because somebody takes it over, or because only files
+    /// are left that an ingress may still want which was given up. If that one lives, it has its part taken over; if not,
+    /// nobody is left who knows of them.
+    pub(super) fn may_be_left(&self) -> bool {
+        let for_the_lost = |chore: &Chore| {
+            self.grants.is_empty() && chore.tries == 0 && matches!(chore.what, What::Delete(_))
+        };
+        let left = |chore: &Chore| !chore.running && (self.handed_over || for_the_lost(chore));
+        self.state == State::Done && self.chores.iter().all(left)
+    }
+
     pub(super) fn is_sweeping(&self) -> bool {
         self.chores.iter().any(|chore| chore.running && chore.what == What::Sweep)
     }
@@ -50,20 +76,21 @@ impl Core {
     }
 
     /// Files that were to stay for a while, since an ingress may still want its part of a job: where other submitters are,
-    /// one of them serves it and deletes them; else they go now.
+    /// an ingress asks one of them to serve it, or to tidy up, and it deletes them; else they go now.
     pub(super) fn tidy_before_leaving(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let others = self.members.count(Role::Submitter) > 0;
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let waits = |chore: &Chore| chore.tries == 0 && !chore.running && chore.due > now;
-        match others {
-            true => batch.chores.retain(|chore| !waits(chore) || chore.what == What::Sweep),
-            false => batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now),
+        if !others {
+            batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now);
         }
         self.chores(now, bid, out);
+        self.hand_over_if_leaving(now, bid, out);
     }
 
     pub(super) fn sweep_later(&mut self, now: Now, bid: Bid) {
-        self.add_chore(now, bid, What::Sweep, now + SWEEPS[0]);
+        let first = self.batches.get(&bid).map_or(SWEEPS[0], |batch| batch.sweeps()[0]);
+        self.add_chore(now, bid, What::Sweep, now + first);
     }
 
     fn add_chore(&mut self, now: Now, bid: Bid, what: What, due: Now) {
@@ -71,7 +98,9 @@ impl Core {
         match batch.chores.iter_mut().find(|chore| chore.what == what) {
             // A further lost upload: look anew.
             Some(chore) => (chore.tries, chore.looks) = (0, 0),
-            None => batch.chores.push(Chore { what, due, tries: 0, looks: 0, running: false }),
+            None => {
+                batch.chores.push(Chore { what, due, tries: 0, looks: 0, running: false, watches: false })
+            }
         }
         self.timers.set(due.max(now), Timer::Chores(bid));
     }
@@ -79,7 +108,8 @@ impl Core {
     /// Starts what is due; a batch that is done and tidy is forgotten.
     pub(super) fn chores(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
-        let (name, age) = (batch.file_name.clone(), batch.age(now));
+        let (name, age, origin) = (batch.file_name.clone(), batch.age(now), batch.origin(bid));
+        let of_another = batch.recovery.is_some();
         for chore in batch.chores.iter_mut().filter(|chore| !chore.running && chore.due <= now) {
             if chore.what == What::Sweep && batch.uploading {
                 // The file of this upload has no id yet by which it could be kept.
@@ -90,13 +120,48 @@ impl Core {
             chore.running = true;
             let op = match &chore.what {
                 What::Delete(file) => Op::Delete { file: file.clone() },
+                // First the jobs, since their input files stay while they run.
+                What::Sweep if of_another => Op::Find { batch: origin, age },
                 What::Sweep => Op::Sweep { name: name.clone(), keep: batch.files.clone(), age },
             };
             out.push(Output::Do(bid, op));
         }
-        if batch.state == State::Done && batch.chores.is_empty() {
+        if batch.state == State::Done && batch.chores.is_empty() && !batch.handed_over {
+            if !self.members.is_draining() {
+                self.say_tidy(now, bid, out);
+            }
             self.forget(bid, out);
         }
+    }
+
+    /// The jobs of a batch that was another's. While one runs, its input stays; the results of one that is over stay for as
+    /// long as another ingress may have its part served.
+    pub(super) fn listed(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        result: Result<(Vec<JobView>, bool), Trouble>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let (own, age, name) = (batch.job_id(), batch.age(now), batch.file_name.clone());
+        let mut keep = batch.files.clone();
+        let Some(chore) = batch.chores.iter_mut().find(|c| c.what == What::Sweep && c.running) else {
+            return;
+        };
+        let jobs = match result {
+            Ok((jobs, true)) => jobs,
+            Ok((_, false)) => return self.chore_done(now, bid, &What::Sweep, Some(&incomplete()), out),
+            Err(trouble) => return self.chore_done(now, bid, &What::Sweep, Some(&trouble), out),
+        };
+        let (run, over): (Vec<JobView>, Vec<JobView>) =
+            jobs.into_iter().filter(|job| job.id != own).partition(|job| job.phase == JobPhase::Running);
+        chore.watches = !run.is_empty() && age < LIFETIME;
+        keep.extend(run.into_iter().filter_map(|job| job.input_file));
+        for file in over.into_iter().flat_map(|job| [job.output_file, job.error_file]).flatten() {
+            self.delete_at(now, bid, &file, now + ORPHANED);
+        }
+        out.push(Output::Do(bid, Op::Sweep { name, keep, age }));
     }
 
     pub(super) fn deleted(
@@ -127,11 +192,12 @@ impl Core {
         out: &mut Vec<Output>,
     ) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let sweeps = batch.sweeps();
         let Some(chore) = batch.chores.iter_mut().find(|chore| chore.what == What::Sweep) else { return };
-        let next = SWEEPS.get(chore.looks + 1).map(|at| *at - SWEEPS[chore.looks]);
-        match (result, next) {
+        let next = sweeps.get(chore.looks + 1).zip(sweeps.get(chore.looks)).map(|(next, at)| *next - *at);
+        match (result, next.or(chore.watches.then_some(WATCH))) {
             (Ok(_), Some(wait)) => {
-                chore.looks += 1;
+                chore.looks += usize::from(next.is_some());
                 (chore.tries, chore.running, chore.due) = (0, false, now + wait);
                 self.timers.set(now + wait, Timer::Chores(bid));
             }
@@ -167,5 +233,18 @@ impl Core {
             }
         }
         self.chores(now, bid, out);
+    }
+}
+
+/// A list that could not be read to its end.
+fn incomplete() -> Trouble {
+    Trouble {
+        kind: TroubleKind::NotDone,
+        retry_after: None,
+        retryable: true,
+        file_not_visible: false,
+        message: "the list of jobs is incomplete".into(),
+        answer: None,
+        status: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::ids::{Bid, Pid, unpack_rids};
 use common::key::BatchKey;
 use common::timers::Now;
-use common::wire::{self, reply, to_ingress};
+use common::wire::{self, Role, reply, to_ingress};
 
 use super::{Batch, Core, Granted, MAX_BATCHES, ORPHANED, Output, Purpose, State, Timer};
 
@@ -94,13 +94,20 @@ impl Core {
         };
         let Some(at) = batch.parts.iter().position(|part| part.ingress[..] == ingress.0) else { return };
         let part = batch.parts.remove(at);
+        let taken_over = batch.recovery.is_some();
         let granted = grant.and_then(|grant| {
-            let rids = unpack_rids(&grant.granted).ok().filter(|rids| !rids.is_empty())?;
+            // Whoever takes a batch over tidies up after it, although nothing is waited for any more.
+            let tidies = taken_over && !grant.sealed_credential.is_empty();
+            let rids = unpack_rids(&grant.granted).ok().filter(|rids| tidies || !rids.is_empty())?;
             let reply_prefix = part.reply;
             let granted =
                 Granted { ingress, epoch: grant.epoch, rids, body_bytes: grant.body_bytes, reply_prefix };
             Some((batch.key.clone(), granted, grant))
         });
+        if granted.is_some() {
+            // It was never heard, perhaps, and must not be served for ever if it is gone.
+            self.members.presume(now, ingress, Role::Ingress);
+        }
         batch.boxes.extend(granted);
         if !batch.parts.is_empty() {
             return;
@@ -115,13 +122,22 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Opening) else {
             return;
         };
-        batch.grants = opened.to_vec();
+        // Those that were given up since they granted are left out.
+        let members = &self.members;
+        batch.grants = opened.iter().filter(|grant| members.contains(grant.ingress)).cloned().collect();
+        batch.boxes = Vec::new();
         let epoch = opened.iter().map(|grant| grant.epoch).max().unwrap_or(0);
-        batch.file_name = format!("llmp-{bid}-{epoch}.jsonl");
-        match (batch.grants.is_empty(), batch.recovery.is_some()) {
+        match (opened.is_empty(), &batch.recovery) {
             (true, _) => self.forget(bid, out),
-            (false, true) => self.resume(now, bid, out),
-            (false, false) => self.enter(now, bid, State::Uploading, out),
+            (false, Some(recovery)) => {
+                batch.file_name = format!("llmp-{}-", recovery.origin);
+                self.resume(now, bid, out);
+            }
+            (false, None) if batch.grants.is_empty() => self.forget(bid, out),
+            (false, None) => {
+                batch.file_name = format!("llmp-{bid}-{epoch}.jsonl");
+                self.enter(now, bid, State::Uploading, out);
+            }
         }
     }
 
@@ -129,6 +145,7 @@ impl Core {
     pub(super) fn ingress_left(&mut self, now: Now, bid: Bid, gone: Pid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         if batch.state == State::Claiming {
+            batch.boxes.retain(|(_, granted, _)| granted.ingress != gone);
             return self.granted(now, bid, gone, None, out);
         }
         let (lost, grants): (Vec<_>, Vec<_>) =
@@ -138,7 +155,8 @@ impl Core {
             return;
         }
         batch.abandoned.remove(&gone);
-        if !matches!(batch.state, State::Uploading | State::Intending { .. }) {
+        // What is done its callers have received, or it is going all the same.
+        if !matches!(batch.state, State::Uploading | State::Intending { .. } | State::Done) {
             batch.lost.extend(lost);
             batch.lost_at = Some(now);
             self.timers.set(now + ORPHANED, Timer::Cancel(bid));

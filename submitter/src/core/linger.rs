@@ -81,6 +81,7 @@ impl Core {
     pub(super) fn finish(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let draining = self.members.is_draining();
         let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let anothers = batch.recovery.is_some() && !batch.handed_over;
         batch.state = State::Done;
         batch.step += 1;
         let files: Vec<String> = match batch.handed_over {
@@ -91,6 +92,9 @@ impl Core {
         let due = if batch.is_whole() { now } else { now + ORPHANED };
         for file in files {
             self.delete_at(now, bid, &file, due);
+        }
+        if anothers {
+            self.sweep_later(now, bid);
         }
         match draining {
             true => self.tidy_before_leaving(now, bid, out),

@@ -60,9 +60,9 @@ pub enum Op {
         /// The provider's id.
         file: String,
     },
-    /// Delete files of this name but those.
+    /// Delete files whose names begin like this but those.
     Sweep {
-        /// The name.
+        /// How.
         name: String,
         /// Files to keep.
         keep: Vec<String>,

@@ -196,6 +196,7 @@ impl Core {
         let (files, lists) = match &batch.state {
             State::Finding { files } => (files.clone(), None),
             State::Settling { files, lists } => (files.clone(), Some(*lists)),
+            State::Done => return self.listed(now, bid, result, out),
             _ => return,
         };
         let (jobs, complete) = match result {

@@ -21,6 +21,10 @@ mod fence;
 mod leaving;
 mod linger;
 mod recovery;
+mod refused;
+mod sweeps;
+mod tidying;
+mod whois;
 
 struct World {
     core: Core,
@@ -31,6 +35,10 @@ struct World {
     /// Operations started and not yet looked at.
     ops: Vec<Op>,
     sent: Vec<(Option<u64>, to_ingress::Body)>,
+    /// Ingresses that were asked whether callers have their answers, with the tokens of the questions.
+    asked: Vec<(Pid, u64)>,
+    /// How many they say have not; `None` if they do not answer.
+    unread: Option<u32>,
 }
 
 impl World {
@@ -56,6 +64,8 @@ impl World {
             rids: (0..lines).map(|_| Rid::random()).collect(),
             ops: Vec::new(),
             sent: Vec::new(),
+            asked: Vec::new(),
+            unread: Some(0),
         };
         world.give(Input::Bus(true));
         world
@@ -72,10 +82,20 @@ impl World {
         for output in out {
             match output {
                 Output::Do(_, op) => self.ops.push(op),
+                Output::ToIngress(ingress, Some(token), to_ingress::Body::Delivered(_)) => {
+                    self.asked.push((ingress, token));
+                    if let Some(unread) = self.unread {
+                        self.says_unread(token, unread);
+                    }
+                }
                 Output::ToIngress(_, token, body) => self.sent.push((token, body)),
                 _ => {}
             }
         }
+    }
+
+    fn says_unread(&mut self, token: u64, unread: u32) {
+        self.give(Input::Answer(token, Some(reply::Body::DeliveredReply(wire::DeliveredReply { unread }))));
     }
 
     fn did(&mut self, did: Did) {
@@ -147,27 +167,9 @@ impl World {
         self.did(Did::Created(Ok(job(JobPhase::Running))));
     }
 
-    /// Whether the ingress was asked if callers have their answers.
-    fn is_asked_whether_received(&self) -> bool {
-        self.sent.iter().any(|(_, body)| matches!(body, to_ingress::Body::Delivered(_)))
-    }
-
-    /// The ingress tells how many callers have not received theirs.
-    fn unread(&mut self, unread: u32) {
-        let asks =
-            |(_, body): &(Option<u64>, to_ingress::Body)| matches!(body, to_ingress::Body::Delivered(_));
-        let at = self.sent.iter().rposition(asks).expect("the ingress is asked");
-        let (token, _) = self.sent.remove(at);
-        let reply = wire::DeliveredReply { unread };
-        self.give(Input::Answer(token.expect("a token"), Some(reply::Body::DeliveredReply(reply))));
-    }
-
     fn finish(&mut self) {
         assert_eq!(self.op(), Op::Flush);
         self.did(Did::Flushed);
-        if self.is_asked_whether_received() {
-            self.unread(0);
-        }
         let mut deleted = BTreeSet::new();
         while let Some(op) = self.next_op(Duration::from_secs(120)) {
             match op {
@@ -291,77 +293,6 @@ fn a_late_job_is_adopted_even_behind_the_fence() {
 }
 
 #[test]
-fn named_lines_are_evicted_and_the_rest_goes_again() {
-    let mut world = World::new(3);
-    world.polling();
-    world.op();
-    let errors = vec![("invalid_json_line".to_owned(), Some(2), "bad line".to_owned())];
-    world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
-    let second = world.rids[1];
-    let mut evicted = false;
-    loop {
-        match world.op() {
-            Op::Delete { file } => world.did(Did::Deleted(file, Ok(Gone::Deleted))),
-            Op::Tell(rids, Outcome::Fault(fault)) => {
-                assert_eq!(
-                    (rids, fault.class, fault.message.as_str()),
-                    (vec![second], FaultClass::Invalid, "bad line")
-                );
-                evicted = true;
-            }
-            Op::Upload { except, .. } => {
-                assert_eq!(except, BTreeSet::from([second]));
-                break;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(evicted);
-}
-
-#[test]
-fn a_refusal_without_lines_goes_to_everybody_as_the_provider_put_it() {
-    for (code, status) in [("model_not_found", 404), ("invalid_request", 400)] {
-        let mut world = World::new(2);
-        world.polling();
-        world.op();
-        let errors = vec![(code.to_owned(), None, "no".to_owned())];
-        world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
-        assert_eq!(world.op(), Op::Delete { file: "file-1".into() });
-        world.did(Did::Deleted("file-1".into(), Ok(Gone::Deleted)));
-        let told = std::iter::from_fn(|| world.next_op(Duration::from_secs(1))).find_map(|op| match op {
-            Op::Tell(rids, outcome) => Some((rids, outcome)),
-            _ => None,
-        });
-        let (rids, outcome) = told.expect("the callers are told");
-        assert_eq!(rids, world.rids);
-        let got = match outcome {
-            Outcome::Response(response) => response.status.as_u16(),
-            Outcome::Fault(fault) => fault.class.status().as_u16(),
-        };
-        assert_eq!(got, status);
-    }
-}
-
-#[test]
-fn a_full_queue_at_the_provider_is_waited_for() {
-    let mut world = World::new(1);
-    world.polling();
-    world.op();
-    let errors = vec![("token_limit_exceeded".to_owned(), None, "full".to_owned())];
-    let failed_at = world.now;
-    world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
-    loop {
-        match world.op() {
-            Op::Delete { file } => world.did(Did::Deleted(file, Ok(Gone::Deleted))),
-            Op::Upload { .. } => break,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(world.now - failed_at >= Duration::from_secs(10));
-}
-
-#[test]
 fn failed_polls_do_not_fail_a_batch() {
     let mut world = World::new(1);
     world.polling();
@@ -423,52 +354,4 @@ fn draining_gives_back_what_is_not_created_and_cancels_what_runs() {
         }
     }
     assert!(world.now - ordered >= Duration::from_secs(15));
-}
-
-#[test]
-fn an_upload_with_a_lost_answer_is_made_again_and_its_orphan_swept() {
-    let mut world = World::new(1);
-    world.granted();
-    assert!(matches!(world.op(), Op::Upload { .. }));
-    world.did(Did::Uploaded(Err(trouble(TroubleKind::Ambiguous, true))));
-    world.uploaded("file-1");
-    assert_eq!(world.op(), Op::Create { file: "file-1".into() });
-    let Op::Sweep { name, keep, .. } = world.op() else { panic!("swept") };
-    assert!(name.starts_with("llmp-") && keep == ["file-1"]);
-}
-
-#[test]
-fn a_sweep_never_meets_an_upload_whose_file_it_cannot_know() {
-    let mut world = World::new(1);
-    world.granted();
-    assert!(matches!(world.op(), Op::Upload { .. }));
-    world.did(Did::Uploaded(Err(trouble(TroubleKind::Ambiguous, true))));
-    assert!(matches!(world.op(), Op::Upload { .. }));
-    assert_eq!(
-        world.next_op(Duration::from_secs(120)),
-        None,
-        "no sweep while the second upload is on its way"
-    );
-    world.did(Did::Uploaded(Err(trouble(TroubleKind::Ambiguous, true))));
-    let Op::Sweep { keep, .. } = world.op() else { panic!("swept between uploads") };
-    assert!(keep.is_empty());
-    assert_eq!(world.next_op(Duration::from_secs(120)), None, "no upload while the sweep is on its way");
-    world.did(Did::Swept(Ok(1)));
-    assert!(matches!(world.op(), Op::Upload { .. }));
-}
-
-#[test]
-fn a_live_ingress_that_is_slow_is_not_left_out() {
-    let mut world = World::new(1);
-    let key = wire::BatchKey { fingerprint: vec![7; 16].into(), ..Default::default() };
-    let part = wire::OfferPart {
-        ingress: world.ingress.to_bytes(),
-        reply: "r".into(),
-        rids: pack_rids(&world.rids),
-    };
-    let offer = wire::Offer { bid: world.bid.to_bytes(), key: Some(key), parts: vec![part], bytes: 10 };
-    world.give(Input::Offer(offer, "reply".into()));
-    assert_eq!(world.next_op(Duration::from_secs(60)), None);
-    assert!(world.sent.len() > 10, "it is asked again and again: {}", world.sent.len());
-    assert!(!world.core.batches.is_empty());
 }

@@ -37,7 +37,7 @@ impl Client {
         self.find(&call, &list, matches).await
     }
 
-    /// The input files of that name, uploaded at `created_after` (as above) or later.
+    /// The input files whose names begin like this, uploaded at `created_after` (as above) or later.
     ///
     /// # Errors
     /// [`ApiError`]; safe to repeat.
@@ -45,12 +45,12 @@ impl Client {
         &self,
         credential: &Credential,
         created_after: i64,
-        name: &str,
+        prefix: &str,
     ) -> Result<Found<FileObject>, ApiError> {
         let call = self.call("list files", credential);
         let query = &[("purpose", "batch"), ("order", "desc")];
         let list = List { path: "files", query, per_page: FILES_PER_PAGE, created_after };
-        self.find(&call, &list, |file: &FileObject| file.filename == name).await
+        self.find(&call, &list, |file: &FileObject| file.filename.starts_with(prefix)).await
     }
 
     async fn find<T: Object>(

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
+pub(super) fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
     out.iter().find_map(|output| match output {
         Output::ToSubmitter(pid, Some(token), to_submitter::Body::Recover(recover)) => {
             Some((*pid, *token, wire::Recover::clone(recover)))
@@ -11,13 +11,13 @@ fn recover(out: &[Output<usize>]) -> Option<(Pid, u64, wire::Recover)> {
     })
 }
 
-fn intent(bid: Bid, epoch: u32, file: &str, known: &[&str]) -> Input<usize> {
+pub(super) fn intent(bid: Bid, epoch: u32, file: &str, known: &[&str]) -> Input<usize> {
     let known_files = known.iter().map(ToString::to_string).collect();
     let intent = wire::Intent { bid: bid.to_bytes(), epoch, file: file.into(), known_files };
     Input::Intent(intent, "reply".into())
 }
 
-fn is_accepted(out: &[Output<usize>]) -> bool {
+pub(super) fn is_accepted(out: &[Output<usize>]) -> bool {
     out.iter().any(|o| matches!(o, Output::Reply(_, reply::Body::IntentReply(r)) if r.accepted))
 }
 
@@ -102,8 +102,9 @@ fn requests_without_a_job_go_to_a_batcher_again_once_that_is_proved() {
     let next = Bid::from_slice(&recover.bid).unwrap();
     world.claim(next, other, &rids);
     assert_eq!(world.claim(Bid::random(), other, &rids), [], "not before");
-    let released =
-        |bid: Bid, epoch| Input::Released(wire::Released { bid: bid.to_bytes(), epoch }, "reply".into());
+    let released = |bid: Bid, epoch| {
+        Input::Released(wire::Released { bid: bid.to_bytes(), epoch, tidy: false }, "reply".into())
+    };
     world.give(released(next, 1));
     world.give(released(bid, 2));
     assert_eq!(world.claim(Bid::random(), other, &rids), [], "nor by who does not hold it");
@@ -174,7 +175,7 @@ fn a_submitter_that_has_given_this_ingress_up_is_found_out() {
         token = asked(&out).map(|(token, _)| token);
         world.give(Input::Heartbeat(beat(submitter, Role::Submitter)));
     }
-    let unknown = reply::Body::SyncReply(wire::SyncReply { unknown: bid.to_bytes() });
+    let unknown = reply::Body::SyncReply(wire::SyncReply { unknown: bid.to_bytes(), left: Bytes::new() });
     let out = world.give(Input::Answer(token.unwrap(), Some(unknown)));
     let (to, _, recover) = recover(&out).expect("its part is taken over");
     assert_eq!((to, &*recover.job), (submitter, "job_1"), "by whoever is there, and be it the same");

@@ -11,7 +11,7 @@ impl World {
         self.give(Input::Abandoned(word));
     }
 
-    fn hear(&mut self, ingress: Pid, leaving: bool) {
+    pub(super) fn hear(&mut self, ingress: Pid, leaving: bool) {
         let beat = wire::Heartbeat {
             pid: ingress.to_bytes(),
             role: Role::Ingress.into(),
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// A batch with another ingress, that granted as many requests as the first. Returns its pid.
-    fn polling_with_another(&mut self) -> Pid {
+    pub(super) fn polling_with_another(&mut self) -> Pid {
         let another = Pid::random();
         self.hear(another, false);
         let key = wire::BatchKey { fingerprint: vec![7; 16].into(), ..Default::default() };
@@ -64,9 +64,9 @@ impl World {
         });
         let offer = wire::Offer { bid: self.bid.to_bytes(), key: Some(key), parts: parts.into(), bytes: 10 };
         self.give(Input::Offer(offer, "reply".into()));
-        for (token, _) in std::mem::take(&mut self.sent) {
-            let granted = (0..self.rids.len()).map(|_| Rid::random()).collect::<Vec<_>>();
-            let granted = pack_rids(&granted);
+        let others = self.rids.iter().map(|_| Rid::random()).collect::<Vec<_>>();
+        let granted = [pack_rids(&self.rids), pack_rids(&others)];
+        for ((token, _), granted) in std::mem::take(&mut self.sent).into_iter().zip(granted) {
             let grant = wire::Grant { bid: self.bid.to_bytes(), epoch: 1, granted, ..Default::default() };
             self.give(Input::Answer(token.expect("a token"), Some(reply::Body::Grant(grant))));
         }
@@ -166,7 +166,7 @@ fn an_ingress_learns_that_it_was_given_up() {
     world.polling();
     let (ingress, bid) = (world.ingress, world.bid);
     let unknown = |world: &mut World| {
-        let sync = wire::Sync { ingress: ingress.to_bytes(), bids: bid.to_bytes() };
+        let sync = wire::Sync { ingress: ingress.to_bytes(), bids: bid.to_bytes(), ended: Bytes::new() };
         let mut out = Vec::new();
         world.core.handle(world.now, Input::Sync(sync, "reply".into()), &mut out);
         match &out[..] {
