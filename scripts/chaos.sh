@@ -5,6 +5,10 @@
 #   scripts/chaos.sh table                          the table alone: about three minutes
 #   scripts/chaos.sh table 8.5 11a                  some of its rows
 #   scripts/chaos.sh rounds --rounds 10 --seed 7    rounds alone; a random process is killed every second
+#   scripts/chaos.sh rounds --spare-ingresses       the same without killing ingresses
+#
+# A request whose ingress and submitter both die is known to nobody: when its caller sends it again, it is paid for again.
+# Rounds count these apart from those that are billed twice by mistake.
 #
 # LLM_PROXY is an executable that is built already. CHAOS_LOGS is a directory to keep the logs of all processes in;
 # without it only those of what went wrong are kept.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use simulator::{Config, Op};
-use tests::calls::{Call, Got, make_all};
+use simulator::{Config, Fault, Op, Rule};
+use tests::calls::{Call, Got, judge, make_all};
 use tests::deployment::{Deployment, Kind, Tweaks};
 
 /// For what takes a second or two on a machine with nothing else to do.
@@ -191,4 +191,44 @@ async fn a_job_that_nobody_waits_for_is_cancelled_and_what_it_finished_is_kept()
     assert_all_own(&calls, &got, &deployment);
     assert_eq!(deployment.simulator.state().batch_count, 2);
     end(deployment).await;
+}
+
+/// A caller loses its connection to one ingress, and sends the same again to another while the first still holds it. The answer
+/// is fetched in several parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_at_another_ingress_is_answered_from_the_first_ones_request() {
+    const SIZE: usize = 3_000_000;
+    let tweaks = Tweaks { ingresses: 2, ..Tweaks::default() };
+    let deployment = Deployment::start(Kind::Nats, Config::default(), tweaks).await.unwrap();
+    deployment.simulator.set_faults(vec![Rule::new(Fault::Stall { after: 0 }).first(1)]);
+    let (client, urls) = (Client::builder().no_proxy().build().unwrap(), deployment.base_urls());
+    let call = Call::spread("big", 1, 1, 1).remove(0);
+    let body = call.body().replace(" now", &format!(" size:{SIZE} now"));
+    let send = |url: &str, retry: u32| {
+        let request = client.post(format!("{url}/chat/completions")).bearer_auth(&call.key);
+        let request = request.header("content-type", "application/json");
+        request.header("x-stainless-retry-count", retry).body(body.clone()).send()
+    };
+    let first = tokio::spawn(send(&urls[0], 0));
+    until("the job is watched", async || deployment.simulator.received(Op::Retrieve) > 0).await;
+    first.abort();
+    let second = tokio::spawn(send(&urls[1], 1));
+    until("it waits at the other", async || stats(&urls[1], "/held/requests").await == 1).await;
+    assert_eq!(deployment.simulator.release(None), 1);
+    let answer = second.await.unwrap().unwrap();
+    let status = answer.status().as_u16();
+    let answer = answer.bytes().await.unwrap();
+    println!("{} bytes in {} parts", answer.len(), answer.len().div_ceil(512 * 1024));
+    assert!(answer.len() > SIZE);
+    assert_eq!(judge(status, &answer, &call.marker).unwrap(), Got::Own);
+    assert_eq!((deployment.simulator.billed_count(), deployment.simulator.state().batch_count), (1, 1));
+    until("the first has let it go", async || stats(&urls[0], "/held/requests").await == 0).await;
+    end(deployment).await;
+}
+
+/// A number of `/stats` of an ingress, by its JSON pointer.
+async fn stats(url: &str, pointer: &str) -> u64 {
+    let page = reqwest::get(url.replace("/v1", "/stats")).await.unwrap().bytes().await.unwrap();
+    let page: serde_json::Value = serde_json::from_slice(&page).unwrap();
+    page.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap()
 }

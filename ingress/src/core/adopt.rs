@@ -64,6 +64,7 @@ impl<W> Core<W> {
     /// The callers of one request join those of another that is the same.
     pub(super) fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.remove(&caller) else { return };
+        self.questions.forget(caller);
         self.pairs.remove(request.place);
         for (id, waiter) in request.callers.waiting() {
             self.attach(now, rid, id, waiter, out);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::ids::{Pid, Rid};
 use simulator::Entry;
 
-use super::client::Answer;
+use super::client::{Answer, Sent};
 use super::spy::{Grants, Spy};
 use super::stage::Member;
 
@@ -35,6 +35,8 @@ pub(super) struct Kill {
 pub(super) struct Bills {
     /// Those whose ingress and submitter died in between.
     pub(super) forgotten: usize,
+    /// Those of them whose submitter died when another ingress had been sent the call and could have asked it.
+    pub(super) just_missed: usize,
     /// All others, with what is known of each.
     pub(super) mistakes: Vec<String>,
 }
@@ -70,19 +72,27 @@ impl Story<'_> {
         let mut bills = Bills::default();
         for (marker, mut lines) in paid.into_iter().filter(|(_, lines)| lines.len() > 1) {
             lines.sort_by_key(|line| self.jobs.get(line.job).copied());
-            match lines.windows(2).all(|pair| self.was_forgotten(marker, &pair[0], &pair[1])) {
-                true => bills.forgotten += 1,
-                false => bills.mistakes.push(self.describe(marker, &lines)),
+            let deaths = lines.windows(2).map(|pair| self.was_forgotten(marker, &pair[0], &pair[1]));
+            match deaths.collect::<Option<Vec<_>>>() {
+                Some(missed) => {
+                    bills.forgotten += 1;
+                    bills.just_missed += usize::from(missed.contains(&true));
+                }
+                None => bills.mistakes.push(self.describe(marker, &lines)),
             }
         }
         bills
     }
 
-    /// Whether, before a request was granted once more, whoever held it had died, and an ingress at which its call waited.
-    fn was_forgotten(&self, marker: &str, first: &Paid<'_>, second: &Paid<'_>) -> bool {
+    /// If whoever held a request had died before it was granted once more, and an ingress at which its call waited: whether
+    /// the call had been sent to another ingress by then.
+    fn was_forgotten(&self, marker: &str, first: &Paid<'_>, second: &Paid<'_>) -> Option<bool> {
         let granted = self.grants_of(second.id).first().map(|(_, at)| *at);
-        let Some(again) = granted.or_else(|| self.jobs.get(second.job).copied()) else { return false };
-        first.id != second.id && self.lost_its_submitter(first, again) && self.lost_its_ingress(marker, again)
+        let again = granted.or_else(|| self.jobs.get(second.job).copied())?;
+        let submitter = self.lost_its_submitter(first, again).filter(|_| first.id != second.id)?;
+        let ingress = self.lost_its_ingress(marker, again)?;
+        let sent_in_between = |(_, from, _): &&Sent| (ingress..submitter).contains(from);
+        Some(self.sent(marker).any(|sent| sent_in_between(&sent)))
     }
 
     fn grants_of(&self, id: &str) -> &[(Pid, Instant)] {
@@ -90,13 +100,15 @@ impl Story<'_> {
         rid.and_then(|rid| self.grants.get(&rid)).map_or(&[], Vec::as_slice)
     }
 
-    fn lost_its_submitter(&self, line: &Paid<'_>, before: Instant) -> bool {
+    /// When the last of those died who held a request, if they all did.
+    fn lost_its_submitter(&self, line: &Paid<'_>, before: Instant) -> Option<Instant> {
         let by_grants = self.grants_of(line.id).iter().rev().find(|(_, at)| *at <= before);
-        if let Some((holder, _)) = by_grants {
-            return self.death(*holder).is_some_and(|at| at <= before);
-        }
-        let holders = self.holders_by_logs(line.job);
-        !holders.is_empty() && holders.iter().all(|death| death.is_some_and(|at| at <= before))
+        let deaths = match by_grants {
+            Some((holder, _)) => vec![self.death(*holder)],
+            None => self.holders_by_logs(line.job),
+        };
+        let deaths: Option<Vec<Instant>> = deaths.into_iter().collect();
+        deaths?.into_iter().max().filter(|at| *at <= before)
     }
 
     /// When each start of a submitter ended that has spoken of a job.
@@ -111,13 +123,17 @@ impl Story<'_> {
         deaths
     }
 
-    fn lost_its_ingress(&self, marker: &str, before: Instant) -> bool {
-        let mut sent =
-            self.answers.iter().filter(|answer| answer.marker == marker).flat_map(|answer| &answer.sent);
-        sent.any(|(url, from, to)| {
+    fn sent(&self, marker: &str) -> impl Iterator<Item = &Sent> {
+        self.answers.iter().filter(move |answer| answer.marker == marker).flat_map(|answer| &answer.sent)
+    }
+
+    /// When an ingress died at which the call waited.
+    fn lost_its_ingress(&self, marker: &str, before: Instant) -> Option<Instant> {
+        let deaths = self.sent(marker).filter_map(|(url, from, to)| {
             let during = |kill: &&Kill| kill.url == *url && (*from..=*to + ON_ITS_WAY).contains(&kill.at);
-            self.kills.iter().filter(during).any(|kill| kill.at <= before)
-        })
+            self.kills.iter().find(during).map(|kill| kill.at)
+        });
+        deaths.filter(|at| *at <= before).max()
     }
 
     /// When a submitter was killed: that was the next kill of one after it was last heard.
@@ -150,10 +166,8 @@ impl Story<'_> {
             }
             text.push(';');
         }
-        for answer in self.answers.iter().filter(|answer| answer.marker == marker) {
-            for (url, from, to) in &answer.sent {
-                let _ = write!(text, " sent to {url} {:.2} s to {:.2} s;", since(*from), since(*to));
-            }
+        for (url, from, to) in self.sent(marker) {
+            let _ = write!(text, " sent to {url} {:.2} s to {:.2} s;", since(*from), since(*to));
         }
         for kill in self.kills.iter().filter(|kill| !kill.url.is_empty()) {
             let _ = write!(text, " {} killed at {:.2} s;", kill.url, since(kill.at));

@@ -62,6 +62,9 @@ impl Manner {
     }
 }
 
+/// Where a call was sent, when, and until when it waited there.
+pub type Sent = (String, Instant, Instant);
+
 /// How a call ended.
 #[derive(Debug)]
 pub struct Answer {
@@ -71,8 +74,8 @@ pub struct Answer {
     pub got: Result<Got>,
     /// When.
     pub at: Instant,
-    /// Each time it was sent: where, when, and until when it waited there.
-    pub sent: Vec<(String, Instant, Instant)>,
+    /// Each time it was sent.
+    pub sent: Vec<Sent>,
     /// The provider's id of the answer, if it is one of its own.
     pub id: Option<String>,
 }

@@ -77,8 +77,6 @@ impl Outcome {
 pub enum Verdict {
     /// As it must be.
     Ok,
-    /// As it is known to be until something is built.
-    NotBuilt,
     /// Not as it must be.
     Wrong,
 }
@@ -193,7 +191,6 @@ pub fn table(rows: &[Row]) -> String {
         let outcome = &row.outcome;
         let verdict = match row.verdict {
             Verdict::Ok => "ok",
-            Verdict::NotBuilt => "NOT BUILT",
             Verdict::Wrong => "WRONG",
         };
         // Writing to a string cannot fail.

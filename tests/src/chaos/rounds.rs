@@ -57,6 +57,8 @@ pub struct Tally {
     pub billed_twice: usize,
     /// Those that were paid for more than once, their ingress and their submitter having died in between.
     pub forgotten: usize,
+    /// Those of them whose submitter died when another ingress had been sent the call and could have asked it.
+    pub just_missed: usize,
     /// Those that their callers had to send again.
     pub sent_again: usize,
     /// Files at the provider after all was over.
@@ -167,6 +169,7 @@ fn count(stage: &Stage, plan: &Plan, story: &Story<'_>, bills: &Bills) -> Tally 
         requests: plan.requests,
         billed_twice: bills.mistakes.len(),
         forgotten: bills.forgotten,
+        just_missed: bills.just_missed,
         ..Tally::default()
     };
     for answer in answers {
@@ -203,6 +206,7 @@ impl AddAssign for Tally {
         self.wrong += other.wrong;
         self.billed_twice += other.billed_twice;
         self.forgotten += other.forgotten;
+        self.just_missed += other.just_missed;
         self.sent_again += other.sent_again;
         self.files_left += other.files_left;
         self.settled = self.settled.max(other.settled);
@@ -217,9 +221,12 @@ impl AddAssign for Tally {
 
 impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, lost, wrong, billed_twice, forgotten, sent_again, files_left, .. } = self;
+        let Self {
+            requests, lost, wrong, billed_twice, forgotten, just_missed, sent_again, files_left, ..
+        } = self;
         write!(f, "{requests} requests: lost {lost}, wrong {wrong}, billed twice {billed_twice}; ")?;
-        write!(f, "billed again after their ingress and submitter died {forgotten}; ")?;
+        write!(f, "billed again after their ingress and submitter died {forgotten} ")?;
+        write!(f, "(the submitter after they were sent again: {just_missed}); ")?;
         write!(f, "sent again by callers {sent_again}; files left {files_left}; ")?;
         write!(
             f,

@@ -28,14 +28,12 @@ pub struct Case {
     point: &'static str,
     /// Takes more than a minute.
     slow: bool,
-    /// Waits for something that is not built: what comes of it is shown, not judged.
-    not_built: bool,
     run: fn() -> BoxFuture<'static, Result<Outcome>>,
 }
 
 macro_rules! case {
     ($number:literal, $run:expr, $point:literal) => {
-        Case { number: $number, point: $point, slow: false, not_built: false, run: || $run.boxed() }
+        Case { number: $number, point: $point, slow: false, run: || $run.boxed() }
     };
 }
 
@@ -252,10 +250,6 @@ async fn row(case: Case) -> Row {
         Ok(Err(_)) => Outcome::default().and(false, format!("not over after {LIMIT:?}")),
         Err(crash) => Outcome::default().and(false, crash.to_string()),
     };
-    let verdict = match (case.not_built, outcome.is_wrong()) {
-        (true, _) => Verdict::NotBuilt,
-        (false, true) => Verdict::Wrong,
-        (false, false) => Verdict::Ok,
-    };
+    let verdict = if outcome.is_wrong() { Verdict::Wrong } else { Verdict::Ok };
     Row { number: case.number, point: case.point, outcome, verdict, took: began.elapsed() }
 }

@@ -37,9 +37,9 @@ enum Args {
         #[arg(long)]
         seed: Option<u64>,
 
-        /// Kill ingresses too; their callers then send again, to another one
+        /// Let ingresses live: else their callers send again, to another one
         #[arg(long)]
-        kill_ingresses: bool,
+        spare_ingresses: bool,
 
         /// Rounds that are played at a time
         #[arg(long, default_value_t = 1)]
@@ -58,9 +58,9 @@ async fn main() -> Result<()> {
             println!("\n{}", table(&rows));
             ensure!(rows.iter().all(|row| row.verdict != Verdict::Wrong), "a row is wrong");
         }
-        Args::Rounds { rounds, requests, seed, kill_ingresses, at_once } => {
+        Args::Rounds { rounds, requests, seed, spare_ingresses, at_once } => {
             let first = seed.unwrap_or_else(|| u64::from(RandomState::new().build_hasher().finish() as u32));
-            let plan = |i| Plan { seed: first + i, requests, ingresses: kill_ingresses };
+            let plan = |i| Plan { seed: first + i, requests, ingresses: !spare_ingresses };
             let mut under_way = stream::iter((0..rounds).map(plan))
                 .map(|plan| async move { (plan, play(plan).await) })
                 .buffer_unordered(at_once.max(1));
