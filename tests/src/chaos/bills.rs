@@ -100,22 +100,24 @@ impl Story<'_> {
         rid.and_then(|rid| self.grants.get(&rid)).map_or(&[], Vec::as_slice)
     }
 
-    /// When the last of those died who held a request, if they all did.
+    /// When the last of those died who held a request, if they all did: who made its job, and who was granted it last.
     fn lost_its_submitter(&self, line: &Paid<'_>, before: Instant) -> Option<Instant> {
         let by_grants = self.grants_of(line.id).iter().rev().find(|(_, at)| *at <= before);
-        let deaths = match by_grants {
+        let mut deaths = match by_grants {
             Some((holder, _)) => vec![self.death(*holder)],
-            None => self.holders_by_logs(line.job),
+            None => self.deaths_of_those_who_said(&[line.job]),
         };
+        deaths.extend(self.deaths_of_those_who_said(&["a job is created", line.job]));
         let deaths: Option<Vec<Instant>> = deaths.into_iter().collect();
         deaths?.into_iter().max().filter(|at| *at <= before)
     }
 
-    /// When each start of a submitter ended that has spoken of a job.
-    fn holders_by_logs(&self, job: &str) -> Vec<Option<Instant>> {
+    /// When each start of a submitter ended that has all these words in one line of its log.
+    fn deaths_of_those_who_said(&self, words: &[&str]) -> Vec<Option<Instant>> {
+        let has = |log: &str| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
         let mut deaths = Vec::new();
         for process in self.submitters.iter().map(|member| &member.process) {
-            for start in (1..=process.starts()).filter(|start| process.log_of(*start).contains(job)) {
+            for start in (1..=process.starts()).filter(|start| has(&process.log_of(*start))) {
                 let name = (process.name().to_owned(), start);
                 deaths.push(self.kills.iter().find(|kill| kill.process == name).map(|kill| kill.at));
             }
@@ -158,7 +160,7 @@ impl Story<'_> {
                     let _ = write!(text, " (killed at {:.2} s)", since(death));
                 }
             }
-            for death in self.holders_by_logs(line.job) {
+            for death in self.deaths_of_those_who_said(&[line.job]) {
                 let _ = match death {
                     Some(at) => write!(text, " held by one killed at {:.2} s", since(at)),
                     None => write!(text, " held by one that lives"),
