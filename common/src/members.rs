@@ -16,6 +16,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const SUSPECT_BATCHER: Duration = Duration::from_secs(4);
 /// A submitter or ingress unheard of for this long is given up.
 pub const SUSPECT: Duration = Duration::from_secs(8);
+/// After so long a silence it is worth asking whether somebody is there: a dead process's subjects are served by nobody.
+pub const QUIET: Duration = Duration::from_millis(2_200);
 /// Silence says nothing about others while our own bus is down, nor for this long after it came back.
 pub const FREEZE: Duration = Duration::from_secs(6);
 /// Everybody who hears a process's first heartbeat answers with its own at once: by then they are known.
@@ -211,6 +213,21 @@ impl Members {
     /// The live processes of a role, those included that take no new work.
     pub fn live(&self, role: Role) -> impl Iterator<Item = Pid> {
         self.peers.iter().filter(move |(_, peer)| peer.role == role).map(|(pid, _)| *pid)
+    }
+
+    /// Since when the bus is up.
+    pub fn up_since(&self) -> Option<Now> {
+        self.up_since
+    }
+
+    /// Those of a role who were silent for more than [`QUIET`], though not for so long that they are given up. Nobody while
+    /// silence is not held against anybody.
+    pub fn quiet(&self, now: Now, role: Role) -> Vec<Pid> {
+        if self.frozen_until.is_none_or(|until| now < until) {
+            return Vec::new();
+        }
+        let quiet = |peer: &Peer| peer.role == role && now.saturating_sub(peer.heard) > QUIET;
+        self.peers.iter().filter(|(_, peer)| quiet(peer)).map(|(pid, _)| *pid).collect()
     }
 
     /// Whether everybody had time to be heard of since the bus came up.

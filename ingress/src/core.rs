@@ -265,6 +265,8 @@ pub struct Core<W> {
     left_behind: u32,
     /// When the passing of time was last noticed, and when it was after a long gap.
     looked: Now,
+    /// When silent submitters were last asked whether they are there.
+    probed: Now,
     awake_since: Option<Now>,
     acks: BTreeMap<(Pid, Bid), Vec<u64>>,
     withdrawals: BTreeMap<Pid, Vec<Bytes>>,
@@ -300,6 +302,7 @@ impl<W> Core<W> {
             remotes: Remotes::default(),
             left_behind: 0,
             looked: Now::ZERO,
+            probed: Now::ZERO,
             awake_since: None,
             acks: BTreeMap::new(),
             withdrawals: BTreeMap::new(),
@@ -441,6 +444,11 @@ impl<W> Core<W> {
             || self.awake_since.is_some_and(|since| now.saturating_sub(since) < LOOK_AROUND)
     }
 
+    /// Whether the bus was away since then, or this process stood still.
+    fn was_out_of_touch_since(&self, then: Now) -> bool {
+        self.awake_since.max(self.members.up_since()).is_none_or(|since| since >= then)
+    }
+
     fn send_gathered(&mut self, out: &mut Vec<Output<W>>) {
         self.tell_ended(out);
         self.send_words(out);
@@ -505,6 +513,7 @@ impl<W> Machine for Core<W> {
         for change in self.members.expire(now) {
             self.changed(now, change, out);
         }
+        self.probe(now, out);
         // Before anything is announced: what is withdrawn may be announced again.
         self.send_gathered(out);
         while let Some(timer) = self.timers.pop(now) {

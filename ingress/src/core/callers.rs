@@ -123,14 +123,17 @@ impl<W> Core<W> {
             let ended = Ended { outcome, queued, replayed: true };
             return out.extend(waiter.map(|waiter| Output::End(waiter, ended)));
         };
-        let was_alone = request.callers.alone_since().is_some();
+        let alone_since = request.callers.alone_since();
         request.callers.join(caller, waiter);
-        if !was_alone {
-            return;
-        }
-        self.pairs.adopt(request.place);
-        match request.phase {
+        let Some(alone_since) = alone_since else { return };
+        let (place, phase) = (request.place, request.phase);
+        self.pairs.adopt(place);
+        match phase {
             Phase::Granted(bid) => self.attended(now, bid, 1),
+            // While this process was out of touch its caller may have been at another ingress.
+            Phase::Withheld if self.was_out_of_touch_since(alone_since) => {
+                self.ask_elsewhere(now, rid, Duration::ZERO);
+            }
             Phase::Withheld => self.announce_anew(now, rid),
             Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Asking(_) | Phase::Elsewhere => {}
         }

@@ -120,7 +120,7 @@ impl<W> Core<W> {
             for from in (0..most).step_by(PACK) {
                 let token = self.token();
                 let call = |caller: &Rid| {
-                    self.requests.get(caller).map(|request| request.place.pairing().to_wire(*caller))
+                    self.requests.get(caller).map(|request| request.place.sought().to_wire(*caller))
                 };
                 let (received, gone) = (pack(&received, from).to_vec(), pack(&gone, from).to_vec());
                 let attach = wire::Attach {

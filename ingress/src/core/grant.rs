@@ -9,7 +9,7 @@ use common::key::BatchKey;
 use common::outcome::Outcome;
 use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
-use common::wire::{self, reply};
+use common::wire::{self, Role, reply};
 use http::HeaderMap;
 
 use super::{Core, JobEvent, Output, Phase, Timer};
@@ -235,6 +235,7 @@ impl<W> Core<W> {
             batch.add(*rid, std::mem::take(&mut request.body));
         }
         if let Some(batch) = granted {
+            self.members.presume(now, submitter, Role::Submitter);
             self.epochs = epoch;
             self.batches.insert(bid, batch);
         }

@@ -42,6 +42,11 @@ impl Place {
         Pairing { digest: self.digest, idempotency: self.name, retry: self.retry }
     }
 
+    /// As others are asked about it: somebody wants it again.
+    pub(super) fn sought(&self) -> Pairing {
+        Pairing { retry: true, ..self.pairing() }
+    }
+
     /// Whether the request has an `Idempotency-Key`.
     pub(super) fn is_named(&self) -> bool {
         self.name.is_some()

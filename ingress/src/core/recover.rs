@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 /// Grants younger than this may be on their way, so nobody is asked about them.
 const SYNC_AFTER: Duration = Duration::from_secs(15);
+/// How often silent submitters are asked whether they are there.
+const PROBE: Duration = Duration::from_secs(1);
 /// Batches in one question: 16 bytes each, so that it stays under 64 KB.
 const BIDS: usize = 4_000;
 /// Earlier submitters of a batch whose results are still taken, the first and the latest.
@@ -122,6 +124,24 @@ impl<W> Core<W> {
         }
     }
 
+    /// Asks submitters that have fallen silent and hold batches of this ingress whether they are there: where nobody serves their
+    /// subjects, they are not.
+    pub(super) fn probe(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        if now < self.probed + PROBE {
+            return;
+        }
+        self.probed = now;
+        for submitter in self.members.quiet(now, Role::Submitter) {
+            if !self.batches.values().any(|batch| batch.submitter == submitter) {
+                continue;
+            }
+            let token = self.token();
+            self.syncs.insert(token, (submitter, Vec::new()));
+            let sync = wire::Sync { ingress: self.members.pid().to_bytes(), ..Default::default() };
+            out.push(Output::ToSubmitter(submitter, Some(token), to_submitter::Body::Sync(sync)));
+        }
+    }
+
     /// Asks submitters whether they still hold what was granted to them: one that had given this process up for dead does
     /// not, and neither does one whose grant was lost on the way.
     pub(super) fn sync(&mut self, now: Now, out: &mut Vec<Output<W>>) {
@@ -157,8 +177,10 @@ impl<W> Core<W> {
     ) -> bool {
         let Some((submitter, asked)) = self.syncs.remove(&token) else { return false };
         let Some(answer) = answer else {
-            if let Some(change) = self.members.lost(submitter) {
-                self.changed(now, change, out);
+            match self.members.lost(submitter) {
+                Some(change) => self.changed(now, change, out),
+                // Its heartbeat was never heard, or it was given up before it was granted anything.
+                None => self.submitter_left(now, submitter, out),
             }
             return true;
         };

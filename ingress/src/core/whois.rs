@@ -21,6 +21,9 @@ use super::{Core, Output, Phase, Timer};
 
 /// How long calls gather before they are asked about together.
 const GATHER: Duration = Duration::from_millis(1);
+/// How soon after a question the next may follow. When an ingress dies, its callers come within seconds: what is found of them
+/// together is recovered together, and not a batch for each.
+const NEXT_ROUND: Duration = Duration::from_secs(1);
 /// Most calls in one question: about 60 bytes each, so that it stays under 64 KB.
 const PACK: usize = 1_000;
 /// First wait for an answer; it doubles up to the second.
@@ -42,6 +45,8 @@ pub(super) struct Questions {
     due: BTreeSet<(Now, Rid)>,
     /// When the timer for them is set.
     next: Option<Now>,
+    /// When anybody was asked last.
+    asked: Option<Now>,
     rounds: BTreeMap<u64, Round>,
     /// Requests of a lost ingress and the job that did not execute them: what a submitter may still say of it is known.
     spent: HashMap<Rid, String>,
@@ -124,14 +129,18 @@ impl<W> Core<W> {
 
     fn set_asking(&mut self, now: Now) {
         let Some((due, _)) = self.questions.due.first() else { return };
-        if self.questions.next.is_none_or(|next| *due < next) {
-            self.questions.next = Some(*due);
-            self.timers.set((*due).max(now), Timer::Ask);
+        let due = self.questions.asked.map_or(*due, |asked| (asked + NEXT_ROUND).max(*due));
+        if self.questions.next.is_none_or(|next| due < next) {
+            self.questions.next = Some(due);
+            self.timers.set(due.max(now), Timer::Ask);
         }
     }
 
     /// Asks about the calls whose turn it is.
     pub(super) fn ask(&mut self, now: Now, out: &mut Vec<Output<W>>) {
+        if self.questions.next.is_none_or(|next| next > now) {
+            return;
+        }
         self.questions.next = None;
         // Only when everybody had time to be heard of.
         let mut callers = Vec::new();
@@ -143,8 +152,11 @@ impl<W> Core<W> {
                 false => drop(self.questions.due.insert((now + ASK_AGAIN, caller))),
             }
         }
-        self.set_asking(now);
         callers.retain(|caller| self.is_asking(*caller, UNASKED));
+        if !callers.is_empty() {
+            self.questions.asked = Some(now);
+        }
+        self.set_asking(now);
         for callers in callers.chunks(PACK) {
             self.questions.last += 1;
             let number = self.questions.last;
@@ -193,7 +205,7 @@ impl<W> Core<W> {
             let group = groups
                 .entry(request.key.encoded())
                 .or_insert_with(|| wire::WhoisGroup { key: Some(request.key.to_wire()), calls: Vec::new() });
-            group.calls.push(request.place.pairing().to_wire(*caller));
+            group.calls.push(request.place.sought().to_wire(*caller));
         }
         let whois = wire::Whois { groups: groups.into_values().collect() };
         out.push(match round.role {

@@ -208,7 +208,8 @@ fn an_equal_repetition_at_this_ingress_is_asked_about_by_itself() {
     let mut waiting = Waiting::new();
     let (second, _) = waiting.world.call("m", vec![1], AGAIN);
     assert_eq!(waiting.world.core.held(), 2);
-    let out = waiting.world.pass(Duration::from_millis(10));
+    // The next question follows a second after the last.
+    let out = waiting.world.pass(Duration::from_millis(1_010));
     assert!(asked(&out).iter().all(|(_, _, callers)| *callers == [second]) && !asked(&out).is_empty());
 }
 
