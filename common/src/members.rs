@@ -178,10 +178,12 @@ impl Members {
     }
 
     /// This process deals with another whose heartbeat it may not have heard. From now on the other's silence counts.
-    pub fn presume(&mut self, now: Now, pid: Pid, role: Role) {
-        if self.peers.len() < MAX_MEMBERS && pid != self.identity.pid {
-            self.peers.entry(pid).or_insert(Peer { role, heard: now, draining: false });
+    pub fn presume(&mut self, now: Now, pid: Pid, role: Role) -> Option<Change> {
+        if self.peers.len() >= MAX_MEMBERS || pid == self.identity.pid || self.contains(pid) {
+            return None;
         }
+        self.peers.insert(pid, Peer { role, heard: now, draining: false });
+        Some(Change::Joined(pid, role))
     }
 
     /// A process is gone for certain: the bus says that nobody serves its subjects, or it said farewell.

@@ -175,6 +175,9 @@ impl<W> Core<W> {
                 return;
             }
             self.grant(now, bid, submitter, &rids);
+            if let Some(change) = self.members.presume(now, submitter, Role::Submitter) {
+                self.changed(now, change, out);
+            }
         }
         let draft = match self.batches.get_mut(&bid).filter(|batch| batch.submitter == submitter) {
             Some(batch) => {
@@ -235,7 +238,6 @@ impl<W> Core<W> {
             batch.add(*rid, std::mem::take(&mut request.body));
         }
         if let Some(batch) = granted {
-            self.members.presume(now, submitter, Role::Submitter);
             self.epochs = epoch;
             self.batches.insert(bid, batch);
         }
