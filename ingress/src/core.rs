@@ -27,7 +27,7 @@ use elsewhere::Elsewhere;
 use grant::Batch;
 use kept::Kept;
 use pair::{Pairs, Place};
-use remote::Remotes;
+use remote::{Lost, Remotes};
 use result::Partials;
 use waiting::Unannounced;
 use whois::Questions;
@@ -193,6 +193,8 @@ struct Request<W> {
     held_at: Now,
     queued: Option<Duration>,
     phase: Phase,
+    /// Its caller may have been at another ingress meanwhile: others are asked before it is announced again.
+    doubtful: bool,
     partials: Option<Box<Partials>>,
 }
 
@@ -397,7 +399,7 @@ impl<W> Core<W> {
                 self.will_not_answer(now, pid, out);
             }
             Change::Left(pid, Role::Ingress) => {
-                self.expire_remotes(now, Some(pid));
+                self.expire_remotes(now, Lost::One(pid));
                 self.ask_anew_of(now, pid);
                 self.will_not_answer(now, pid, out);
             }
@@ -430,7 +432,7 @@ impl<W> Core<W> {
                 if self.looks.is_multiple_of(LOOKS_PER_SYNC) {
                     self.sync(now, out);
                 }
-                self.expire_remotes(now, None);
+                self.expire_remotes(now, Lost::None);
                 self.renew_elsewhere();
                 self.tidy_kept(now);
                 self.timers.set(now + LOOK_OVER, Timer::LookOver);
@@ -444,9 +446,9 @@ impl<W> Core<W> {
             || self.awake_since.is_some_and(|since| now.saturating_sub(since) < LOOK_AROUND)
     }
 
-    /// Whether the bus was away since then, or this process stood still.
+    /// Whether the bus was away since then or shortly before, or this process stood still.
     fn was_out_of_touch_since(&self, then: Now) -> bool {
-        self.awake_since.max(self.members.up_since()).is_none_or(|since| since >= then)
+        self.awake_since.max(self.members.up_since()).is_none_or(|since| since + LOOK_AROUND >= then)
     }
 
     fn send_gathered(&mut self, out: &mut Vec<Output<W>>) {
@@ -500,7 +502,10 @@ impl<W> Machine for Core<W> {
                     self.changed(now, change, out);
                 }
             }
-            Input::Bus(up) => self.members.bus(now, up),
+            Input::Bus(up) => {
+                self.members.bus(now, up);
+                self.expire_remotes(now, Lost::All);
+            }
             Input::Drain => self.drain(now, out),
             Input::GiveUp => self.give_up(now, out),
         }
@@ -509,6 +514,7 @@ impl<W> Machine for Core<W> {
     fn tick(&mut self, now: Now, out: &mut Vec<Output<W>>) {
         if now.saturating_sub(std::mem::replace(&mut self.looked, now)) > SUSPECT {
             self.awake_since = Some(now);
+            self.expire_remotes(now, Lost::All);
         }
         for change in self.members.expire(now) {
             self.changed(now, change, out);

@@ -93,6 +93,7 @@ impl<W> Core<W> {
             held_at: now,
             queued: None,
             phase: Phase::New,
+            doubtful: false,
             partials: None,
         };
         let ask = pairing.may_be_elsewhere();
@@ -127,13 +128,15 @@ impl<W> Core<W> {
         request.callers.join(caller, waiter);
         let Some(alone_since) = alone_since else { return };
         let (place, phase) = (request.place, request.phase);
+        let doubtful = self.was_out_of_touch_since(alone_since);
+        if let Some(request) = self.requests.get_mut(&rid) {
+            request.doubtful |= doubtful;
+        }
         self.pairs.adopt(place);
         match phase {
             Phase::Granted(bid) => self.attended(now, bid, 1),
             // While this process was out of touch its caller may have been at another ingress.
-            Phase::Withheld if self.was_out_of_touch_since(alone_since) => {
-                self.ask_elsewhere(now, rid, Duration::ZERO);
-            }
+            Phase::Withheld if doubtful => self.ask_elsewhere(now, rid, Duration::ZERO),
             Phase::Withheld => self.announce_anew(now, rid),
             Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Asking(_) | Phase::Elsewhere => {}
         }

@@ -349,7 +349,7 @@ impl<W> Core<W> {
         (request.body, request.queued, request.partials) = (body, None, None);
         if copied && request.callers.alone_since().is_some() {
             self.drop_request(rid);
-        } else if copied {
+        } else if copied || request.doubtful && request.callers.alone_since().is_none() {
             self.ask_elsewhere(now, rid, COPY_AGAIN);
         } else if request.is_forsaken(now, self.keeping.reattach_window) {
             self.drop_request(rid);

@@ -48,6 +48,17 @@ impl Remotes {
     }
 }
 
+/// Which ingresses can be taken for lost, with the callers that wait there.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lost {
+    /// None but those that have not said for long that they wait.
+    None,
+    /// This one.
+    One(Pid),
+    /// All: this process was out of touch, and they may have given it up. Those that have not come again.
+    All,
+}
+
 /// A part of an outcome before it is sealed.
 #[derive(Debug)]
 pub struct OutcomePart {
@@ -179,8 +190,13 @@ impl<W> Core<W> {
     }
 
     /// Callers whose ingress is gone, or has not said for long that they still wait, are gone.
-    pub(super) fn expire_remotes(&mut self, now: Now, lost: Option<Pid>) {
-        let gone = |remote: &Remote| lost == Some(remote.at) || now.saturating_sub(remote.heard) >= LEASE;
+    pub(super) fn expire_remotes(&mut self, now: Now, lost: Lost) {
+        let is_lost = |remote: &Remote| match lost {
+            Lost::None => false,
+            Lost::One(ingress) => remote.at == ingress,
+            Lost::All => true,
+        };
+        let gone = |remote: &Remote| is_lost(remote) || now.saturating_sub(remote.heard) >= LEASE;
         let callers: Vec<Rid> =
             self.remotes.callers.iter().filter(|(_, remote)| gone(remote)).map(|(rid, _)| *rid).collect();
         for caller in callers {
