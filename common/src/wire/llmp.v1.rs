@@ -383,6 +383,9 @@ pub struct Released {
 pub struct Whois {
     #[prost(message, repeated, tag = "1")]
     pub groups: ::prost::alloc::vec::Vec<WhoisGroup>,
+    /// ingresses that have answered for their own requests, 16 bytes each: to submitters
+    #[prost(bytes = "bytes", tag = "2")]
+    pub heard: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WhoisGroup {

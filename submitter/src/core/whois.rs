@@ -94,7 +94,7 @@ impl Core {
         for group in &whois.groups {
             let Some(key) = group.key.clone().and_then(|key| BatchKey::new(key).ok()) else { continue };
             let calls: Vec<(Rid, Pairing)> = group.calls.iter().filter_map(Pairing::from_wire).collect();
-            let candidates = self.candidates(&key, &calls);
+            let candidates = self.candidates(&key, &calls, &whois.heard);
             let mut found: BTreeMap<(Bid, Pid, bool), Matches> = BTreeMap::new();
             let mut taken = BTreeSet::new();
             for (caller, pairing) in calls {
@@ -119,7 +119,10 @@ impl Core {
         out.push(Output::Reply(reply, reply::Body::Holds(holds)));
     }
 
-    fn candidates(&self, key: &BatchKey, calls: &[(Rid, Pairing)]) -> Candidates {
+    /// Not what an ingress has answered for itself, by the ids in `heard`.
+    fn candidates(&self, key: &BatchKey, calls: &[(Rid, Pairing)], heard: &[u8]) -> Candidates {
+        let is_heard = |ingress: Pid| heard.chunks(ingress.0.len()).any(|pid| *pid == ingress.0);
+        let mut told = BTreeSet::new();
         let prefixes: BTreeSet<_> = calls.iter().map(|(_, pairing)| pairing.prefix()).collect();
         let mut candidates = Candidates::new();
         for (bid, batch) in self.batches.iter().filter(|(_, batch)| batch.key == *key) {
@@ -130,6 +133,10 @@ impl Core {
                 if standing == Standing::Free {
                     continue;
                 }
+                if is_heard(ingress) {
+                    told.insert(rid);
+                    continue;
+                }
                 let undecided = standing == Standing::Undecided;
                 let candidate = Candidate { bid: *bid, ingress, undecided, served: !lost };
                 let better = |known: &Candidate| candidate.served && !known.served;
@@ -138,6 +145,7 @@ impl Core {
                 }
             }
         }
+        candidates.retain(|rid, _| !told.contains(rid));
         candidates
     }
 

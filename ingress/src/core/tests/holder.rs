@@ -48,7 +48,10 @@ impl Holding {
 
     fn finds(&mut self, pairing: Pairing) -> &'static str {
         let calls = vec![pairing.to_wire(Rid::random())];
-        let whois = wire::Whois { groups: vec![wire::WhoisGroup { key: Some(key("m").to_wire()), calls }] };
+        let whois = wire::Whois {
+            groups: vec![wire::WhoisGroup { key: Some(key("m").to_wire()), calls }],
+            ..Default::default()
+        };
         let out = self.world.give(Input::Whois(whois, "reply".into()));
         let Some(Output::Reply(_, reply::Body::Holds(holds))) = out.first() else { panic!("{out:?}") };
         match (holds.orphans.len(), holds.twins.len(), holds.conflicts.len()) {

@@ -23,7 +23,8 @@ impl World {
 
     fn asks(&mut self, key: wire::BatchKey, calls: &[(Rid, Pairing)]) -> wire::Holds {
         let calls = calls.iter().map(|(caller, pairing)| pairing.to_wire(*caller)).collect();
-        let whois = wire::Whois { groups: vec![wire::WhoisGroup { key: Some(key), calls }] };
+        let whois =
+            wire::Whois { groups: vec![wire::WhoisGroup { key: Some(key), calls }], ..Default::default() };
         let mut out = Vec::new();
         self.core.handle(self.now, Input::Whois(whois, "reply".into()), &mut out);
         match out.pop() {
@@ -292,7 +293,11 @@ fn nonsense_is_answered_with_nothing() {
         wire::WhoisGroup { key: Some(key("")), calls: vec![bad] },
     ];
     let mut out = Vec::new();
-    world.core.handle(world.now, Input::Whois(wire::Whois { groups }, "reply".into()), &mut out);
+    world.core.handle(
+        world.now,
+        Input::Whois(wire::Whois { groups, ..Default::default() }, "reply".into()),
+        &mut out,
+    );
     assert!(
         matches!(&out[..], [Output::Reply(_, reply::Body::Holds(holds))] if *holds == wire::Holds::default())
     );
