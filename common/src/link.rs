@@ -24,6 +24,23 @@ const CALLS: Token = 1 << 63;
 /// How long to wait between tries to subscribe while the bus is down.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(200);
 
+/// What a message turns out to be.
+#[derive(Debug)]
+pub enum Parsed<I> {
+    /// An input of the state machine.
+    Input(I),
+    /// Something that was dealt with at once.
+    Taken,
+    /// Nothing that can be understood.
+    Unknown,
+}
+
+impl<I> From<Option<I>> for Parsed<I> {
+    fn from(input: Option<I>) -> Self {
+        input.map_or(Self::Unknown, Self::Input)
+    }
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
@@ -168,17 +185,18 @@ impl Link {
         });
     }
 
-    /// Feeds what arrives on a subject into a state machine; `parse` says what it is, `None` drops it.
-    pub async fn feed<I: Send + 'static>(
+    /// Feeds what arrives on a subject into a state machine; `parse` says what it is. What is not understood is counted, logged
+    /// without its content, and ignored.
+    pub async fn feed<I: Send + 'static, P: Into<Parsed<I>> + Send>(
         &self,
         subject: &str,
         inputs: mpsc::Sender<I>,
-        mut parse: impl FnMut(Message) -> Option<I> + Send + 'static,
+        mut parse: impl FnMut(Message) -> P + Send + 'static,
     ) {
         let mut messages = self.subscribe(subject).await;
         let subject = subject.to_owned();
         tokio::spawn(async move {
-            let mut dropped = 0;
+            let (mut dropped, mut ignored) = (0, 0u64);
             while let Some(message) = messages.next().await {
                 if messages.dropped() > dropped {
                     dropped = messages.dropped();
@@ -187,8 +205,18 @@ impl Link {
                         dropped, "messages came faster than they were taken; they will be sent again"
                     );
                 }
-                let Some(input) = parse(message) else {
-                    debug!(subject, "a message was not understood");
+                let input = match parse(message).into() {
+                    Parsed::Input(input) => Some(input),
+                    Parsed::Taken => continue,
+                    Parsed::Unknown => None,
+                };
+                let Some(input) = input else {
+                    // From another version, a replay, or somebody who does not belong here. Never with its content.
+                    ignored += 1;
+                    match ignored.is_power_of_two() {
+                        true => warn!(subject, ignored, "messages that are not understood are ignored"),
+                        false => debug!(subject, ignored, "a message was not understood"),
+                    }
                     continue;
                 };
                 if inputs.send(input).await.is_err() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::bus::Message;
 use common::drive::{Clock, drive};
 use common::ids::{Bid, Pid};
-use common::link::Link;
+use common::link::{Link, Parsed};
 use common::members::{Identity, Members};
 use common::seal::BoxKeys;
 use common::wire::{self, Role, to_submitter};
@@ -95,19 +95,25 @@ fn stop_in_time(world: &World, inputs: mpsc::Sender<Input>, shutdown: Cancellati
 
 async fn subscribe(link: &Link, batches: &Batches, inputs: &mpsc::Sender<Input>) {
     let batches = batches.clone();
-    let parse = move |message: Message| {
-        match wire::ToSubmitter::decode(message.payload).ok()?.body? {
-            to_submitter::Body::Offer(offer) => return Some(Input::Offer(offer, message.reply?)),
-            to_submitter::Body::Recover(recover) => return Some(Input::Recover(*recover, message.reply?)),
-            to_submitter::Body::Sync(sync) => return Some(Input::Sync(sync, message.reply?)),
-            to_submitter::Body::Whois(whois) => return Some(Input::Whois(whois, message.reply?)),
-            to_submitter::Body::Abandoned(abandoned) => return Some(Input::Abandoned(abandoned)),
-            to_submitter::Body::ResultAck(ack) => batches.acknowledge(&ack),
-        }
-        None
-    };
+    let parse = move |message: Message| addressed(&batches, message).unwrap_or(Parsed::Unknown);
     link.feed(&link.subjects().inbox(Role::Submitter, link.pid()), inputs.clone(), parse).await;
     link.feed_heartbeats(&[Role::Ingress, Role::Submitter], inputs, Input::Heartbeat).await;
+}
+
+/// What ingresses and batchers send. Acknowledgements are for the couriers and take no turn of the state machine.
+fn addressed(batches: &Batches, message: Message) -> Option<Parsed<Input>> {
+    let reply = message.reply;
+    Some(Parsed::Input(match wire::ToSubmitter::decode(message.payload).ok()?.body? {
+        to_submitter::Body::Offer(offer) => Input::Offer(offer, reply?),
+        to_submitter::Body::Recover(recover) => Input::Recover(*recover, reply?),
+        to_submitter::Body::Sync(sync) => Input::Sync(sync, reply?),
+        to_submitter::Body::Whois(whois) => Input::Whois(whois, reply?),
+        to_submitter::Body::Abandoned(abandoned) => Input::Abandoned(abandoned),
+        to_submitter::Body::ResultAck(ack) => {
+            batches.acknowledge(&ack);
+            return Some(Parsed::Taken);
+        }
+    }))
 }
 
 /// What the shell keeps for each batch: opened boxes and results on their way.

@@ -22,8 +22,6 @@ use crate::nats::NatsServer;
 
 /// The secret of every deployment on NATS.
 const SECRET: &[u8] = b"a secret of tests, thirty-two bytes and more";
-/// First token of the subjects.
-const PREFIX: &str = "llmp";
 /// What a role may take beyond the drain timeout.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -53,6 +51,10 @@ pub struct Tweaks {
     pub submitter: Vec<&'static str>,
     /// How long the roles may go on once they are told to stop.
     pub drain_timeout: Duration,
+    /// First token of the subjects.
+    pub prefix: &'static str,
+    /// URL of a nats-server that is there already, instead of one of its own.
+    pub server: Option<String>,
 }
 
 impl Default for Tweaks {
@@ -65,6 +67,8 @@ impl Default for Tweaks {
             batcher: vec!["--window=300ms", "--idle=100ms"],
             submitter: vec!["--poll-min=50ms", "--poll-max=300ms", "--settle=1s"],
             drain_timeout: Duration::from_secs(10),
+            prefix: "llmp",
+            server: None,
         }
     }
 }
@@ -100,12 +104,14 @@ impl Deployment {
         let upstreams: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
         let nats = match kind {
             Kind::Embedded => None,
+            Kind::Nats if tweaks.server.is_some() => None,
             Kind::Nats => Some(tokio::task::spawn_blocking(NatsServer::start).await??),
         };
-        let worlds = Worlds::new(nats.as_ref(), tweaks.drain_timeout);
-        let meeting = match nats {
-            Some(_) => Some(Meeting::open(worlds.bus().await?, Subjects::new(PREFIX)).await?),
-            None => None,
+        let url = tweaks.server.clone().or(nats.as_ref().map(NatsServer::url));
+        let worlds = Worlds::new(url, &tweaks);
+        let meeting = match kind {
+            Kind::Nats => Some(Meeting::open(worlds.bus().await?, worlds.subjects.clone()).await?),
+            Kind::Embedded => None,
         };
         let shutdown = CancellationToken::new();
         let mut roles = JoinSet::new();
@@ -200,14 +206,17 @@ impl Stopped {
 struct Worlds {
     shared: Option<World>,
     url: String,
+    subjects: Subjects,
     drain_timeout: Duration,
 }
 
 impl Worlds {
-    fn new(nats: Option<&NatsServer>, drain_timeout: Duration) -> Self {
-        let embedded = || world(MemoryBus::new(), Keyring::for_one_process(), drain_timeout);
-        let shared = nats.is_none().then(embedded);
-        Self { shared, url: nats.map(NatsServer::url).unwrap_or_default(), drain_timeout }
+    fn new(url: Option<String>, tweaks: &Tweaks) -> Self {
+        let (subjects, drain_timeout) = (Subjects::new(tweaks.prefix), tweaks.drain_timeout);
+        let (bus, keyring) = (MemoryBus::new(), Arc::new(Keyring::for_one_process()));
+        let embedded = World { bus, subjects: subjects.clone(), keyring, drain_timeout };
+        let shared = url.is_none().then_some(embedded);
+        Self { shared, url: url.unwrap_or_default(), subjects, drain_timeout }
     }
 
     async fn bus(&self) -> Result<Arc<dyn Bus>> {
@@ -217,13 +226,13 @@ impl Worlds {
     async fn another(&self) -> Result<World> {
         match &self.shared {
             Some(shared) => Ok(shared.clone()),
-            None => Ok(world(self.bus().await?, Keyring::new(&SECRET.to_vec().into())?, self.drain_timeout)),
+            None => {
+                let keyring = Arc::new(Keyring::new(&SECRET.to_vec().into())?);
+                let (subjects, drain_timeout) = (self.subjects.clone(), self.drain_timeout);
+                Ok(World { bus: self.bus().await?, subjects, keyring, drain_timeout })
+            }
         }
     }
-}
-
-fn world(bus: Arc<dyn Bus>, keyring: Keyring, drain_timeout: Duration) -> World {
-    World { bus, subjects: Subjects::new(PREFIX), keyring: Arc::new(keyring), drain_timeout }
 }
 
 /// Flags as a role's own command line would give them.

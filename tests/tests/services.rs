@@ -61,6 +61,23 @@ async fn groups_stay_together_across_two_of_each() {
     end(deployment).await;
 }
 
+/// Two deployments with one secret on one server, under different prefixes: no batch, no claim and no answer goes astray,
+/// although both have the same keys, models and questions at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn deployments_under_different_prefixes_do_not_see_each_other() {
+    let first = Deployment::start(Kind::Nats, Config::default(), Tweaks::default()).await.unwrap();
+    let server = first.nats.as_ref().map(|server| server.url());
+    let tweaks = Tweaks { prefix: "other", server, ..Tweaks::default() };
+    let second = Deployment::start(Kind::Nats, Config::default(), tweaks).await.unwrap();
+    let calls = Call::spread("prefix", 60, 3, 2);
+    let (urls, other_urls) = (first.base_urls(), second.base_urls());
+    let (got, others) = tokio::join!(make_all(&calls, &urls), make_all(&calls, &other_urls));
+    assert_all_own(&calls, &got.unwrap(), &first);
+    assert_all_own(&calls, &others.unwrap(), &second);
+    end(second).await;
+    end(first).await;
+}
+
 /// The server dies while some requests wait to be grouped and others for their jobs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_costs_time_only() {
