@@ -382,7 +382,9 @@ impl World {
         if waits {
             self.report.answers += 1;
             let text = self.people.persons[person].text;
-            if let Err(why) = self.people.check_account(text) {
+            if let Err(why) = self.people.check_account(text)
+                && !self.forgiven(text)
+            {
                 return self.violation(why);
             }
             self.queue.plan(self.now + Duration::from_millis(2), Event::Local(ingress, Local::Received(rid)));

@@ -383,7 +383,7 @@ pub struct Released {
 pub struct Whois {
     #[prost(message, repeated, tag = "1")]
     pub groups: ::prost::alloc::vec::Vec<WhoisGroup>,
-    /// ingresses that have answered for their own requests, 16 bytes each: to submitters
+    /// ingresses that have answered for their own requests, and the one that asks; 16 bytes each
     #[prost(bytes = "bytes", tag = "2")]
     pub heard: ::prost::bytes::Bytes,
 }

@@ -207,7 +207,8 @@ impl<W> Core<W> {
                 .or_insert_with(|| wire::WhoisGroup { key: Some(request.key.to_wire()), calls: Vec::new() });
             group.calls.push(request.place.sought().to_wire(*caller));
         }
-        let heard = round.heard.iter().flat_map(|pid| pid.0).collect();
+        let own = self.members.pid();
+        let heard = round.heard.iter().chain([&own]).flat_map(|pid| pid.0).collect();
         let whois = wire::Whois { groups: groups.into_values().collect(), heard };
         out.push(match round.role {
             Role::Ingress => Output::ToIngress(exchange.peer, Some(token), to_ingress::Body::Whois(whois)),
