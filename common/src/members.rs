@@ -54,6 +54,7 @@ pub struct Members {
     looked: Now,
     /// Since when the bus is up.
     up_since: Option<Now>,
+    known_after: Duration,
 }
 
 #[derive(Debug)]
@@ -86,7 +87,14 @@ impl Members {
             frozen_until: None,
             looked: Now::ZERO,
             up_since: None,
+            known_after: KNOWN_AFTER,
         }
+    }
+
+    /// The same for a deployment of one process: there is nobody who could not have been heard of.
+    #[must_use]
+    pub fn of_one_process(self) -> Self {
+        Self { known_after: Duration::ZERO, ..self }
     }
 
     /// This process.
@@ -234,7 +242,7 @@ impl Members {
 
     /// Whether everybody had time to be heard of since the bus came up.
     pub fn knows_all(&self, now: Now) -> bool {
-        self.up_since.is_some_and(|since| now.saturating_sub(since) >= KNOWN_AFTER)
+        self.up_since.is_some_and(|since| now.saturating_sub(since) >= self.known_after)
     }
 
     /// Number of live processes of a role that take work.

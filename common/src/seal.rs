@@ -43,6 +43,7 @@ pub struct Keyring {
     grants: hkdf::Prk,
     /// Of the deployment; keys under which one ingress hands an outcome to another come from it.
     outcomes: hkdf::Prk,
+    of_one_process: bool,
 }
 
 impl Keyring {
@@ -63,6 +64,7 @@ impl Keyring {
             membership: key(b"membership"),
             pairing: key(b"pairing"),
             grants: own,
+            of_one_process: false,
             outcomes: hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1 outcomes").extract(secret),
         })
     }
@@ -71,9 +73,14 @@ impl Keyring {
     pub fn for_one_process() -> Self {
         let secret = random_bytes::<MIN_SECRET>().to_vec().into();
         match Self::new(&secret) {
-            Ok(keyring) => keyring,
+            Ok(keyring) => Self { of_one_process: true, ..keyring },
             Err(ShortSecret(_)) => unreachable!("the secret has the least length"),
         }
+    }
+
+    /// Whether nobody else can be in the deployment.
+    pub fn is_of_one_process(&self) -> bool {
+        self.of_one_process
     }
 
     /// Names a credential at an upstream without telling it: 16 bytes of HMAC-SHA256 over the header lines.

@@ -74,6 +74,7 @@ async fn run(
     });
     let auth = world.keyring.membership(Role::Ingress, pid, &[]);
     let members = Members::new(Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth });
+    let members = if world.keyring.is_of_one_process() { members.of_one_process() } else { members };
     let core = Core::new(members, world.subjects.results_prefix(pid), keeping);
     let performer = Performer {
         link: link.clone(),
