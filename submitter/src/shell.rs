@@ -58,6 +58,7 @@ pub(crate) async fn run(
         Identity { pid, role: Role::Submitter, public_key: public_key.clone(), auth: auth.clone() };
     let cancel_after = (args.on_exit == OnExit::Cancel).then(|| world.drain_timeout / 2);
     let timing = Timing {
+        linger: LINGER,
         poll_min: args.poll_min,
         poll_max: args.poll_max.max(args.poll_min),
         settle: args.settle,
@@ -92,6 +93,9 @@ fn stop_in_time(world: &World, inputs: mpsc::Sender<Input>, shutdown: Cancellati
         let _ = inputs.send(Input::GiveUp).await;
     });
 }
+
+/// An SDK whose connection broke comes back within this; a script that is run again finds its answers at its ingress.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(20);
 
 async fn subscribe(link: &Link, batches: &Batches, inputs: &mpsc::Sender<Input>) {
     let batches = batches.clone();

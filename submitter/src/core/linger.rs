@@ -2,7 +2,7 @@
 //!
 //! What an ingress has acknowledged it may take with it when it dies, before its caller has received it; the caller then asks
 //! again elsewhere. So the batch and its files stay until every caller has received its answer, which takes a moment,
-//! and for answers whose callers went away no longer than results of lost ingresses stay.
+//! and for answers whose callers went away a little longer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Core, ORPHANED, Output, Purpose, State};
 
 /// First and longest wait before an ingress is asked again whether its callers have received their answers.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-const ASK_AGAIN_MAX: Duration = Duration::from_secs(30);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Every ingress has acknowledged.
@@ -59,7 +59,7 @@ impl Core {
     ) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let State::Lingering(waiting) = &batch.state else { return };
-        if now.saturating_sub(batch.since) >= ORPHANED {
+        if now.saturating_sub(batch.since) >= self.timing.linger {
             return self.finish(now, bid, out);
         }
         if waiting.contains(&ingress) {

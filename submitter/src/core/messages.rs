@@ -11,6 +11,8 @@ use super::{Did, Op};
 /// Times that tests and operators may want otherwise.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
+    /// How long a batch and its files stay when everything is acknowledged but callers have not received all of it.
+    pub linger: Duration,
     /// First wait before a job is asked about.
     pub poll_min: Duration,
     /// Longest wait.

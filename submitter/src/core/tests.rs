@@ -50,6 +50,7 @@ impl World {
             auth: Bytes::new(),
         };
         let timing = Timing {
+            linger: Duration::from_secs(900),
             poll_min: Duration::from_secs(2),
             poll_max: Duration::from_secs(60),
             settle: Duration::from_secs(30),
