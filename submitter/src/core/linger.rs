@@ -15,7 +15,7 @@ use super::{Core, ORPHANED, Output, Purpose, State};
 
 /// First and longest wait before an ingress is asked again whether its callers have received their answers.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-const ASK_AGAIN_MAX: Duration = Duration::from_secs(5);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 impl Core {
     /// Every ingress has acknowledged.
