@@ -169,7 +169,8 @@ impl<W> Core<W> {
         else {
             return;
         };
-        if self.batches.get(&bid).is_none_or(Batch::was_taken_back) {
+        // A batch whose grant was taken back keeps its id for what its submitter may have left at the provider.
+        if !self.batches.contains_key(&bid) {
             if self.has_stood_still(now) {
                 // Callers may have gone unnoticed, and be served elsewhere. It is asked again.
                 return;

@@ -22,11 +22,6 @@ impl Batch {
     pub(super) fn is_relic(&self) -> bool {
         self.waiting == 0
     }
-
-    /// Whether it is a grant that was taken back before any file was registered, and whose submitter was not replaced.
-    pub(super) fn was_taken_back(&self) -> bool {
-        self.is_relic() && self.files.is_empty() && self.former.is_empty()
-    }
 }
 
 impl<W> Core<W> {
