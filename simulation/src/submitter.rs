@@ -80,6 +80,7 @@ impl Submitter {
             Identity { pid, role: Role::Submitter, public_key: public_key.clone(), auth: auth.clone() };
         let settle = if bug == Some(Bug::NoSettling) { Duration::ZERO } else { Duration::from_secs(30) };
         let timing = Timing {
+            // Longer than the services' own 20 s, so that everybody who comes back in a seed comes in time.
             linger: Duration::from_secs(900),
             poll_min: Duration::from_secs(2),
             poll_max: Duration::from_secs(10),
