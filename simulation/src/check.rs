@@ -22,8 +22,8 @@ impl World {
             let held = node.sizes().into_iter().filter(|(_, size)| *size > 0);
             problems.extend(held.map(|(what, size)| format!("{} has {size} {what}", process.name)));
         }
-        let excuses = self.options.rules.nobody_is_left_who_knew;
-        let left = self.provider.left(|bid, owner| excuses && self.forgotten.contains(&(bid, owner)));
+        // Nobody is left who knew of these.
+        let left = self.provider.left(|bid, owner| self.forgotten.contains(&(bid, owner)));
         problems.extend(left.into_iter().map(|what| format!("the provider has {what}")));
         problems
     }

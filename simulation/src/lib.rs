@@ -3,7 +3,13 @@
 //!
 //! At every step it holds that no request is billed twice, that every answer is its caller's own or an honest fault, and
 //! that nothing readable passes over the bus. Once the faults have stopped, every caller is answered, every map is
-//! empty and nothing is left at the provider, but for what [`Rules`] excuses. A seed always replays identically.
+//! empty and nothing is left at the provider. A seed always replays identically.
+//!
+//! What nobody knows who is left cannot be held against the services, since nothing is on disk: files and jobs of a batch stay
+//! when its submitter, whoever took it over, and all ingresses that had requests in it have ended; and a repetition is a new
+//! request when its ingress and whoever submitted it were out of reach at once. The latter are counted
+//! ([`Report::paid_again`]). A file that was to be deleted before the provider showed it stays, too: the services take "not found"
+//! for deleted where it is no fence.
 
 mod batcher;
 mod bugs;
@@ -21,7 +27,6 @@ mod process;
 mod provider;
 mod queue;
 mod rng;
-mod rules;
 mod seal;
 mod submitter;
 mod trace;
@@ -33,13 +38,10 @@ use std::time::Duration;
 
 pub use bugs::Bug;
 pub use day::{Day, Peaks};
-pub use rules::Rules;
 
 /// How a seed is run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// What is excused.
-    pub rules: Rules,
     /// A mistake to plant.
     pub bug: Option<Bug>,
     /// A day of many requests instead of what the seed draws.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulation::{Day, Options, Report, Rules, explain, run, run_watched};
+use simulation::{Day, Options, Report, explain, run, run_watched};
 
 /// Runs the services' state machines in a simulated world.
 #[derive(Debug, Parser)]
@@ -24,9 +24,6 @@ struct Args {
     /// Print the last events of a seed, this many
     #[arg(long, num_args = 0..=1, default_missing_value = "400")]
     trace: Option<usize>,
-    /// Hold the services to everything that the protocol promises, built or not
-    #[arg(long)]
-    promised: bool,
     /// Go on after a failure, and count
     #[arg(long)]
     keep_going: bool,
@@ -46,10 +43,9 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let rules = if args.promised { Rules::PROMISED } else { Rules::TODAY };
     let length = Duration::from_secs(args.hours.max(1) * 3600);
     let day = args.day.then_some(Day { requests: args.requests, crashes: args.crashes, length });
-    let options = Options { rules, day, ..Options::default() };
+    let options = Options { day, ..Options::default() };
     match args.seed {
         _ if args.day && args.trace.is_none() => a_day(args.seed.unwrap_or(0), options),
         Some(seed) => one(seed, options, args.trace),
