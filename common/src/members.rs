@@ -242,7 +242,12 @@ impl Members {
 
     /// Whether everybody had time to be heard of since the bus came up.
     pub fn knows_all(&self, now: Now) -> bool {
-        self.up_since.is_some_and(|since| now.saturating_sub(since) >= self.known_after)
+        self.known_at().is_some_and(|at| now >= at)
+    }
+
+    /// From when on it will be so; `None` while the bus is down.
+    pub fn known_at(&self) -> Option<Now> {
+        self.up_since.map(|since| since + self.known_after)
     }
 
     /// Number of live processes of a role that take work.

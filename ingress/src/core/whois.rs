@@ -20,7 +20,7 @@ use super::callers::key_taken;
 use super::{Core, Output, Phase, Timer};
 
 /// How long calls gather before they are asked about together.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(5);
 /// How soon after a question the next may follow. When an ingress dies, its callers come within seconds: what is found of them
 /// together is recovered together, and not a batch for each.
 const NEXT_ROUND: Duration = Duration::from_secs(1);
@@ -143,13 +143,14 @@ impl<W> Core<W> {
         }
         self.questions.next = None;
         // Only when everybody had time to be heard of.
+        let known_at = self.members.known_at().unwrap_or(now + ASK_AGAIN);
         let mut callers = Vec::new();
-        let known = self.members.knows_all(now);
         while let Some(&(due, caller)) = self.questions.due.first().filter(|(due, _)| *due <= now) {
             self.questions.due.remove(&(due, caller));
-            match known {
+            match known_at <= now {
                 true => callers.push(caller),
-                false => drop(self.questions.due.insert((now + ASK_AGAIN, caller))),
+                // All of them together.
+                false => drop(self.questions.due.insert((known_at, caller))),
             }
         }
         callers.retain(|caller| self.is_asking(*caller, UNASKED));

@@ -22,10 +22,11 @@ const ABANDONED: &str = "/requests/failed";
 /// Where it counts requests that it holds.
 const HELD: &str = "/held/requests";
 
-/// A setup whose first job ends only when it is let go.
+/// A setup whose first job ends only when it is let go. All calls are in it, however far apart they are announced: a call with
+/// an `Idempotency-Key` is asked about first.
 fn stalled(name: &'static str, ingresses: usize, seal_at: usize) -> Setup {
     let faults = vec![Rule::new(Fault::Stall { after: 0 }).first(1)];
-    Setup { name, counts: [ingresses, 1, 2], seal_at, faults, ..Setup::default() }
+    Setup { name, counts: [ingresses, 1, 2], seal_at, window: "60s", faults, ..Setup::default() }
 }
 
 /// How callers lose their connections to an ingress that lives.
@@ -128,7 +129,7 @@ fn different(answers: &[Answer]) -> usize {
 
 /// SIGTERM to an ingress: some of its requests are in a job that ends after its drain timeout, some are not submitted.
 pub(super) async fn told_to_stop() -> Result<Outcome> {
-    let setup = Setup { window: "60s", drain: "1s", ..stalled("14d", 2, 10) };
+    let setup = Setup { drain: "1s", ..stalled("14d", 2, 10) };
     let mut stage = Stage::start(setup).await?;
     let manner = Manner::from_to(stage.url(0), stage.url(1));
     let submitted = stage.calls_as("submitted", 10, &manner)?;
