@@ -150,8 +150,9 @@ fn many(args: &Args, options: Options) -> ExitCode {
                 return;
             }
             let report = run(seed, options);
-            if report.violation.is_some() && !args.keep_going {
-                stop.store(true, Ordering::Relaxed);
+            if let Some(what) = &report.violation {
+                println!("seed {seed}: {}", what.chars().take(300).collect::<String>());
+                stop.fetch_or(!args.keep_going, Ordering::Relaxed);
             }
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
             sum.add(report);
@@ -169,11 +170,6 @@ fn many(args: &Args, options: Options) -> ExitCode {
     sum.failed.sort_by_key(|report| report.seed);
     if let Some(report) = sum.failed.first() {
         println!("{}", explain(report, options, args.trace.unwrap_or(0)));
-    }
-    for report in &sum.failed {
-        let mut what = report.violation.clone().unwrap_or_default();
-        what.truncate(what.char_indices().nth(300).map_or(what.len(), |(at, _)| at));
-        println!("seed {}: {what}", report.seed);
     }
     sum.print(began);
     if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
