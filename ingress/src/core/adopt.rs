@@ -61,6 +61,24 @@ impl<W> Core<W> {
         }
     }
 
+    /// A request that was another's and came to nothing goes by the id of one of its callers from now on. Under the other id a
+    /// submitter knows the lost ingress's part for as long as it keeps it, and a repetition may find that again when this request
+    /// has been executed and forgotten.
+    pub(super) fn with_own_id(&mut self, rid: Rid) -> Rid {
+        let Some(request) = self.requests.remove(&rid) else { return rid };
+        let own =
+            request.callers.first_of_here().filter(|own| !self.requests.contains_key(own)).unwrap_or(rid);
+        self.pairs.rename(request.place, own);
+        for id in request.callers.ids() {
+            match id == own {
+                true => drop(self.repetitions.remove(&id)),
+                false => drop(self.repetitions.insert(id, own)),
+            }
+        }
+        self.requests.insert(own, request);
+        own
+    }
+
     /// The callers of one request join those of another that is the same.
     pub(super) fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.remove(&caller) else { return };

@@ -37,6 +37,12 @@ impl<W> Callers<W> {
         self.waiters.iter().map(|(id, _)| *id)
     }
 
+    /// One of them, if possible one that waits at this ingress.
+    pub(super) fn first_of_here(&self) -> Option<Rid> {
+        let here = self.waiters.iter().find(|(_, waiter)| waiter.is_some());
+        here.or(self.waiters.first()).map(|(id, _)| *id)
+    }
+
     fn join(&mut self, caller: Rid, waiter: Option<W>) {
         if self.alone_since.take().is_some() {
             self.waiters.clear();

@@ -336,21 +336,29 @@ impl<W> Core<W> {
     pub(super) fn take_back_batch(&mut self, now: Now, bid: Bid) {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| !batch.is_relic()) else { return };
         tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
-        let copied = batch.copied;
+        let copied = batch.copied.then(String::new);
         for (rid, body) in std::mem::take(&mut batch.bodies) {
-            self.take_back(now, bid, rid, body, copied);
+            self.take_back(now, bid, rid, body, copied.as_ref());
         }
         self.keep_relic(now, bid);
     }
 
-    fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes, copied: bool) {
+    /// The batch of a request came to nothing. Where it was a copy of a lost ingress's, the job that did not execute it is given,
+    /// if there was one.
+    fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes, copied: Option<&String>) {
         let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
             return;
         };
         (request.body, request.queued, request.partials) = (body, None, None);
-        if copied && request.callers.alone_since().is_some() {
+        if copied.is_some() && request.callers.alone_since().is_some() {
             self.drop_request(rid);
-        } else if copied || request.doubtful && request.callers.alone_since().is_none() {
+        } else if let Some(spent) = copied {
+            let rid = self.with_own_id(rid);
+            if !spent.is_empty() {
+                self.questions.spend(rid, spent.clone());
+            }
+            self.ask_elsewhere(now, rid, COPY_AGAIN);
+        } else if request.doubtful && request.callers.alone_since().is_none() {
             self.ask_elsewhere(now, rid, COPY_AGAIN);
         } else if request.is_forsaken(now, self.keeping.reattach_window) {
             self.drop_request(rid);
@@ -375,15 +383,12 @@ impl<W> Core<W> {
     /// A request whose line was not executed because its batch was cancelled, nobody having waited for any of it: if
     /// somebody does now, it goes into another batch.
     pub(super) fn cancelled(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
-        let batch = self.batches.get(&bid);
-        let copied = batch.is_some_and(|batch| batch.copied);
-        let body = batch.and_then(|batch| batch.bodies.iter().find(|(id, _)| *id == rid));
+        let Some(batch) = self.batches.get(&bid) else { return };
+        let copied = batch.copied.then(|| batch.job.clone());
+        let body = batch.bodies.iter().find(|(id, _)| *id == rid);
         let Some((_, body)) = body.cloned() else { return };
         let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
-        if let Some(batch) = self.batches.get(&bid).filter(|batch| batch.copied) {
-            self.questions.spend(rid, batch.job.clone());
-        }
-        self.take_back(now, bid, rid, body, copied);
+        self.take_back(now, bid, rid, body, copied.as_ref());
         self.batch_answered(now, bid, !alone, false, out);
     }
 

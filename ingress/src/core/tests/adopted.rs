@@ -85,6 +85,11 @@ impl Adopting {
         self.world.give(Input::Released(released, "reply".into()))
     }
 
+    fn knows_no_call(&self) {
+        let core = &self.world.core;
+        assert_eq!((core.held(), core.repetitions.len(), core.pairs.len()), (0, 0, 0));
+    }
+
     /// It is announced once, with its body.
     fn is_announced(&mut self) {
         self.world.join(Role::Batcher);
@@ -193,9 +198,37 @@ fn without_a_job_others_are_asked_again_before_it_is_announced() {
     adopting.claims();
     adopting.release(1);
     let (about, _) = adopting.asks_and_is_told(false);
-    assert_eq!(about, adopting.rids, "under its id of now");
+    // The old one stands for the lost ingress's part as long as a submitter keeps that, whatever becomes of this.
+    assert_eq!(about, adopting.callers, "under an id of its own");
     adopting.is_announced();
-    assert_eq!(adopting.world.claim(Bid::random(), adopting.submitter, &adopting.rids), adopting.rids);
+    let (bid, own) = (Bid::random(), adopting.callers.clone());
+    assert_eq!(adopting.world.claim(Bid::random(), adopting.submitter, &adopting.rids), []);
+    assert_eq!(adopting.world.claim(bid, adopting.submitter, &own), own);
+    let out = adopting.world.answer(own[0], bid, adopting.submitter, "x");
+    assert_eq!(ends(&out).iter().map(|(caller, _)| *caller).collect::<Vec<_>>(), [1]);
+    adopting.world.give(Input::Received(own[0]));
+    adopting.knows_no_call();
+}
+
+#[test]
+fn all_callers_of_what_came_to_nothing_get_the_answer_of_its_new_request() {
+    let rid = AGAIN.rid();
+    let mut adopting = Adopting::new(&[AGAIN, OTHER], &[rid, rid]);
+    adopting.claims();
+    adopting.says_cancelled(rid);
+    let (about, _) = adopting.asks_and_is_told(true);
+    assert!(about.len() == 1 && adopting.callers.contains(&about[0]), "{about:?}");
+    adopting.is_announced();
+    let bid = Bid::random();
+    assert_eq!(adopting.world.claim(bid, adopting.submitter, &about), about);
+    let out = adopting.world.answer(about[0], bid, adopting.submitter, "x");
+    let mut callers: Vec<usize> = ends(&out).iter().map(|(caller, _)| *caller).collect();
+    callers.sort_unstable();
+    assert_eq!(callers, [1, 2]);
+    for caller in adopting.callers.clone() {
+        adopting.world.give(Input::Received(caller));
+    }
+    adopting.knows_no_call();
 }
 
 #[test]
@@ -220,7 +253,7 @@ fn a_line_that_was_cancelled_is_not_looked_for_in_the_same_job_again() {
     let out = adopting.says_cancelled(adopting.rids[0]);
     assert!(ends(&out).is_empty());
     let (about, out) = adopting.asks_and_is_told(true);
-    assert_eq!(about, adopting.rids);
+    assert_eq!(about, adopting.callers);
     assert!(recoveries(&out).is_empty(), "it is known that this job has not executed it");
     adopting.is_announced();
 }
