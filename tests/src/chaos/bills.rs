@@ -107,17 +107,26 @@ impl Story<'_> {
             Some((holder, _)) => vec![self.death(*holder)],
             None => self.deaths_of_those_who_said(&[line.job]),
         };
-        deaths.extend(self.deaths_of_those_who_said(&["a job is created", line.job]));
+        deaths.extend(self.deaths_of_its_creators(line.job));
         let deaths: Option<Vec<Instant>> = deaths.into_iter().collect();
         deaths?.into_iter().max().filter(|at| *at <= before)
     }
 
+    /// Of those whose own creation the job is. Who only found it has the part of it that it was granted, which may be another
+    /// ingress's.
+    fn deaths_of_its_creators(&self, job: &str) -> Vec<Option<Instant>> {
+        self.deaths_of(|log| says(log, &["a job is created", job]) && !says(log, &["found the job", job]))
+    }
+
     /// When each start of a submitter ended that has all these words in one line of its log.
     fn deaths_of_those_who_said(&self, words: &[&str]) -> Vec<Option<Instant>> {
-        let has = |log: &str| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        self.deaths_of(|log| says(log, words))
+    }
+
+    fn deaths_of(&self, meant: impl Fn(&str) -> bool) -> Vec<Option<Instant>> {
         let mut deaths = Vec::new();
         for process in self.submitters.iter().map(|member| &member.process) {
-            for start in (1..=process.starts()).filter(|start| has(&process.log_of(*start))) {
+            for start in (1..=process.starts()).filter(|start| meant(&process.log_of(*start))) {
                 let name = (process.name().to_owned(), start);
                 deaths.push(self.kills.iter().find(|kill| kill.process == name).map(|kill| kill.at));
             }
@@ -176,4 +185,9 @@ impl Story<'_> {
         }
         text
     }
+}
+
+/// Whether one line has all these words.
+fn says(log: &str, words: &[&str]) -> bool {
+    log.lines().any(|line| words.iter().all(|word| line.contains(word)))
 }
