@@ -75,8 +75,16 @@ pub(crate) struct Account {
     submitters: Vec<ProcId>,
     /// How often somebody got its answer.
     pub(crate) answered: u32,
-    /// How often somebody was told that it was not sent.
-    pub(crate) unsent: u32,
+    /// Requests of which somebody was told that they were not sent, by their outcomes: callers who share a request share its.
+    unsent: Vec<Arc<Outcome>>,
+}
+
+impl Account {
+    fn was_not_sent(&mut self, outcome: &Arc<Outcome>) {
+        if !self.unsent.iter().any(|known| Arc::ptr_eq(known, outcome)) {
+            self.unsent.push(outcome.clone());
+        }
+    }
 }
 
 /// Everybody.
@@ -310,7 +318,7 @@ impl People {
                 honest(fault)?;
                 // A refusal at the door says nothing about an earlier sending.
                 if is_unsent(fault) && !ended.replayed && !ended.queued.is_zero() {
-                    self.accounts[person.text].unsent += 1;
+                    self.accounts[person.text].was_not_sent(&ended.outcome);
                 }
                 if fault.no_retry || person.retries == 0 {
                     person.done = true;
@@ -362,6 +370,7 @@ impl People {
     /// When a text cost more than its callers agreed to.
     pub(crate) fn check_account(&self, text: usize) -> Result<(), String> {
         let Account { allowed, billed, unsent, .. } = &self.accounts[text];
+        let unsent = unsent.len() as u32;
         match *billed + unsent > *allowed {
             true => Err(format!(
                 "text {text} is billed {billed} times and was refused unsent {unsent} times, and asked for only {allowed} times"

@@ -413,17 +413,13 @@ impl<W> Core<W> {
         }
     }
 
-    /// The holder of grants is gone. Where it had registered no file, nothing can have been created, and the requests are
-    /// free. In any case another submitter finds out from the provider what is there.
+    /// The holder of grants is gone.
     pub(super) fn submitter_left(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
         let mut bids: Vec<Bid> =
             self.batches.iter().filter(|(_, batch)| batch.submitter == gone).map(|(bid, _)| *bid).collect();
         bids.sort_unstable();
         for bid in bids {
-            if self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
-                self.take_back_batch(now, bid);
-            }
-            self.recover(now, bid, out);
+            self.pass_on(now, bid, out);
         }
     }
 

@@ -28,6 +28,15 @@ const BIDS: usize = 4_000;
 const MAX_FORMER: usize = 16;
 
 impl<W> Core<W> {
+    /// Whoever held a batch does not go on with it. Where no file was registered, nothing can have been created, and the requests
+    /// are free. In any case another submitter finds out from the provider what is there.
+    pub(super) fn pass_on(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
+        if self.batches.get(&bid).is_some_and(|batch| batch.files.is_empty()) {
+            self.take_back_batch(now, bid);
+        }
+        self.recover(now, bid, out);
+    }
+
     /// Gives a batch its next id and epoch, and looks for a submitter.
     pub(super) fn recover(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
         let Some(mut batch) = self.batches.remove(&bid) else { return };
@@ -195,7 +204,8 @@ impl<W> Core<W> {
         for bid in unpack_bids(&reply.left).unwrap_or_default() {
             let held = |batch: &&Batch| batch.submitter == submitter && batch.recovering.is_none();
             if self.batches.get(&bid).filter(held).is_some() {
-                self.recover(now, bid, out);
+                // It may have left this ingress out when it submitted the rest.
+                self.pass_on(now, bid, out);
             }
         }
         for bid in unknown {

@@ -76,12 +76,13 @@ impl Core {
     }
 
     /// Files that were to stay for a while, since an ingress may still want its part of a job: where other submitters are,
-    /// an ingress asks one of them to serve it, or to tidy up, and it deletes them; else they go now.
+    /// an ingress asks one of them to serve it, or to tidy up, and it deletes them; else they go now. Whose own bus is away cannot
+    /// tell that nobody is there.
     pub(super) fn tidy_before_leaving(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
-        let others = self.members.count(Role::Submitter) > 0;
+        let alone = self.members.knows_all(now) && self.members.count(Role::Submitter) == 0;
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let waits = |chore: &Chore| chore.tries == 0 && !chore.running && chore.due > now;
-        if !others {
+        if alone {
             batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now);
         }
         self.chores(now, bid, out);

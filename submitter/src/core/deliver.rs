@@ -73,16 +73,20 @@ impl Lines {
     }
 }
 
-/// What a request gets whose line is in neither file. Ingresses may send one again by itself whose batch was
-/// cancelled: it must be certain that it was not executed.
+/// What a request gets whose line is in neither file. That it was not executed is only said where it is certain: it may be
+/// sent again, by an ingress itself where its batch was cancelled, and would be paid twice.
 fn no_line(phase: JobPhase, not_executed: bool) -> Fault {
     match phase {
-        JobPhase::Expired => {
+        JobPhase::Expired if not_executed => {
             let message = "The provider's batch expired before the request was executed.";
             Fault::new(FaultClass::Expired, "batch_expired", message).no_retry()
         }
         JobPhase::Cancelled if not_executed => cancelled(),
-        JobPhase::Cancelled | JobPhase::Running | JobPhase::Completed | JobPhase::Failed => {
+        JobPhase::Expired
+        | JobPhase::Cancelled
+        | JobPhase::Running
+        | JobPhase::Completed
+        | JobPhase::Failed => {
             let message = "The provider finished the batch without an answer to this request.";
             Fault::new(FaultClass::Internal, "no_result_line", message).no_retry()
         }

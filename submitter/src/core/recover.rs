@@ -124,6 +124,10 @@ impl Core {
             return self.only_tidy(now, bid, out);
         }
         let job = batch.recovery.as_ref().map(|recovery| recovery.job.clone()).unwrap_or_default();
+        if job.is_empty() && batch.files.is_empty() {
+            // Nothing is created from a file that is not registered.
+            return self.release(now, bid, out);
+        }
         if job.is_empty() {
             let files = batch.files.clone();
             return self.enter(now, bid, State::Finding { files }, out);

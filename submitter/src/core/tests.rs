@@ -327,7 +327,7 @@ fn an_expired_batch_keeps_its_finished_lines_and_tells_the_others() {
     let mut world = World::new(2);
     world.polling();
     world.op();
-    world.did(Did::Polled(Ok(job(JobPhase::Expired))));
+    world.did(Did::Polled(Ok(JobView { counts: Some((2, 1, 0)), ..job(JobPhase::Expired) })));
     world.op();
     world.did(Did::Downloaded(Ok(succeeded(&world.rids[..1]))));
     let Op::Tell(rids, Outcome::Fault(fault)) = world.op() else { panic!("the expired one is told") };

@@ -182,6 +182,35 @@ fn a_submitter_that_has_given_this_ingress_up_is_found_out() {
     assert_eq!(recover.part.unwrap().rids, pack_rids(&rids));
 }
 
+/// A submitter that leaves may have left this ingress out when it submitted the rest of a batch: nothing of it was created.
+#[test]
+fn what_was_not_registered_is_free_when_its_submitter_leaves_the_batch_to_others() {
+    let mut world = World::new();
+    let (leaving, other) = (world.join(Role::Submitter), world.join(Role::Submitter));
+    let (bid, rid) = (Bid::random(), world.hold("m", vec![1]));
+    assert_eq!(world.claim(bid, leaving, &[rid]), [rid]);
+    let asked = |out: &[Output<usize>]| {
+        out.iter().find_map(|output| match output {
+            Output::ToSubmitter(_, Some(token), to_submitter::Body::Sync(sync)) if !sync.bids.is_empty() => {
+                Some(*token)
+            }
+            _ => None,
+        })
+    };
+    let mut token = None;
+    while token.is_none() {
+        let living = [leaving, other].map(|pid| Input::Heartbeat(beat(pid, Role::Submitter)));
+        living.into_iter().for_each(|input| drop(world.give(input)));
+        token = asked(&world.pass(Duration::from_secs(1)));
+    }
+    let left = reply::Body::SyncReply(wire::SyncReply { unknown: Bytes::new(), left: bid.to_bytes() });
+    let out = world.give(Input::Answer(token.unwrap(), Some(left)));
+    assert!(!is_accepted(&world.give(intent(bid, 1, "f1", &[]))), "not any more");
+    assert_eq!(world.claim(Bid::random(), other, &[rid]), [rid], "free");
+    let (_, _, recover) = recover(&out).expect("an upload of it is tidied up");
+    assert!(recover.part.unwrap().rids.is_empty());
+}
+
 /// A claim that the bus repeats after its grant was taken back gets nothing: the file of the first may hold a request that is
 /// another batch's by now, and the batch is remembered for what was left of it.
 #[test]

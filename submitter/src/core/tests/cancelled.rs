@@ -1,15 +1,26 @@
-//! What requests get whose line is not in the files of a cancelled job. Only what was certainly not executed may be said
-//! to be cancelled: it may be sent again by itself.
+//! What requests get whose line is not in the files of a job that was cancelled or ran out of time. Only of what was certainly
+//! not executed may that be said: it may be sent again.
 
 use super::*;
 
-/// The code that the second of two requests gets when only the first has a line, and how often the files were
-/// downloaded.
+/// What the second of two requests gets when only the first has a line, as to a cancelled job: its code, and how often the files
+/// were downloaded.
 fn code_of_missing(counts: Option<(u64, u64, u64)>, lines: impl Fn(Lines) -> Lines) -> (String, u32) {
+    let (code, downloads) = code_after(JobPhase::Cancelled, counts, &lines);
+    let expired = if code == "batch_cancelled" { "batch_expired" } else { &code };
+    assert_eq!(code_after(JobPhase::Expired, counts, &lines), (expired.to_owned(), downloads));
+    (code, downloads)
+}
+
+fn code_after(
+    phase: JobPhase,
+    counts: Option<(u64, u64, u64)>,
+    lines: &impl Fn(Lines) -> Lines,
+) -> (String, u32) {
     let mut world = World::new(2);
     world.polling();
     world.op();
-    world.did(Did::Polled(Ok(JobView { counts, ..job(JobPhase::Cancelled) })));
+    world.did(Did::Polled(Ok(JobView { counts, ..job(phase) })));
     let mut downloads = 0;
     loop {
         match world.op() {
@@ -22,9 +33,10 @@ fn code_of_missing(counts: Option<(u64, u64, u64)>, lines: impl Fn(Lines) -> Lin
                 assert_eq!(rids, world.rids[1..]);
                 let class = match fault.code.as_str() {
                     "batch_cancelled" => FaultClass::Unavailable,
+                    "batch_expired" => FaultClass::Expired,
                     _ => FaultClass::Internal,
                 };
-                assert_eq!((fault.class, fault.no_retry), (class, class == FaultClass::Internal));
+                assert_eq!((fault.class, fault.no_retry), (class, class != FaultClass::Unavailable));
                 return (fault.code, downloads);
             }
             other => panic!("{other:?}"),

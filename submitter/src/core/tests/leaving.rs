@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    fn hears_of_another_submitter(&mut self) {
+    pub(super) fn hears_of_another_submitter(&mut self) {
         let pid = Pid::random().to_bytes();
         self.give(Input::Heartbeat(wire::Heartbeat {
             pid,

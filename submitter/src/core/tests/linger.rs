@@ -186,6 +186,30 @@ fn a_submitter_that_leaves_does_not_wait_for_readers() {
     assert!(world.core.is_finished());
 }
 
+/// An ingress that was given up may live and have its part taken over by another submitter, which needs the files.
+#[test]
+fn what_is_kept_goes_when_its_submitter_leaves_only_if_nobody_else_is_certainly_there() {
+    for cut_off in [false, true] {
+        let mut world = World::new(1);
+        world.delivered(None);
+        let (_, token) = world.asked[0];
+        world.give(Input::Answer(token, None));
+        assert_eq!(world.next_op(Duration::from_secs(10)), None, "kept for lost callers");
+        world.give(Input::Bus(!cut_off));
+        assert_eq!(world.next_op(Duration::from_secs(10)), None);
+        world.give(Input::Drain);
+        match cut_off {
+            false => world.forgets(),
+            true => {
+                assert_eq!(world.next_op(Duration::from_secs(20)), None);
+                world.give(Input::Bus(true));
+                world.hears_of_another_submitter();
+            }
+        }
+        assert!(world.core.is_finished());
+    }
+}
+
 #[test]
 fn stale_answers_change_nothing() {
     let mut world = World::new(1);

@@ -136,6 +136,18 @@ fn without_a_job_every_file_is_deleted_and_the_requests_are_released() {
     assert_eq!(world.op(), Op::Flush);
 }
 
+/// An ingress that was left out of the file has nothing to be deleted and nothing to be looked for.
+#[test]
+fn without_a_file_the_requests_are_released_at_once() {
+    let mut world = World::new(3);
+    world.takes_over("", &[]);
+    let tokens = world.released();
+    assert_eq!((tokens.len(), world.ops.as_slice()), (1, &[][..]));
+    let ack = reply::Body::Ack(wire::Ack { unknown: false });
+    world.give(Input::Answer(tokens[0], Some(ack)));
+    assert_eq!(world.op(), Op::Flush);
+}
+
 #[test]
 fn files_that_others_may_need_stay_for_a_while() {
     let mut world = World::new(3);
