@@ -396,12 +396,10 @@ impl<W> Core<W> {
             Change::Left(pid, Role::Batcher) => self.batcher_left(now, pid),
             Change::Left(pid, Role::Submitter) => {
                 self.submitter_left(now, pid, out);
-                self.will_not_answer(now, pid, out);
             }
             Change::Left(pid, Role::Ingress) => {
                 self.expire_remotes(now, Lost::One(pid));
                 self.ask_anew_of(now, pid);
-                self.will_not_answer(now, pid, out);
             }
             Change::Joined(..) | Change::Left(..) | Change::Draining(..) => {}
         }
@@ -500,6 +498,9 @@ impl<W> Machine for Core<W> {
             Input::Heartbeat(beat) => {
                 if let Some(change) = self.members.hear(now, &beat) {
                     self.changed(now, change, out);
+                    if let Change::Left(pid, _) = change {
+                        self.will_not_answer(now, pid, out);
+                    }
                 }
             }
             Input::Bus(up) => {

@@ -175,7 +175,11 @@ impl<W> Core<W> {
     }
 
     fn returned(&mut self, now: Now, rid: Rid, received: bool) {
-        match self.kept.returned(now, rid, received) {
+        let returned = self.kept.returned(now, rid, received);
+        if received || !matches!(returned, Returned::Nothing) {
+            self.returned_elsewhere(rid, received);
+        }
+        match returned {
             Returned::Nothing => {}
             Returned::Shelved(place) => self.pairs.orphan(place, rid),
             Returned::Gone(place) => self.pairs.remove(place),

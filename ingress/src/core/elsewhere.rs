@@ -24,6 +24,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Elsewhere {
     calls: BTreeMap<Rid, Waiting>,
+    /// Where the outcomes came from that are being given to callers here. They stay there until a caller has received them: this
+    /// process may die first.
+    handed_over: BTreeMap<Rid, Pid>,
     /// What is to be said, by ingress.
     words: BTreeMap<Pid, Words>,
     exchanges: BTreeMap<Token, Said>,
@@ -75,7 +78,7 @@ pub struct FetchedPart {
 
 impl Elsewhere {
     pub(super) fn len(&self) -> usize {
-        self.calls.len()
+        self.calls.len() + self.handed_over.len()
     }
 }
 
@@ -96,6 +99,13 @@ impl<W> Core<W> {
         if let Some(waiting) = self.elsewhere.calls.remove(&caller) {
             self.elsewhere.words.entry(waiting.at).or_default().gone.push(caller);
         }
+    }
+
+    /// A caller has received an outcome that may be another ingress's, or the last of them has gone without it.
+    pub(super) fn returned_elsewhere(&mut self, rid: Rid, received: bool) {
+        let Some(at) = self.elsewhere.handed_over.remove(&rid) else { return };
+        let words = self.elsewhere.words.entry(at).or_default();
+        if received { words.received.push(rid) } else { words.gone.push(rid) }
     }
 
     /// Says again of all of them that they wait, and what was not heard: who waits no longer would keep its outcome there.
@@ -235,12 +245,13 @@ impl<W> Core<W> {
         }
         let whole = waiting.fetch.take().filter(|_| part.last);
         let outcome = whole.and_then(|fetch| Outcome::from_wire(fetch.head?, fetch.body.freeze()));
-        self.elsewhere.words.entry(at).or_default().received.push(caller);
         // That another ingress stops is no outcome.
         if outcome.as_ref().is_some_and(is_farewell) {
+            self.elsewhere.words.entry(at).or_default().received.push(caller);
             return self.ask_anew(now, at, caller);
         }
         self.elsewhere.calls.remove(&caller);
+        self.elsewhere.handed_over.insert(caller, at);
         self.end(now, caller, outcome.unwrap_or_else(|| Outcome::Fault(unreadable())), out);
     }
 }

@@ -290,10 +290,16 @@ impl<W> Core<W> {
         out.push(Output::Reply(reply, reply::Body::Ack(wire::Ack { unknown })));
     }
 
-    /// A submitter asks whether callers have received what this process has acknowledged.
+    /// A submitter asks whether callers have received what this process has acknowledged. One that was thought dead asks by an
+    /// earlier id of the batch, and the answers came by another.
     pub(super) fn delivered(&self, delivered: &wire::Delivered, reply: String, out: &mut Vec<Output<W>>) {
         let Ok(bid) = Bid::from_slice(&delivered.bid) else { return };
-        let unread = self.kept.unread(bid);
+        let today = self.batches.get_key_value(&bid);
+        let of_then = || self.batches.iter().find(|(_, batch)| batch.former.contains(&bid));
+        let unread = match today.or_else(of_then) {
+            Some((today, batch)) => batch.former.iter().chain([today]).map(|id| self.kept.unread(*id)).sum(),
+            None => self.kept.unread(bid),
+        };
         out.push(Output::Reply(reply, reply::Body::DeliveredReply(wire::DeliveredReply { unread })));
     }
 

@@ -21,7 +21,7 @@ const OVERHEAD: usize = 512;
 pub struct Keeping {
     /// How long a request is kept that has not been submitted, and how long a job runs on that nobody waits for.
     pub reattach_window: Duration,
-    /// How long an answer is kept that no caller received.
+    /// How long an answer is kept that no caller received, since the last one to whom it was given went away.
     pub answers_for: Duration,
     /// Bytes of such answers, at most. What would go first goes earlier.
     pub answers_bytes: usize,
@@ -47,6 +47,11 @@ impl Answer {
             Outcome::Response(response) => !response.status.is_success(),
             Outcome::Fault(_) => true,
         }
+    }
+
+    fn keep_for(&self, keeping: Keeping) -> Duration {
+        let most = if self.is_error() { ERRORS_FOR } else { Duration::MAX };
+        keeping.answers_for.min(most)
     }
 
     fn cost(&self) -> usize {
@@ -107,8 +112,7 @@ impl Kept {
         if let Some(bid) = bid {
             *self.unread.entry(bid).or_default() += 1;
         }
-        let most = if answer.is_error() { ERRORS_FOR } else { Duration::MAX };
-        answer.until = now.saturating_add(self.keeping.answers_for.min(most));
+        answer.until = now.saturating_add(answer.keep_for(self.keeping));
         self.answers.insert(rid, answer);
         if readers == 0 {
             self.shelve(rid);
@@ -156,6 +160,9 @@ impl Kept {
             if again {
                 answer.until = answer.until.min(now + self.keeping.reattach_window);
             }
+        } else {
+            // Its caller had it in reach until now, and has as long to come back as any other.
+            answer.until = now.saturating_add(answer.keep_for(self.keeping));
         }
         let place = answer.place;
         self.shelve(rid);

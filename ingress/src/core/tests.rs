@@ -124,6 +124,13 @@ impl World {
         self.give(Input::Answer(token, Some(reply::Body::Holds(holds))))
     }
 
+    /// How many answers of a batch a submitter is told that no caller has received.
+    fn unread(&mut self, bid: Bid) -> u32 {
+        let out = self.give(Input::Delivered(wire::Delivered { bid: bid.to_bytes() }, "reply".into()));
+        let Some(Output::Reply(_, reply::Body::DeliveredReply(reply))) = out.first() else { panic!() };
+        reply.unread
+    }
+
     fn leaves(&mut self, pid: Pid, role: Role) -> Vec<Output<usize>> {
         self.give(Input::Heartbeat(wire::Heartbeat { leaving: true, ..beat(pid, role) }))
     }

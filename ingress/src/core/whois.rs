@@ -29,8 +29,8 @@ const PACK: usize = 1_000;
 /// First wait for an answer; it doubles up to the second.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
-/// A process that says that it lives but has not answered by then never will: a bound, far beyond the time after which
-/// silence counts as death.
+/// A process whose subjects are served but that has not answered by then never will: a bound, far beyond the time in which a
+/// dead one's subjects are dropped.
 const UNANSWERED_FOR: Duration = Duration::from_secs(120);
 /// How soon a question is asked again whose answer was that it is not decided yet.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -244,6 +244,11 @@ impl<W> Core<W> {
                     round.found(&holds.orphans, At::Orphan(peer));
                     round.found(&holds.conflicts, At::Conflict);
                     round.batches.extend(holds.batches.iter().map(|batch| (peer, batch.clone())));
+                    let role = round.role;
+                    // It may have been given up for its silence.
+                    if let Some(change) = self.members.presume(now, peer, role) {
+                        self.changed(now, change, out);
+                    }
                 }
                 self.go_on_if_complete(now, number, out);
             }
@@ -258,7 +263,8 @@ impl<W> Core<W> {
         true
     }
 
-    /// No answer so far: asks again, as long as the process counts as alive.
+    /// No answer so far: asks again. That the process is silent proves nothing, since it may be this one that is cut off and has
+    /// not noticed; of a dead one the bus says that nobody is there.
     pub(super) fn unheard(&mut self, now: Now, token: Token, out: &mut Vec<Output<W>>) {
         let Some(exchange) = self.questions.exchanges.remove(&token) else { return };
         let Some(round) = self.questions.rounds.get_mut(&exchange.round) else { return };
@@ -275,7 +281,7 @@ impl<W> Core<W> {
         self.send_whois(now, Exchange { attempt: exchange.attempt + 1, ..exchange }, out);
     }
 
-    /// A process is gone.
+    /// A process is gone for certain.
     pub(super) fn will_not_answer(&mut self, now: Now, gone: Pid, out: &mut Vec<Output<W>>) {
         let mut numbers = Vec::new();
         for (number, round) in &mut self.questions.rounds {
@@ -293,11 +299,25 @@ impl<W> Core<W> {
             return;
         };
         match round.role {
+            // While this process was cut off it may have lost sight of somebody.
+            Role::Ingress if !self.members.knows_all(now) => {
+                let callers = self.questions.rounds.remove(&number).map(|round| round.callers);
+                self.ask_all_anew(now, number, callers.unwrap_or_default(), ASK_AGAIN);
+            }
             Role::Ingress => {
                 self.ask_again_if_yielded(now, number);
                 self.ask_all(now, number, Role::Submitter, out);
             }
             _ => self.conclude(now, number, out),
+        }
+    }
+
+    /// Begins again with calls of a round.
+    fn ask_all_anew(&mut self, now: Now, number: u64, callers: Vec<Rid>, wait: Duration) {
+        for caller in callers {
+            if self.is_asking(caller, number) {
+                self.ask_elsewhere(now, caller, wait);
+            }
         }
     }
 
@@ -310,10 +330,7 @@ impl<W> Core<W> {
         if round.callers.is_empty() {
             self.questions.rounds.remove(&number);
         }
-        for caller in yielded.into_iter().filter(|caller| self.is_asking(*caller, number)).collect::<Vec<_>>()
-        {
-            self.ask_elsewhere(now, caller, Duration::ZERO);
-        }
+        self.ask_all_anew(now, number, yielded.into_iter().collect(), Duration::ZERO);
     }
 
     /// Of two calls with one `Idempotency-Key` about which two ingresses ask each other, whether the one here goes first, so
@@ -339,8 +356,7 @@ impl<W> Core<W> {
         self.questions.exchanges.retain(|_, exchange| exchange.round != number);
         if !round.answered {
             // That nobody is there may be due to this process's own connection. Without anybody it could not be served either.
-            round.callers.retain(|caller| self.is_asking(*caller, number));
-            return round.callers.into_iter().for_each(|caller| self.ask_elsewhere(now, caller, ASK_AGAIN));
+            return self.ask_all_anew(now, number, round.callers, ASK_AGAIN);
         }
         for (submitter, batch) in std::mem::take(&mut round.batches) {
             self.conclude_batch(now, number, &round, submitter, batch, out);

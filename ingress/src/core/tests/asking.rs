@@ -146,15 +146,51 @@ fn the_dead_are_not_waited_for() {
     let [one, dead] = asking.ingresses;
     asking.world.holds(asking.token(one), nothing());
     assert_eq!(asked(&asking.world.leaves(dead, Role::Ingress))[0].0, asking.submitter);
-    // It was silent for too long.
+}
+
+#[test]
+fn silence_alone_is_no_answer() {
     let mut asking = Asking::new(AGAIN);
-    let one = asking.ingresses[0];
+    let [one, silent] = asking.ingresses;
     asking.world.holds(asking.token(one), nothing());
     let alive = [(one, Role::Ingress), (asking.submitter, Role::Submitter)];
-    let out = asking.world.pass_with(5, &alive);
-    assert!(asked(&out).iter().all(|(pid, ..)| *pid != asking.submitter));
-    let out = asking.world.pass_with(5, &alive);
-    assert!(asked(&out).iter().any(|(pid, ..)| *pid == asking.submitter));
+    let out = asking.world.pass_with(20, &alive);
+    assert!(!asking.world.core.members.contains(silent));
+    let again = asked(&out);
+    assert!(again.len() >= 3 && again.iter().all(|(pid, ..)| *pid == silent));
+    // It was there all the time.
+    let orphan = asking.orphan();
+    let (_, token, _) =
+        asked(&asking.world.holds(again[again.len() - 1].1, orphan)).pop().expect("the submitter's turn");
+    let said = words(&asking.world.holds(token, nothing()));
+    assert!(matches!(said[..], [(to, ..)] if to == silent));
+
+    // Of one that is dead the bus says so, now or later.
+    let mut asking = Asking::new(AGAIN);
+    let [one, dead] = asking.ingresses;
+    asking.world.holds(asking.token(one), nothing());
+    let out = asking.world.pass_with(20, &[(one, Role::Ingress), (asking.submitter, Role::Submitter)]);
+    let (_, token, _) = asked(&out).into_iter().rfind(|(pid, ..)| *pid == dead).expect("asked again");
+    assert_eq!(asked(&asking.world.give(Input::Answer(token, None)))[0].0, asking.submitter);
+}
+
+#[test]
+fn who_was_cut_off_begins_again_when_everybody_could_be_heard_of() {
+    let mut asking = Asking::new(AGAIN);
+    let [one, two] = asking.ingresses;
+    // It lost sight of the submitter before it noticed.
+    asking.world.leaves(asking.submitter, Role::Submitter);
+    asking.world.give(Input::Bus(false));
+    asking.world.give(Input::Bus(true));
+    asking.world.holds(asking.token(one), nothing());
+    assert!(asked(&asking.world.holds(asking.token(two), nothing())).is_empty());
+    let batcher = (asking.world.join(Role::Batcher), Role::Batcher);
+    let [first, second, submitter] = asking.alive();
+    let out = asking.world.pass_with(7, &[first, second, submitter, batcher]);
+    assert!(announced(&out).is_empty());
+    asking.tokens = asked(&out).into_iter().map(|(pid, token, _)| (pid, token)).collect();
+    let out = asking.answers([nothing(), nothing()], nothing());
+    assert_eq!(announced(&out).len(), 1);
 }
 
 #[test]

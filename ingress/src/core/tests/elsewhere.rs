@@ -102,12 +102,27 @@ fn an_outcome_is_fetched_in_parts_and_given_to_the_caller_once() {
     let out = waiting.part(1, true, b"two");
     let [(1, Outcome::Response(response))] = ends(&out)[..] else { panic!("{out:?}") };
     assert_eq!((&response.body[..], &*response.job), (&b"one two"[..], "job"));
-    let [(to, _, ref said)] = words(&out)[..] else { panic!("{out:?}") };
-    assert_eq!((to, &said.received, said.calls.len()), (holder, &caller.to_bytes(), 0));
+    assert!(words(&out).is_empty(), "its caller does not have it yet");
     assert!(ends(&waiting.part(1, true, b"two")).is_empty() && fetches(&waiting.ended()).is_empty());
     assert_eq!(waiting.world.core.held(), 0);
-    waiting.world.give(Input::Received(caller));
+    let out = waiting.world.give(Input::Received(caller));
+    let [(to, _, ref said)] = words(&out)[..] else { panic!("{out:?}") };
+    assert_eq!((to, &said.received, said.calls.len()), (holder, &caller.to_bytes(), 0));
     assert_eq!(waiting.world.remembers(), 0);
+}
+
+#[test]
+fn an_outcome_that_did_not_reach_its_caller_stays_where_it_came_from() {
+    let mut waiting = Waiting::new();
+    let (holder, caller) = (waiting.holder, waiting.caller);
+    waiting.ended();
+    waiting.part(0, true, b"x");
+    let out = waiting.world.give(Input::Gone(caller));
+    let [(to, _, ref said)] = words(&out)[..] else { panic!("{out:?}") };
+    assert_eq!((to, &said.gone, said.received.len()), (holder, &caller.to_bytes(), 0));
+    // Nobody need ask there for it who comes back here.
+    let (_, out) = waiting.world.call("m", vec![1], AGAIN);
+    assert_eq!(ends(&out).len(), 1);
 }
 
 #[test]
@@ -243,6 +258,7 @@ fn that_a_caller_is_done_is_said_until_it_is_heard() {
             true => {
                 waiting.ended();
                 waiting.part(0, true, b"x");
+                waiting.world.give(Input::Received(waiting.caller));
             }
             false => drop(waiting.world.give(Input::Gone(waiting.caller))),
         }

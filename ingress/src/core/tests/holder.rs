@@ -64,10 +64,7 @@ impl Holding {
     }
 
     fn unread(&mut self) -> u32 {
-        let delivered = wire::Delivered { bid: self.bid.to_bytes() };
-        let out = self.world.give(Input::Delivered(delivered, "reply".into()));
-        let Some(Output::Reply(_, reply::Body::DeliveredReply(reply))) = out.first() else { panic!() };
-        reply.unread
+        self.world.unread(self.bid)
     }
 
     fn answer(&mut self, text: &str) -> Vec<Output<usize>> {

@@ -82,6 +82,26 @@ fn a_dead_submitters_batch_is_taken_over_by_another() {
 }
 
 #[test]
+fn whoever_had_a_batch_is_told_of_all_its_answers_that_nobody_has_received() {
+    let mut orphaned = Orphaned::new("job_1");
+    let other = orphaned.world.join(Role::Submitter);
+    let (_, _, recover) = orphaned.dies(other);
+    let Orphaned { mut world, bid, rids, dead } = orphaned;
+    let next = Bid::from_slice(&recover.bid).unwrap();
+    world.claim(next, other, &rids);
+    world.answer(rids[0], next, other, "one");
+    // The first submitter was only paused: it delivers what is there already, and the rest.
+    world.answer(rids[0], bid, dead, "one");
+    assert_eq!((world.unread(bid), world.unread(next)), (1, 1));
+    world.answer(rids[1], bid, dead, "two");
+    assert_eq!((world.unread(bid), world.unread(next)), (2, 2));
+    for (left, rid) in [(1, rids[0]), (0, rids[1])] {
+        world.give(Input::Received(rid));
+        assert_eq!((world.unread(bid), world.unread(next)), (left, left));
+    }
+}
+
+#[test]
 fn what_has_its_answer_is_not_recovered() {
     let mut orphaned = Orphaned::new("job_1");
     let (bid, dead, rids) = (orphaned.bid, orphaned.dead, orphaned.rids);

@@ -161,6 +161,22 @@ fn an_answer_nobody_received_is_kept_for_a_time() {
 }
 
 #[test]
+fn an_answer_is_kept_anew_after_each_caller_that_went_away_without_it() {
+    let mut world = World::new();
+    let (submitter, bid, rid) = orphan(&mut world);
+    world.answer(rid, bid, submitter, "kept");
+    for caller in 2..5 {
+        world.pass(KEEPING.answers_for - Duration::from_secs(6));
+        let (reader, out) = world.call("m", vec![1], ASKED);
+        assert_eq!(texts(&out), text(caller, "kept", true));
+        world.pass(Duration::from_secs(60));
+        world.give(Input::Gone(reader));
+    }
+    world.pass(KEEPING.answers_for + Duration::from_secs(6));
+    assert_eq!(world.core.kept.shelved(), (0, 0));
+}
+
+#[test]
 fn answers_are_kept_within_their_bound() {
     let mut world = World::new();
     let submitter = world.join(Role::Submitter);

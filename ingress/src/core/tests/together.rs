@@ -129,7 +129,13 @@ impl Net {
                     others.into_iter().for_each(|to| self.send(to, Input::Heartbeat(beat.clone())));
                 }
                 Output::ToIngress(pid, token, body) => {
-                    let Some(to) = self.at(pid) else { continue };
+                    let Some(to) = self.at(pid) else {
+                        // One that is gone is served by nobody.
+                        if let Some(token) = token.filter(|_| self.silent != Some(pid)) {
+                            self.send(from, Input::Answer(token, None));
+                        }
+                        continue;
+                    };
                     let reply = named(token);
                     self.send(
                         to,
