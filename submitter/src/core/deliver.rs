@@ -13,8 +13,10 @@ const DOWNLOADS: u32 = 3;
 /// Tries of a download that fails before the callers are told. Result files live for days, so this is hours.
 const TRIES: u32 = 100;
 
-/// Tries after which a result file that is not there is gone.
+/// Tries after which a result file that is not there is gone: of a batch that was another's, who may have delivered it and deleted
+/// its files, half a minute; of an own one, of which others can only have thought that, ten minutes.
 const LATE: u32 = 5;
+const LATE_OF_OWN: u32 = 15;
 
 impl Core {
     pub(super) fn downloaded(
@@ -26,25 +28,24 @@ impl Core {
     ) {
         let delivering = |batch: &&mut super::Batch| batch.state == State::Delivering;
         let Some(batch) = self.batches.get_mut(&bid).filter(delivering) else { return };
+        let late = if batch.recovery.is_some() { LATE } else { LATE_OF_OWN };
+        let phase = batch.job.as_ref().map_or(JobPhase::Completed, |job| job.phase);
+        let unread = || Outcome::Fault(no_line(phase, false));
         let lines = match result {
             Ok(lines) => lines,
             // Somebody else has delivered this job and deleted its files, unless they are only seen late.
-            Err(trouble)
-                if trouble.status == Some(404) && batch.recovery.is_some() && batch.attempt >= LATE =>
-            {
-                let phase = batch.job.as_ref().map_or(JobPhase::Completed, |job| job.phase);
-                return self.fail(now, bid, Outcome::Fault(no_line(phase, false)), out);
+            Err(trouble) if trouble.status == Some(404) && batch.attempt >= late => {
+                return self.fail(now, bid, unread(), out);
             }
             Err(trouble) if batch.attempt < TRIES => return self.again(now, bid, &trouble, out),
             Err(trouble) => {
-                let outcome = trouble.answer.clone().unwrap_or_else(super::too_late);
+                let outcome = trouble.answer.clone().unwrap_or_else(unread);
                 return self.fail(now, bid, outcome, out);
             }
         };
         batch.told.extend(&lines.answered);
         batch.downloads += 1;
-        let job = batch.job.as_ref();
-        let (phase, counts) = job.map_or((JobPhase::Completed, None), |job| (job.phase, job.counts));
+        let counts = batch.job.as_ref().and_then(|job| job.counts);
         let missing = batch.untold().count();
         if missing > 0 && lines.are_short_of(counts) && batch.downloads < DOWNLOADS {
             tracing::info!(%bid, found = lines.answered.len(), promised = ?counts, "result files are short; downloading again");
