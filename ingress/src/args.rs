@@ -18,6 +18,15 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_MAX_HELD", value_name = "COUNT", default_value_t = 100_000)]
     pub max_held: usize,
 
+    /// Most requests held at a time with one key; more get 429 with Retry-After
+    ///
+    /// Without it one key may hold seven eighths of --max-held where nobody else holds anything. In any case a key may hold
+    /// at most seven times what is still free, so that there is always room for others; bytes of bodies, bodies that are
+    /// being received and relayed requests are shared out in the same way. A key is whatever stands in the authorization
+    /// line: against strangers who invent keys, use --require-token.
+    #[arg(long, env = "LLM_PROXY_MAX_HELD_PER_KEY", value_name = "COUNT", value_parser = parse_count)]
+    pub max_held_per_key: Option<usize>,
+
     /// Most bytes of request bodies held at a time; more get 429 with Retry-After
     #[arg(long, env = "LLM_PROXY_MAX_HELD_BYTES", value_name = "SIZE", default_value = "4GB", value_parser = parse_bytes)]
     pub max_held_bytes: u64,
@@ -25,6 +34,13 @@ pub struct Args {
     /// Longest request body; a longer one gets 413
     #[arg(long, env = "LLM_PROXY_MAX_BODY", value_name = "SIZE", default_value = "50MB", value_parser = parse_max_body)]
     pub max_body: u64,
+
+    /// Most connections at a time; further ones wait until one ends [default: --max-held and 1000 more]
+    ///
+    /// Never more than the limit of open files allows. Also the most requests that are being received, and the most that
+    /// are being relayed: of these each key has its share. A connection belongs to no key before its first request.
+    #[arg(long, env = "LLM_PROXY_MAX_CONNECTIONS", value_name = "COUNT", value_parser = parse_count)]
+    pub max_connections: Option<usize>,
 
     /// How long a request waits for a caller that went away: a repetition takes it up. Then it is dropped if it was not
     /// submitted yet; a job that nobody has waited for so long is cancelled
@@ -43,6 +59,14 @@ pub struct Args {
     /// to take it and that connect directly: errors keep their status however late they come. Not behind nginx
     #[arg(long, env = "LLM_PROXY_HOLD_STATUS")]
     pub hold_status: bool,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(why) => Err(format!("not a number ({why}); write it as 1000")),
+    }
 }
 
 /// A body must fit into one batch of a provider, whatever the flags say.

@@ -3,6 +3,8 @@
 mod args;
 pub mod core;
 pub mod dialect;
+mod fair;
+mod gate;
 pub mod hold;
 pub mod http;
 pub mod relay;
@@ -11,4 +13,5 @@ mod shell;
 pub mod stats;
 
 pub use args::Args;
+pub use fair::Amount;
 pub use run::{Bound, bind};

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::core::{Input, JobEvent, Keeping};
-use crate::hold::{Gauge, Limits};
+use crate::fair::{Amount, Bounds};
+use crate::gate::Gate;
 use crate::http::{Front, FrontConfig, ServeLimits, listen, serve};
 use crate::relay::Relay;
 use crate::shell;
@@ -22,6 +23,8 @@ use crate::stats::{JobReport, Stats};
 
 /// Connections beyond those that hold a request: relays, polls of operators, idle keep-alives.
 const SPARE_CONNECTIONS: usize = 1_000;
+/// Files that a process has open besides callers' connections, the provider's side among them.
+const SPARE_FILES: usize = 200;
 /// How long a client may take nothing of what it is sent.
 const UNREAD_FOR: Duration = Duration::from_secs(120);
 /// How long answers that are there may take to be written at the end.
@@ -33,7 +36,7 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     stats: Arc<Stats>,
-    held: Arc<Gauge>,
+    held: Arc<Gate>,
 }
 
 /// Takes the port.
@@ -44,7 +47,9 @@ pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
     let listener =
         listen(args.listen, UNREAD_FOR).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held: Arc::default() })
+    let most = Amount { count: args.max_held, bytes: args.max_held_bytes };
+    let held = Gate::new(Bounds { most, most_each: args.max_held_per_key.unwrap_or(usize::MAX) });
+    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held })
 }
 
 impl Bound {
@@ -56,7 +61,7 @@ impl Bound {
     /// Gives the JSON of `/stats`, for a listener of its own.
     pub fn stats(&self) -> Box<dyn Fn() -> Bytes + Send + Sync> {
         let (stats, held) = (self.stats.clone(), self.held.clone());
-        Box::new(move || stats.to_json(held.read()))
+        Box::new(move || stats.to_json(held.used()))
     }
 
     /// Serves until `shutdown`, then until what is held has ended or the drain timeout has passed.
@@ -71,25 +76,25 @@ impl Bound {
     ) -> anyhow::Result<()> {
         let abort = CancellationToken::new();
         let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
-        let limits = Limits { requests: self.args.max_held, bytes: self.args.max_held_bytes };
         let on_job = report_jobs(self.stats.clone());
         let keeping = Keeping {
             reattach_window: self.args.reattach_window,
             answers_for: self.args.keep_answers,
             answers_bytes: usize::try_from(self.args.keep_answers_bytes).unwrap_or(usize::MAX),
         };
-        let running = shell::start(&world, limits, keeping, self.held, on_job);
+        let running = shell::start(&world, keeping, self.held, on_job);
+        let max_connections = max_connections(&self.args);
         let front = Front::new(FrontConfig {
             holder: running.holder.clone(),
             keyring: world.keyring.clone(),
             stats: self.stats,
             relay,
             max_body: self.args.max_body,
+            max_connections,
             max_receiving: self.args.max_held_bytes,
             hold_status: self.args.hold_status,
             admin: true,
         });
-        let max_connections = max_connections(self.args.max_held);
         let limits = ServeLimits { max_connections };
         let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
         let served = CancellationToken::new();
@@ -116,10 +121,15 @@ impl Bound {
     }
 }
 
-/// As many as may be held and some more, within what the process may open.
-fn max_connections(max_held: usize) -> usize {
+/// As many as are asked for, or else may be held and some more, within what the process may open.
+fn max_connections(args: &Args) -> usize {
     let files = common::service::hardening::open_files();
-    max_held.saturating_add(SPARE_CONNECTIONS).min(files.saturating_sub(200).max(100))
+    let possible = files.saturating_sub(SPARE_FILES).max(100);
+    let wanted = args.max_connections.unwrap_or(args.max_held.saturating_add(SPARE_CONNECTIONS));
+    if args.max_connections.is_some() && wanted > possible {
+        tracing::warn!(possible, "--max-connections is more than the limit of open files allows");
+    }
+    wanted.min(possible)
 }
 
 fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {

@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::admit::Admission;
 use super::answer::batched;
 use super::body::Intake;
-use super::front::{Reception, Step};
+use super::front::{Reception, Step, relaying};
 use super::payload::Payload;
 use super::route::{Route, route};
 use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
+use crate::fair::Amount;
 use crate::hold::Ended;
 use crate::relay::Relay;
 use crate::stats::Stats;
@@ -109,12 +110,14 @@ impl Proxy {
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let (held, events) = mpsc::unbounded_channel();
         let relay = Relay::new(&format!("http://{provider}/v1"), abort.clone()).unwrap();
+        let receiving = Amount { count: MAX_CONNECTIONS, bytes: 10 * MAX_BODY };
         let admission =
-            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, 10 * MAX_BODY));
+            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, receiving));
         let reception = Reception {
             admission,
             stats: Arc::new(Stats::default()),
             relay,
+            relaying: relaying(MAX_CONNECTIONS),
             hold_status: false,
             warned: AtomicBool::new(false),
         };

@@ -4,7 +4,9 @@ use common::outcome::{Fault, FaultClass};
 
 use super::*;
 use crate::core::Input;
-use crate::hold::{Holder, Limits, Waiter};
+use crate::fair::Bounds;
+use crate::gate::Gate;
+use crate::hold::{Holder, Waiter};
 use crate::http::{Front, FrontConfig};
 
 pub(super) struct House {
@@ -15,12 +17,16 @@ pub(super) struct House {
 
 impl House {
     async fn open(admin: bool) -> Self {
-        Self::with(admin, false, Limits { requests: 1, bytes: 1000 }).await
+        Self::with(admin, false, Amount { count: 1, bytes: 1000 }).await
     }
 
-    pub(super) async fn with(admin: bool, hold_status: bool, limits: Limits) -> Self {
+    pub(super) async fn with(admin: bool, hold_status: bool, most: Amount) -> Self {
+        Self::sharing(admin, hold_status, Bounds { most, most_each: usize::MAX }).await
+    }
+
+    async fn sharing(admin: bool, hold_status: bool, bounds: Bounds) -> Self {
         let (inputs, receiver) = mpsc::channel(10);
-        let holder = Holder::new(inputs, limits, Arc::default());
+        let holder = Holder::new(inputs, Gate::new(bounds));
         let relay = Relay::new("http://127.0.0.1:9/v1", CancellationToken::new()).unwrap();
         let config = FrontConfig {
             holder: holder.clone(),
@@ -28,6 +34,7 @@ impl House {
             stats: Arc::default(),
             relay,
             max_body: MAX_BODY,
+            max_connections: MAX_CONNECTIONS,
             max_receiving: MAX_BODY,
             hold_status,
             admin,
@@ -105,7 +112,7 @@ async fn a_full_house_says_when_to_come_back() {
     drop(first);
     assert!(matches!(soon(house.inputs.recv()).await, Some(Input::Gone(_))));
     drop(waiter);
-    assert_eq!(house.holder.gauge(), (0, 0));
+    assert_eq!(house.holder.gauge(), Amount::default());
 }
 
 #[tokio::test]
@@ -127,5 +134,25 @@ async fn operators_routes_elsewhere() {
     let house = House::open(false).await;
     for path in ["/stats", "/healthz", "/readyz"] {
         assert_eq!(status(&house.get("GET", path).await.0), "404");
+    }
+}
+
+#[tokio::test]
+async fn one_key_leaves_room_for_another() {
+    let most = Amount { count: 9, bytes: 1_000_000 };
+    for (most_each, gets, why) in [(3, 3, "--max-held-per-key"), (usize::MAX, 8, "share of the room")] {
+        let mut house = House::sharing(true, false, Bounds { most, most_each }).await;
+        let mut greedy = Vec::new();
+        for _ in 0..gets {
+            let mut client = house.client().await;
+            client.send(post("/v1/responses", CALL)).await;
+            greedy.push((house.held().await, client));
+        }
+        let (head, body) = house.client().await.call("/v1/responses", CALL).await;
+        assert_eq!((status(&head), line(&head, "retry-after")), ("429", Some("5")));
+        assert!(error(&body).contains(why), "{body:?}");
+        let mut other = house.client().await;
+        other.send(post("/v1/responses", CALL).replace("Bearer k", "Bearer l")).await;
+        house.held().await;
     }
 }

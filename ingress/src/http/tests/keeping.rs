@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use super::desk::House;
 use super::*;
 use crate::core::Input;
-use crate::hold::{Limits, Waiter};
+use crate::hold::Waiter;
 
 const CALL: &str = "{\"model\":\"m\"}";
 const STREAM: &str = "{\"model\":\"m\",\"stream\":true}";
@@ -17,7 +17,7 @@ const HURRY: &str = "x-stainless-read-timeout: 0.6\r\n";
 const CURL: &str = "user-agent: curl/8.5.0\r\n";
 
 async fn house(hold_status: bool) -> House {
-    House::with(false, hold_status, Limits { requests: 10, bytes: 100_000_000 }).await
+    House::with(false, hold_status, Amount { count: 10, bytes: 100_000_000 }).await
 }
 
 /// A call with header lines of its own.
