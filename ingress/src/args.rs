@@ -1,6 +1,7 @@
 //! The ingress's own flags.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::args::{parse_bytes, parse_duration};
@@ -13,6 +14,21 @@ pub struct Args {
     /// Address to take calls on
     #[arg(long, env = "LLM_PROXY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3030")]
     pub listen: SocketAddr,
+
+    /// Take calls only from who sends one of llm-proxy's own access tokens, in the header x-llm-proxy-token
+    ///
+    /// Others get 401. The tokens come from --token-file, the variable LLM_PROXY_TOKENS, or both, one a line: any 16 to
+    /// 1024 visible ASCII characters, for example the output of `openssl rand -hex 32`. They are needed for /stats on
+    /// --listen too, not for /healthz and /readyz. The header is never passed on.
+    #[arg(long, env = "LLM_PROXY_REQUIRE_TOKEN")]
+    pub require_token: bool,
+
+    /// File with access tokens, one a line; lines that begin with # do not count
+    ///
+    /// Read again every 5 seconds and at SIGHUP: tokens can be added and taken away while llm-proxy runs. If it cannot be
+    /// read then, or holds no token, the tokens of before stay in force and the log says so.
+    #[arg(long, env = "LLM_PROXY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 
     /// Most requests held at a time; more get 429 with Retry-After
     #[arg(long, env = "LLM_PROXY_MAX_HELD", value_name = "COUNT", default_value_t = 100_000)]

@@ -11,6 +11,7 @@ pub mod relay;
 mod run;
 mod shell;
 pub mod stats;
+mod tokens;
 
 pub use args::Args;
 pub use fair::Amount;

@@ -20,6 +20,7 @@ use crate::http::{Front, FrontConfig, ServeLimits, listen, serve};
 use crate::relay::Relay;
 use crate::shell;
 use crate::stats::{JobReport, Stats};
+use crate::tokens::Tokens;
 
 /// Connections beyond those that hold a request: relays, polls of operators, idle keep-alives.
 const SPARE_CONNECTIONS: usize = 1_000;
@@ -37,19 +38,21 @@ pub struct Bound {
     address: SocketAddr,
     stats: Arc<Stats>,
     held: Arc<Gate>,
+    tokens: Option<Arc<Tokens>>,
 }
 
 /// Takes the port.
 ///
 /// # Errors
-/// If the address cannot be had.
+/// If the address cannot be had; a [`common::service::ConfigError`] if access tokens are required and cannot be used.
 pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
+    let tokens = Tokens::new(args)?;
     let listener =
         listen(args.listen, UNREAD_FOR).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let most = Amount { count: args.max_held, bytes: args.max_held_bytes };
     let held = Gate::new(Bounds { most, most_each: args.max_held_per_key.unwrap_or(usize::MAX) });
-    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held })
+    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held, tokens })
 }
 
 impl Bound {
@@ -74,6 +77,9 @@ impl Bound {
         world: World,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
+        if let Some(tokens) = &self.tokens {
+            tracing::info!(tokens = tokens.count(), "calls need an access token");
+        }
         let abort = CancellationToken::new();
         let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
         let on_job = report_jobs(self.stats.clone());
@@ -93,6 +99,7 @@ impl Bound {
             max_connections,
             max_receiving: self.args.max_held_bytes,
             hold_status: self.args.hold_status,
+            tokens: self.tokens.clone(),
             admin: true,
         });
         let limits = ServeLimits { max_connections };
@@ -116,7 +123,16 @@ impl Bound {
             let _ = tokio::time::timeout(LAST_WORDS, served.cancelled()).await;
             abort.cancel();
         };
-        tokio::join!(serving, ending);
+        let watching = async {
+            match self.tokens {
+                Some(tokens) => tokens.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = futures_util::future::join(serving, ending) => {}
+            () = watching => {}
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::seal::Keyring;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::admin::{Admin, nothing_here};
@@ -28,6 +28,7 @@ use crate::gate::Gate;
 use crate::hold::{Call, Holder};
 use crate::relay::Relay;
 use crate::stats::{Answered, Ongoing, Stats};
+use crate::tokens::Tokens;
 
 /// What operators should know of some callers, once.
 const TOTAL_TIMEOUT: &str = "a caller uses OpenAI's SDK for Node 7.5 or newer without streaming: it gives up after its whole timeout (600 s unless set), whatever it hears; set `timeout: 86400000` on its client or use `stream: true` (docs/clients.md)";
@@ -53,6 +54,8 @@ pub struct FrontConfig {
     pub max_receiving: u64,
     /// Whether the status of callers that are known to be direct and able stays open, by interim responses.
     pub hold_status: bool,
+    /// Who may come in, if not everybody.
+    pub tokens: Option<Arc<Tokens>>,
     /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
     pub admin: bool,
 }
@@ -61,6 +64,7 @@ pub struct FrontConfig {
 pub struct Front {
     reception: Arc<Reception>,
     holder: Holder,
+    tokens: Option<Arc<Tokens>>,
     admin: Option<Admin>,
 }
 
@@ -86,20 +90,28 @@ pub(super) enum Step {
 impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
-        let FrontConfig { holder, keyring, stats, relay, hold_status, admin, .. } = config;
+        let FrontConfig { holder, keyring, stats, relay, hold_status, tokens, admin, .. } = config;
         let receiving = Amount { count: config.max_connections, bytes: config.max_receiving };
         let admission = Admission::new(keyring, Intake::new(config.max_body, receiving));
         let relaying = relaying(config.max_connections);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
         let reception = Reception { admission, stats, relay, relaying, hold_status, warned };
-        Self { reception: Arc::new(reception), holder, admin }
+        Self { reception: Arc::new(reception), holder, tokens, admin }
     }
 
     fn ours(&self, method: &Method, route: Route) -> Response<Payload> {
         match &self.admin {
             Some(admin) => admin.answer(method, route),
             None => refusal(&nothing_here()).map(Payload::from),
+        }
+    }
+
+    /// Whether the caller may come in. The answers to these two are no secret, and who asks has often no way to send a token.
+    fn check(&self, route: Route, headers: &HeaderMap) -> Result<(), Problem> {
+        match (&self.tokens, route) {
+            (None, _) | (_, Route::Health | Route::Ready) => Ok(()),
+            (Some(tokens), Route::Batch(_) | Route::Relay | Route::Stats) => tokens.check(headers),
         }
     }
 
@@ -114,6 +126,11 @@ impl Front {
 impl Handler for Front {
     fn handle(self: Arc<Self>, request: Request<Incoming>, socket: Option<Arc<Socket>>) -> Answering {
         let route = route(request.method(), request.uri());
+        if let Err(problem) = self.check(route, request.headers()) {
+            let (head, body) = request.into_parts();
+            let_finish(&head, body);
+            return Box::pin(ready(refusal(&problem).map(Payload::from)));
+        }
         let endpoint = match route {
             Route::Batch(endpoint) => Some(endpoint),
             Route::Relay => None,
@@ -171,10 +188,7 @@ impl Reception {
                 Step::Answer(self.relay(head, body, Some(reason)).await)
             }
             Err(problem) => {
-                // Who waits for a "100 Continue" has sent nothing and will not, once it sees the refusal.
-                if !head.headers.contains_key(header::EXPECT) {
-                    linger(body);
-                }
+                let_finish(&head, body);
                 Step::Answer(refuse(problem, ongoing))
             }
         }
@@ -214,6 +228,14 @@ fn too_many(why: Refused) -> Problem {
     let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, message).code("too_many_relayed_requests");
     problem.retry_after = Some(RELAY_AGAIN);
     problem
+}
+
+/// Takes what a refused client still sends. Who waits for a "100 Continue" has sent nothing and will not, once it sees the
+/// refusal.
+fn let_finish(head: &Parts, body: Incoming) {
+    if !head.headers.contains_key(header::EXPECT) {
+        linger(body);
+    }
 }
 
 /// Answers a call that was not held.

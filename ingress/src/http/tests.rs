@@ -5,6 +5,7 @@ mod desk;
 mod ending;
 mod keeping;
 mod relaying;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,6 +9,9 @@ use crate::gate::Gate;
 use crate::hold::{Holder, Waiter};
 use crate::http::{Front, FrontConfig};
 
+/// An address where no provider is.
+const NOWHERE: &str = "127.0.0.1:9";
+
 pub(super) struct House {
     pub(super) address: SocketAddr,
     holder: Holder,
@@ -21,14 +24,20 @@ impl House {
     }
 
     pub(super) async fn with(admin: bool, hold_status: bool, most: Amount) -> Self {
-        Self::sharing(admin, hold_status, Bounds { most, most_each: usize::MAX }).await
+        let bounds = Bounds { most, most_each: usize::MAX };
+        let furnish = |config: &mut FrontConfig| (config.admin, config.hold_status) = (admin, hold_status);
+        Self::furnished(bounds, NOWHERE, furnish).await
     }
 
-    async fn sharing(admin: bool, hold_status: bool, bounds: Bounds) -> Self {
+    pub(super) async fn furnished(
+        bounds: Bounds,
+        provider: &str,
+        furnish: impl FnOnce(&mut FrontConfig),
+    ) -> Self {
         let (inputs, receiver) = mpsc::channel(10);
         let holder = Holder::new(inputs, Gate::new(bounds));
-        let relay = Relay::new("http://127.0.0.1:9/v1", CancellationToken::new()).unwrap();
-        let config = FrontConfig {
+        let relay = Relay::new(&format!("http://{provider}/v1"), CancellationToken::new()).unwrap();
+        let mut config = FrontConfig {
             holder: holder.clone(),
             keyring: Arc::new(Keyring::for_one_process()),
             stats: Arc::default(),
@@ -36,9 +45,11 @@ impl House {
             max_body: MAX_BODY,
             max_connections: MAX_CONNECTIONS,
             max_receiving: MAX_BODY,
-            hold_status,
-            admin,
+            hold_status: false,
+            tokens: None,
+            admin: true,
         };
+        furnish(&mut config);
         let listener = listen("127.0.0.1:0".parse().unwrap(), UNREAD_FOR).unwrap();
         let address = listener.local_addr().unwrap();
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
@@ -141,7 +152,7 @@ async fn operators_routes_elsewhere() {
 async fn one_key_leaves_room_for_another() {
     let most = Amount { count: 9, bytes: 1_000_000 };
     for (most_each, gets, why) in [(3, 3, "--max-held-per-key"), (usize::MAX, 8, "share of the room")] {
-        let mut house = House::sharing(true, false, Bounds { most, most_each }).await;
+        let mut house = House::furnished(Bounds { most, most_each }, NOWHERE, |_| {}).await;
         let mut greedy = Vec::new();
         for _ in 0..gets {
             let mut client = house.client().await;
