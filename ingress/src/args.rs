@@ -15,6 +15,20 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3030")]
     pub listen: SocketAddr,
 
+    /// Certificate chain of --listen (PEM): calls come over TLS then, HTTP/2 and HTTP/1.1
+    ///
+    /// Read at the start only: restart llm-proxy when the certificate is renewed.
+    #[arg(long, env = "LLM_PROXY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, env = "LLM_PROXY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// A proxy that does TLS is in front, or the network is trusted: no warning that calls come in the clear
+    #[arg(long, env = "LLM_PROXY_BEHIND_PROXY")]
+    pub behind_proxy: bool,
+
     /// Take calls only from who sends one of llm-proxy's own access tokens, in the header x-llm-proxy-token
     ///
     /// Others get 401. The tokens come from --token-file, the variable LLM_PROXY_TOKENS, or both, one a line: any 16 to

@@ -1,6 +1,6 @@
 //! An ingress from its socket to its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use common::args::UpstreamArgs;
 use common::ids::Bid;
 use common::world::World;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
 use crate::gate::Gate;
-use crate::http::{Front, FrontConfig, ServeLimits, listen, serve};
+use crate::http::{Front, FrontConfig, ServeLimits, acceptor, listen, serve};
 use crate::relay::Relay;
 use crate::shell;
 use crate::stats::{JobReport, Stats};
@@ -39,26 +40,37 @@ pub struct Bound {
     stats: Arc<Stats>,
     held: Arc<Gate>,
     tokens: Option<Arc<Tokens>>,
+    tls: Option<TlsAcceptor>,
 }
 
 /// Takes the port.
 ///
 /// # Errors
-/// If the address cannot be had; a [`common::service::ConfigError`] if access tokens are required and cannot be used.
+/// If the address cannot be had; a [`common::service::ConfigError`] if access tokens or a certificate cannot be used.
 pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
     let tokens = Tokens::new(args)?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
+        _ => None,
+    };
     let listener =
         listen(args.listen, UNREAD_FOR).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let most = Amount { count: args.max_held, bytes: args.max_held_bytes };
     let held = Gate::new(Bounds { most, most_each: args.max_held_per_key.unwrap_or(usize::MAX) });
-    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held, tokens })
+    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held, tokens, tls })
 }
 
 impl Bound {
     /// Where calls are taken; the real port where port 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where calls are taken, as the beginning of a URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Gives the JSON of `/stats`, for a listener of its own.
@@ -79,6 +91,13 @@ impl Bound {
     ) -> anyhow::Result<()> {
         if let Some(tokens) = &self.tokens {
             tracing::info!(tokens = tokens.count(), "calls need an access token");
+        }
+        if is_exposed(self.address.ip(), self.tls.is_some() || self.args.behind_proxy) {
+            tracing::warn!(
+                address = %self.address,
+                "calls come in the clear on an address that others can reach: keys and prompts can be read on their way. Give \
+                 --tls-cert and --tls-key; or say --behind-proxy where a proxy in front does TLS; or listen on 127.0.0.1"
+            );
         }
         let abort = CancellationToken::new();
         let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
@@ -103,7 +122,8 @@ impl Bound {
             admin: true,
         });
         let limits = ServeLimits { max_connections };
-        let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
+        let serving =
+            serve(self.listener, self.tls, Arc::new(front), limits, shutdown.clone(), abort.clone());
         let served = CancellationToken::new();
         let serving = async {
             serving.await;
@@ -137,6 +157,11 @@ impl Bound {
     }
 }
 
+/// Whether others than this machine can reach an address, and nothing is said to protect what they send.
+fn is_exposed(ip: IpAddr, protected: bool) -> bool {
+    !protected && !ip.to_canonical().is_loopback()
+}
+
 /// As many as are asked for, or else may be held and some more, within what the process may open.
 fn max_connections(args: &Args) -> usize {
     let files = common::service::hardening::open_files();
@@ -167,6 +192,28 @@ fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {
                 let status = if answered { "completed" } else { "failed" };
                 stats.job(JobReport { id: &job, status, total: 0, completed: 0, failed: 0 });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_not_exposed() {
+        for (ip, exposed) in [
+            ("127.0.0.1", false),
+            ("127.8.8.8", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("10.0.0.1", true),
+            ("::ffff:10.0.0.1", true),
+        ] {
+            assert_eq!(is_exposed(ip.parse().unwrap(), false), exposed, "{ip}");
+            assert!(!is_exposed(ip.parse().unwrap(), true), "{ip}");
         }
     }
 }

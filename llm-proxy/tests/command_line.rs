@@ -48,6 +48,8 @@ fn bad_values_end_with_2_and_say_what_and_why() {
         (&["--require-token"], "--require-token", "--token-file"),
         (&["--token-file", "/nonexistent"], "--token-file", "--require-token"),
         (&["--require-token", "--token-file", "/nonexistent"], "--token-file", "No such file"),
+        (&["--tls-cert", "/nonexistent"], "--tls-key", "required"),
+        (&["--tls-cert", "/nonexistent", "--tls-key", "x"], "--tls-cert", "No such file"),
         (&["demo", "--requests", "0"], "--requests", "1..="),
         (&["nonsense"], "nonsense", "subcommand"),
         (&["--nonsense"], "--nonsense", "unexpected"),

@@ -164,3 +164,20 @@ fn access_tokens_are_read_again_at_a_hangup() {
     said += &serve.all_until("everything has ended");
     assert!(!said.contains("token-0123456789"), "{said}");
 }
+
+#[test]
+fn calls_in_the_clear_on_a_public_address_are_warned_of() {
+    let listen = ["--listen", "0.0.0.0:0"];
+    let line = Running::start(&listen).until("in the clear");
+    assert!(
+        line.contains("WARN") && line.contains("--behind-proxy") && line.contains("--tls-cert"),
+        "{line}"
+    );
+    for words in [&["--listen", "127.0.0.1:0"][..], &[listen[0], listen[1], "--behind-proxy"]] {
+        let mut serve = Running::start(words);
+        let mut said = serve.all_until("OpenAI is at");
+        serve.signal("TERM");
+        said += &serve.all_until("everything has ended");
+        assert!(!said.contains("in the clear"), "{said}");
+    }
+}

@@ -5,6 +5,7 @@ mod desk;
 mod ending;
 mod keeping;
 mod relaying;
+mod tls;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use common::outcome::{Outcome, Response as Provided};
 use common::seal::Keyring;
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +129,7 @@ impl Proxy {
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let served = tokio::spawn(serve(
             listener,
+            None,
             Arc::new(Desk { reception, held }),
             limits,
             drain.clone(),
@@ -168,9 +170,9 @@ impl Provider {
 }
 
 /// One end of a connection, byte by byte.
-struct Wire(TcpStream);
+struct Wire<S = TcpStream>(S);
 
-impl Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.0.write_all(bytes.as_ref())).await.unwrap();
     }

@@ -2,6 +2,8 @@
 
 use common::outcome::{Fault, FaultClass};
 
+use tokio_rustls::TlsAcceptor;
+
 use super::*;
 use crate::core::Input;
 use crate::fair::Bounds;
@@ -10,7 +12,7 @@ use crate::hold::{Holder, Waiter};
 use crate::http::{Front, FrontConfig};
 
 /// An address where no provider is.
-const NOWHERE: &str = "127.0.0.1:9";
+pub(super) const NOWHERE: &str = "127.0.0.1:9";
 
 pub(super) struct House {
     pub(super) address: SocketAddr,
@@ -34,6 +36,16 @@ impl House {
         provider: &str,
         furnish: impl FnOnce(&mut FrontConfig),
     ) -> Self {
+        Self::built(bounds, provider, None, furnish).await
+    }
+
+    /// With all that a house can have.
+    pub(super) async fn built(
+        bounds: Bounds,
+        provider: &str,
+        tls: Option<TlsAcceptor>,
+        furnish: impl FnOnce(&mut FrontConfig),
+    ) -> Self {
         let (inputs, receiver) = mpsc::channel(10);
         let holder = Holder::new(inputs, Gate::new(bounds));
         let relay = Relay::new(&format!("http://{provider}/v1"), CancellationToken::new()).unwrap();
@@ -54,7 +66,7 @@ impl House {
         let address = listener.local_addr().unwrap();
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let never = CancellationToken::new;
-        tokio::spawn(serve(listener, Arc::new(Front::new(config)), limits, never(), never()));
+        tokio::spawn(serve(listener, tls, Arc::new(Front::new(config)), limits, never(), never()));
         Self { address, holder, inputs: receiver }
     }
 
