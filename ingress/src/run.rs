@@ -41,6 +41,7 @@ pub struct Bound {
     held: Arc<Gate>,
     tokens: Option<Arc<Tokens>>,
     tls: Option<TlsAcceptor>,
+    admin: bool,
 }
 
 /// Takes the port.
@@ -58,7 +59,7 @@ pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
     let address = listener.local_addr()?;
     let most = Amount { count: args.max_held, bytes: args.max_held_bytes };
     let held = Gate::new(Bounds { most, most_each: args.max_held_per_key.unwrap_or(usize::MAX) });
-    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held, tokens, tls })
+    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held, tokens, tls, admin: true })
 }
 
 impl Bound {
@@ -71,6 +72,13 @@ impl Bound {
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves the routes for operators not here, since they have a listener of their own.
+    #[must_use]
+    pub fn without_admin(mut self) -> Self {
+        self.admin = false;
+        self
     }
 
     /// Gives the JSON of `/stats`, for a listener of its own.
@@ -119,7 +127,7 @@ impl Bound {
             max_receiving: self.args.max_held_bytes,
             hold_status: self.args.hold_status,
             tokens: self.tokens.clone(),
-            admin: true,
+            admin: self.admin,
         });
         let limits = ServeLimits { max_connections };
         let serving =

@@ -111,7 +111,10 @@ fn operators_have_routes_of_their_own() {
     let words = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let mut serve = Running::start(&words);
     let admin = serve.address("for operators");
-    serve.address("");
+    let calls = serve.address("");
+    for path in ["/healthz", "/readyz", "/stats"] {
+        assert!(get(&calls, path).starts_with("HTTP/1.1 404"), "{path} is on the listener of calls too");
+    }
     assert!(get(&admin, "/healthz").starts_with("HTTP/1.1 200"));
     assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
     let stats = get(&admin, "/stats");

@@ -179,3 +179,35 @@ async fn one_key_leaves_room_for_another() {
         house.held().await;
     }
 }
+
+#[tokio::test]
+async fn operators_routes_show_no_key_and_no_content() {
+    let mut house = House::open(true).await;
+    house.holder.set_ready(true);
+    let mut client = house.client().await;
+    let call = "{\"model\":\"m-marker\",\"input\":\"prompt-marker\"}";
+    client.send(post("/v1/responses", call).replace("Bearer k", "Bearer key-marker")).await;
+    let waiter = house.held().await;
+    let everything = async |house: &House| {
+        let mut all = String::new();
+        for (method, path) in [("GET", "/stats"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/stats")]
+        {
+            let (head, body) = house.get(method, path).await;
+            all += &format!("{head}{}", String::from_utf8_lossy(&body));
+        }
+        all
+    };
+    let waiting = everything(&house).await;
+    assert!(waiting.contains("\"requests\":1") && !waiting.contains("marker"), "{waiting}");
+    let provided = Provided {
+        status: StatusCode::OK,
+        headers: HeaderMap::from_iter([(http::header::SET_COOKIE, "c-marker".parse().unwrap())]),
+        job: "batch_1".into(),
+        body: "answer-marker".into(),
+    };
+    let outcome = Outcome::Response(provided).into();
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
+    assert_eq!(client.message().await.1, "answer-marker");
+    let answered = everything(&house).await;
+    assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");
+}
