@@ -17,6 +17,7 @@ mod route;
 mod server;
 mod sniff;
 mod socket;
+mod strict;
 mod tls;
 mod waiting;
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -21,6 +21,7 @@ use super::payload::Payload;
 use super::server::{Answering, Handler, PROBE_AFTER, PROBE_EVERY};
 use super::sniff::{Sniffed, Version, sniff};
 use super::socket::{Socket, Stream};
+use super::strict;
 
 /// How long a request's head may take, TLS included, and how long a connection may idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -96,7 +97,7 @@ impl<H: Handler> Connections<H> {
                 None => Socket::plain(stream),
                 Some(tls) => Socket::tls(tls.accept(stream).await?),
             };
-            let (version, sniffed) = sniff(Stream(socket.clone())).await?;
+            let (version, sniffed) = sniff(Stream::new(socket.clone())).await?;
             io::Result::Ok((version, sniffed, socket))
         };
         tokio::select! {
@@ -144,17 +145,33 @@ impl<H: Handler> Service<Request<Incoming>> for Calls<H> {
     type Future = Infallibly;
 
     fn call(&self, request: Request<Incoming>) -> Infallibly {
-        Infallibly(self.handler.clone().handle(request, self.socket.clone()))
+        let is_last = self.socket.is_some() && may_switch(request.headers());
+        Infallibly { answering: self.handler.clone().handle(request, self.socket.clone()), is_last }
     }
 }
 
+/// Whether the connection may become another protocol's. What follows the request is not looked at then.
+fn may_switch(headers: &HeaderMap) -> bool {
+    headers.get_all(header::UPGRADE).iter().any(|protocol| strict::may_switch(protocol.as_bytes()))
+}
+
 /// An answer that cannot fail, as hyper wants it said.
-struct Infallibly(Answering);
+struct Infallibly {
+    answering: Answering,
+    /// Whether no other request may follow.
+    is_last: bool,
+}
 
 impl Future for Infallibly {
     type Output = Result<Response<Payload>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_unpin(cx).map(Ok)
+        let is_last = self.is_last;
+        self.answering.poll_unpin(cx).map(|mut response| {
+            if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 }

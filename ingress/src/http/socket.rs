@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::strict::Strict;
 use line::Line;
 
 /// An interim response that says that the request is being worked on (RFC 2518, 10.1; 1xx: RFC 9110, 15.2).
@@ -81,19 +82,44 @@ impl Socket {
     }
 }
 
-/// A socket as the HTTP library sees it.
+/// A socket as the HTTP library sees it: without messages that other readers might understand differently.
 #[derive(Debug)]
-pub(super) struct Stream(pub(super) Arc<Socket>);
+pub(super) struct Stream {
+    socket: Arc<Socket>,
+    strict: Strict,
+}
+
+impl Stream {
+    pub(super) fn new(socket: Arc<Socket>) -> Self {
+        Self { socket, strict: Strict::default() }
+    }
+
+    /// It is not HTTP/1 that is read.
+    pub(super) fn is_not_http1(&mut self) {
+        self.strict.free();
+    }
+}
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.line.poll_read(cx, buf)
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.strict.has_refused() {
+            // What was unreadable ends here.
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buf.filled().len();
+        let read = self.socket.line.poll_read(cx, buf);
+        self.strict.pass(&mut buf.filled_mut()[before..]);
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.write(cx, &[IoSlice::new(buf)])
+        self.socket.write(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -101,7 +127,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.write(cx, bufs)
+        self.socket.write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -109,19 +135,19 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.0.line.poll_flush(cx);
+        let flushed = self.socket.line.poll_flush(cx);
         // The library asks for this when it has nothing left itself.
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.0.unwritten.store(false, Ordering::Relaxed);
+            self.socket.unwritten.store(false, Ordering::Relaxed);
         }
         flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.0.broken.load(Ordering::Relaxed) {
+        if self.socket.broken.load(Ordering::Relaxed) {
             // The reset comes with the close.
             return Poll::Ready(Ok(()));
         }
-        self.0.line.poll_shutdown(cx)
+        self.socket.line.poll_shutdown(cx)
     }
 }

@@ -3,8 +3,10 @@
 mod calls;
 mod desk;
 mod ending;
+mod hosts;
 mod keeping;
 mod relaying;
+mod smuggling;
 mod tls;
 mod tokens;
 
