@@ -7,6 +7,7 @@ mod hosts;
 mod keeping;
 mod relaying;
 mod smuggling;
+mod smuggling_h2;
 mod tls;
 mod tokens;
 

@@ -43,8 +43,9 @@ impl Tokens {
     pub(super) fn reload(&self) -> Result<(), ConfigError> {
         let read = self.read()?;
         if read != self.known() {
-            info!(tokens = read.len(), "the access tokens have changed");
+            let tokens = read.len();
             *self.known.write().unwrap_or_else(PoisonError::into_inner) = read;
+            info!(tokens, "the access tokens have changed");
         }
         Ok(())
     }

@@ -233,3 +233,52 @@ async fn nothing_follows_a_request_for_another_protocol() {
     let more = tokio::time::timeout(Duration::from_millis(50), theirs.0.read_u8()).await;
     assert!(!matches!(more, Ok(Ok(_))), "a hidden request was relayed");
 }
+
+#[tokio::test]
+async fn invalid_utf_8_goes_through_as_it_is_or_is_refused() {
+    let bytes = |text: &str| {
+        // Stands for bytes that are no UTF-8.
+        let mut bytes = Vec::new();
+        for part in text.split_inclusive('@') {
+            bytes.extend_from_slice(part.trim_end_matches('@').as_bytes());
+            if part.ends_with('@') {
+                bytes.extend_from_slice(b"\xff\xc0\x80");
+            }
+        }
+        bytes
+    };
+    let provider = Provider::start().await;
+    let proxy = Proxy::start(provider.address()).await;
+    for (lines, expected) in [
+        ("authorization: Bearer @\r\n", "200"),
+        ("authorization: @\r\n", "401"),
+        ("authorization: Bearer k\r\nopenai-project: @\r\n", "200"),
+        ("authorization: Bearer k\r\nidempotency-key: @\r\n", "200"),
+        (
+            "authorization: Bearer k\r\nuser-agent: @\r\nx-stainless-retry-count: @\r\nx-stainless-read-timeout: @\r\n",
+            "200",
+        ),
+        ("authorization: Bearer k\r\ncontent-type: application/@\r\n", "400"),
+        ("authorization: Bearer k\r\nx-llm-proxy-mode: @\r\n", "400"),
+        ("authorization: Bearer k\r\nx-@: 1\r\n", "400"),
+    ] {
+        let mut client = proxy.client().await;
+        client
+            .send(bytes(&format!(
+                "POST /v1/responses HTTP/1.1\r\nhost: p\r\n{lines}content-length: 13\r\n\r\n{CALL}"
+            )))
+            .await;
+        assert_eq!(status(&client.message().await.0), expected, "{lines:?}");
+    }
+    for path in ["/v1/@", "/v1/models?x=@"] {
+        let mut client = proxy.client().await;
+        client.send(bytes(&format!("GET {path} HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n"))).await;
+        assert_eq!(status(&client.head().await), "400", "{path:?}");
+    }
+    let mut client = proxy.client().await;
+    client.send(bytes("GET /v1/models HTTP/1.1\r\nhost: p\r\nauthorization: Bearer @\r\nx: @\r\n\r\n")).await;
+    let mut theirs = provider.accept().await;
+    let mut head = vec![0; bytes("GET /v1/models HTTP/1.1\r\nauthorization: Bearer @\r\nx: @\r\n").len()];
+    soon(theirs.0.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head, bytes("GET /v1/models HTTP/1.1\r\nauthorization: Bearer @\r\nx: @\r\n"));
+}
