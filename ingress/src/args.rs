@@ -51,9 +51,9 @@ pub struct Args {
     /// Most requests held at a time with one key; more get 429 with Retry-After
     ///
     /// Without it one key may hold seven eighths of --max-held where nobody else holds anything. In any case a key may hold
-    /// at most seven times what is still free, so that there is always room for others; bytes of bodies, bodies that are
-    /// being received and relayed requests are shared out in the same way. A key is whatever stands in the authorization
-    /// line: against strangers who invent keys, use --require-token.
+    /// at most seven times what is still free, so that there is always room for others; the bytes of bodies, requests that
+    /// are being received and relayed requests are shared out in the same way. A key is whatever stands in the lines
+    /// authorization, openai-organization and openai-project: against strangers who invent keys, use --require-token.
     #[arg(long, env = "LLM_PROXY_MAX_HELD_PER_KEY", value_name = "COUNT", value_parser = parse_count)]
     pub max_held_per_key: Option<usize>,
 
@@ -67,8 +67,9 @@ pub struct Args {
 
     /// Most connections at a time; further ones wait until one ends [default: --max-held and 1000 more]
     ///
-    /// Never more than the limit of open files allows. Also the most requests that are being received, and the most that
-    /// are being relayed: of these each key has its share. A connection belongs to no key before its first request.
+    /// Never more than the limit of open files allows. A connection belongs to no key before its first request, and may
+    /// carry requests of several: there is no share of connections. Also the most requests that are being relayed, and of
+    /// these each key has its share.
     #[arg(long, env = "LLM_PROXY_MAX_CONNECTIONS", value_name = "COUNT", value_parser = parse_count)]
     pub max_connections: Option<usize>,
 

@@ -48,10 +48,10 @@ pub struct FrontConfig {
     pub relay: Relay,
     /// The largest body of a batched call in bytes.
     pub max_body: u64,
-    /// Connections at a time; so many requests may be received at a time, and relayed.
-    pub max_connections: usize,
-    /// Bytes of bodies that are being received at a time, all together; `--max-held-bytes` is a sensible value.
-    pub max_receiving: u64,
+    /// Requests that are being relayed at a time.
+    pub max_relaying: usize,
+    /// Requests that are being received at a time, and bytes of their bodies; what may be held is a sensible value.
+    pub max_receiving: Amount,
     /// Whether the status of callers that are known to be direct and able stays open, by interim responses.
     pub hold_status: bool,
     /// Who may come in, if not everybody.
@@ -91,9 +91,8 @@ impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
         let FrontConfig { holder, keyring, stats, relay, hold_status, tokens, admin, .. } = config;
-        let receiving = Amount { count: config.max_connections, bytes: config.max_receiving };
-        let admission = Admission::new(keyring, Intake::new(config.max_body, receiving));
-        let relaying = relaying(config.max_connections);
+        let admission = Admission::new(keyring, Intake::new(config.max_body, config.max_receiving));
+        let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
         let reception = Reception { admission, stats, relay, relaying, hold_status, warned };
