@@ -17,7 +17,7 @@ pub struct Args {
 
     /// Certificate chain of --listen (PEM): calls come over TLS then, HTTP/2 and HTTP/1.1
     ///
-    /// Read at the start only: restart llm-proxy when the certificate is renewed.
+    /// Both files are read again every 5 seconds and at SIGHUP, so that a renewed certificate is served from then on.
     #[arg(long, env = "LLM_PROXY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 

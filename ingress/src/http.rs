@@ -26,7 +26,7 @@ pub(crate) use headers::is_ours;
 pub use payload::Payload;
 pub(crate) use route::below_v1;
 pub use server::{ServeLimits, listen, serve};
-pub use tls::acceptor;
+pub use tls::Certificate;
 
 #[cfg(test)]
 mod tests;

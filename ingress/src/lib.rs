@@ -8,6 +8,7 @@ mod gate;
 pub mod hold;
 pub mod http;
 pub mod relay;
+mod reload;
 mod run;
 mod shell;
 pub mod stats;

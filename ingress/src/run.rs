@@ -10,15 +10,15 @@ use common::args::UpstreamArgs;
 use common::ids::Bid;
 use common::world::World;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
 use crate::gate::Gate;
-use crate::http::{Front, FrontConfig, ServeLimits, acceptor, listen, serve};
+use crate::http::{Certificate, Front, FrontConfig, ServeLimits, listen, serve};
 use crate::relay::Relay;
+use crate::reload::{Reload, watch};
 use crate::shell;
 use crate::stats::{JobReport, Stats};
 use crate::tokens::Tokens;
@@ -40,7 +40,7 @@ pub struct Bound {
     stats: Arc<Stats>,
     held: Arc<Gate>,
     tokens: Option<Arc<Tokens>>,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Arc<Certificate>>,
     admin: bool,
 }
 
@@ -50,8 +50,8 @@ pub struct Bound {
 /// If the address cannot be had; a [`common::service::ConfigError`] if access tokens or a certificate cannot be used.
 pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
     let tokens = Tokens::new(args)?;
-    let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
+    let certificate = match (&args.tls_cert, &args.tls_key) {
+        (Some(chain), Some(key)) => Some(Certificate::new(chain, key)?),
         _ => None,
     };
     let listener =
@@ -59,7 +59,16 @@ pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
     let address = listener.local_addr()?;
     let most = Amount { count: args.max_held, bytes: args.max_held_bytes };
     let held = Gate::new(Bounds { most, most_each: args.max_held_per_key.unwrap_or(usize::MAX) });
-    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held, tokens, tls, admin: true })
+    Ok(Bound {
+        args: args.clone(),
+        listener,
+        address,
+        stats: Arc::default(),
+        held,
+        tokens,
+        certificate,
+        admin: true,
+    })
 }
 
 impl Bound {
@@ -70,7 +79,7 @@ impl Bound {
 
     /// Where calls are taken, as the beginning of a URL.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
@@ -97,16 +106,9 @@ impl Bound {
         world: World,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        if let Some(tokens) = &self.tokens {
-            tracing::info!(tokens = tokens.count(), "calls need an access token");
-        }
-        if is_exposed(self.address.ip(), self.tls.is_some() || self.args.behind_proxy) {
-            tracing::warn!(
-                address = %self.address,
-                "calls come in the clear on an address that others can reach: keys and prompts can be read on their way. Give \
-                 --tls-cert and --tls-key; or say --behind-proxy where a proxy in front does TLS; or listen on 127.0.0.1"
-            );
-        }
+        self.say_who_may_call();
+        let files = self.files();
+        let tls = self.certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let abort = CancellationToken::new();
         let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
         let on_job = report_jobs(self.stats.clone());
@@ -126,12 +128,11 @@ impl Bound {
             max_relaying: max_connections,
             max_receiving: Amount { count: self.args.max_held, bytes: self.args.max_held_bytes },
             hold_status: self.args.hold_status,
-            tokens: self.tokens.clone(),
+            tokens: self.tokens,
             admin: self.admin,
         });
         let limits = ServeLimits { max_connections };
-        let serving =
-            serve(self.listener, self.tls, Arc::new(front), limits, shutdown.clone(), abort.clone());
+        let serving = serve(self.listener, tls, Arc::new(front), limits, shutdown.clone(), abort.clone());
         let served = CancellationToken::new();
         let serving = async {
             serving.await;
@@ -151,17 +152,31 @@ impl Bound {
             let _ = tokio::time::timeout(LAST_WORDS, served.cancelled()).await;
             abort.cancel();
         };
-        let watching = async {
-            match self.tokens {
-                Some(tokens) => tokens.watch().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            _ = futures_util::future::join(serving, ending) => {}
-            () = watching => {}
+            _ = futures_util::future::join(serving, ending) => Ok(()),
+            never = watch(files) => match never {},
         }
-        Ok(())
+    }
+
+    fn say_who_may_call(&self) {
+        if let Some(tokens) = &self.tokens {
+            tracing::info!(tokens = tokens.count(), "calls need an access token");
+        }
+        if is_exposed(self.address.ip(), self.certificate.is_some() || self.args.behind_proxy) {
+            tracing::warn!(
+                address = %self.address,
+                "calls come in the clear on an address that others can reach: keys and prompts can be read on their way. Give \
+                 --tls-cert and --tls-key; or say --behind-proxy where a proxy in front does TLS; or listen on 127.0.0.1"
+            );
+        }
+    }
+
+    /// What has files that may change.
+    fn files(&self) -> Vec<Arc<dyn Reload>> {
+        let tokens = self.tokens.clone().filter(|tokens| tokens.has_file());
+        let tokens = tokens.map(|tokens| tokens as Arc<dyn Reload>);
+        let certificate = self.certificate.clone().map(|certificate| certificate as Arc<dyn Reload>);
+        tokens.into_iter().chain(certificate).collect()
     }
 }
 

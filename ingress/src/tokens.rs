@@ -1,7 +1,6 @@
 //! Access tokens of llm-proxy's own: who may use it at all, whatever key a call carries for the provider.
 
 mod read;
-mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,6 +12,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::args::Args;
 use crate::dialect::Problem;
+use crate::reload::Reload;
 
 /// Request: an access token. As all lines of ours it never reaches a provider.
 pub const TOKEN: HeaderName = HeaderName::from_static("x-llm-proxy-token");
@@ -68,6 +68,11 @@ impl Tokens {
         Ok(known.into())
     }
 
+    /// Whether they can change.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.known().len()
@@ -100,6 +105,18 @@ impl Tokens {
 
     fn known(&self) -> Arc<[Digest]> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Reload for Tokens {
+    fn reload(&self) -> Result<(), ConfigError> {
+        let read = self.read()?;
+        if read != self.known() {
+            let tokens = read.len();
+            *self.known.write().unwrap_or_else(PoisonError::into_inner) = read;
+            tracing::info!(tokens, "the access tokens have changed");
+        }
+        Ok(())
     }
 }
 

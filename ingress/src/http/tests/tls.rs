@@ -7,15 +7,16 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::desk::{House, NOWHERE};
 use super::keeping::{CURL, HURRY, answer, fail, with};
 use super::*;
 use crate::core::Input;
 use crate::fair::Bounds;
-use crate::http::acceptor;
+use crate::http::Certificate;
+use crate::reload::Reload as _;
 
 const CALL: &str = "{\"model\":\"m\"}";
 
@@ -41,8 +42,8 @@ impl Identity {
         self.directory.path().join(name)
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        acceptor(&self.path("cert"), &self.path("key")).unwrap()
+    fn certificate(&self) -> Arc<Certificate> {
+        Certificate::new(&self.path("cert"), &self.path("key")).unwrap()
     }
 
     async fn connect(&self, address: SocketAddr, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
@@ -57,8 +58,15 @@ impl Identity {
 }
 
 async fn house(identity: &Identity, hold_status: bool) -> House {
+    serving(&identity.certificate(), hold_status).await
+}
+
+async fn serving(certificate: &Arc<Certificate>, hold_status: bool) -> House {
     let bounds = Bounds { most: Amount { count: 10, bytes: 100_000_000 }, most_each: 10 };
-    House::built(bounds, NOWHERE, Some(identity.acceptor()), |config| config.hold_status = hold_status).await
+    House::built(bounds, NOWHERE, Some(certificate.acceptor().unwrap()), |config| {
+        config.hold_status = hold_status
+    })
+    .await
 }
 
 #[tokio::test]
@@ -173,10 +181,25 @@ async fn handshakes_that_do_not_come_are_not_waited_for() {
     }
 }
 
+#[tokio::test]
+async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
+    let (identity, renewed) = (Identity::new(), Identity::new());
+    let certificate = identity.certificate();
+    let house = serving(&certificate, false).await;
+    identity.connect(house.address, &[]).await;
+    std::fs::copy(renewed.path("cert"), identity.path("cert")).unwrap();
+    // Of another certificate, for the moment.
+    assert!(certificate.reload().unwrap_err().to_string().contains("--tls-key"));
+    identity.connect(house.address, &[]).await;
+    std::fs::copy(renewed.path("key"), identity.path("key")).unwrap();
+    certificate.reload().unwrap();
+    renewed.connect(house.address, &[]).await;
+}
+
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let (identity, other) = (Identity::new(), Identity::new());
-    let said = |cert: &Path, key: &Path| acceptor(cert, key).err().unwrap().to_string();
+    let said = |cert: &Path, key: &Path| Certificate::new(cert, key).err().unwrap().to_string();
     let (cert, key) = (identity.path("cert"), identity.path("key"));
     let missing = Path::new("/nonexistent/file");
     assert!(said(missing, &key).contains("--tls-cert /nonexistent/file"));
