@@ -81,7 +81,8 @@ pub struct DrainArgs {
 pub struct AdminArgs {
     /// Serve /healthz, /readyz and, where calls are taken, /stats on an address of their own
     ///
-    /// Without it a batcher and a submitter open no port, and an ingress has these routes on --listen only.
+    /// Without it a batcher and a submitter open no port, and an ingress has these routes on --listen only. With
+    /// it they are gone from --listen. No access token is asked for there, and no key and no content is shown.
     #[arg(long, env = "LLM_PROXY_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 }

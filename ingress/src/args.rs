@@ -1,6 +1,7 @@
 //! The ingress's own flags.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::args::{parse_bytes, parse_duration};
@@ -14,9 +15,47 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3030")]
     pub listen: SocketAddr,
 
+    /// Certificate chain of --listen (PEM): calls come over TLS then, HTTP/2 and HTTP/1.1
+    ///
+    /// Both files are read again every 5 seconds and at SIGHUP, so that a renewed certificate is served from then on.
+    #[arg(long, env = "LLM_PROXY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, env = "LLM_PROXY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// A proxy that does TLS is in front, or the network is trusted: no warning that calls come in the clear
+    #[arg(long, env = "LLM_PROXY_BEHIND_PROXY")]
+    pub behind_proxy: bool,
+
+    /// Take calls only from who sends one of llm-proxy's own access tokens, in the header x-llm-proxy-token
+    ///
+    /// Others get 401. The tokens come from --token-file, the variable LLM_PROXY_TOKENS, or both, one a line: any 16 to
+    /// 1024 visible ASCII characters, for example the output of `openssl rand -hex 32`. They are needed for /stats on
+    /// --listen too, not for /healthz and /readyz. The header is never passed on.
+    #[arg(long, env = "LLM_PROXY_REQUIRE_TOKEN")]
+    pub require_token: bool,
+
+    /// File with access tokens, one a line; lines that begin with # do not count
+    ///
+    /// Read again every 5 seconds and at SIGHUP: tokens can be added and taken away while llm-proxy runs. If it cannot be
+    /// read then, or holds no token, the tokens of before stay in force and the log says so.
+    #[arg(long, env = "LLM_PROXY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
     /// Most requests held at a time; more get 429 with Retry-After
     #[arg(long, env = "LLM_PROXY_MAX_HELD", value_name = "COUNT", default_value_t = 100_000)]
     pub max_held: usize,
+
+    /// Most requests held at a time with one key; more get 429 with Retry-After
+    ///
+    /// Without it one key may hold seven eighths of --max-held where nobody else holds anything. In any case a key may hold
+    /// at most seven times what is still free, so that there is always room for others; the bytes of bodies, requests that
+    /// are being received and relayed requests are shared out in the same way. A key is whatever stands in the lines
+    /// authorization, openai-organization and openai-project: against strangers who invent keys, use --require-token.
+    #[arg(long, env = "LLM_PROXY_MAX_HELD_PER_KEY", value_name = "COUNT", value_parser = parse_count)]
+    pub max_held_per_key: Option<usize>,
 
     /// Most bytes of request bodies held at a time; more get 429 with Retry-After
     #[arg(long, env = "LLM_PROXY_MAX_HELD_BYTES", value_name = "SIZE", default_value = "4GB", value_parser = parse_bytes)]
@@ -25,6 +64,14 @@ pub struct Args {
     /// Longest request body; a longer one gets 413
     #[arg(long, env = "LLM_PROXY_MAX_BODY", value_name = "SIZE", default_value = "50MB", value_parser = parse_max_body)]
     pub max_body: u64,
+
+    /// Most connections at a time; further ones wait until one ends [default: --max-held and 1000 more]
+    ///
+    /// Never more than the limit of open files allows. A connection belongs to no key before its first request, and may
+    /// carry requests of several: there is no share of connections. Also the most requests that are being relayed, and of
+    /// these each key has its share.
+    #[arg(long, env = "LLM_PROXY_MAX_CONNECTIONS", value_name = "COUNT", value_parser = parse_count)]
+    pub max_connections: Option<usize>,
 
     /// How long a request waits for a caller that went away: a repetition takes it up. Then it is dropped if it was not
     /// submitted yet; a job that nobody has waited for so long is cancelled
@@ -43,6 +90,14 @@ pub struct Args {
     /// to take it and that connect directly: errors keep their status however late they come. Not behind nginx
     #[arg(long, env = "LLM_PROXY_HOLD_STATUS")]
     pub hold_status: bool,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(why) => Err(format!("not a number ({why}); write it as 1000")),
+    }
 }
 
 /// A body must fit into one batch of a provider, whatever the flags say.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Input;
+use crate::fair::{Amount, Refused};
+use crate::gate::{Gate, Share};
 
 /// When a caller that found the house full should come back.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -67,59 +69,9 @@ pub struct Holder(Arc<Inner>);
 
 struct Inner {
     inputs: mpsc::Sender<Input<Waiter>>,
-    limits: Limits,
-    held: Arc<Gauge>,
+    held: Arc<Gate>,
     ready: AtomicBool,
     draining: AtomicBool,
-}
-
-/// How much may be held.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Requests.
-    pub requests: usize,
-    /// Bytes of their bodies.
-    pub bytes: u64,
-}
-
-/// How much is held.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge {
-    requests: AtomicUsize,
-    bytes: AtomicU64,
-}
-
-impl Gauge {
-    /// Requests, and bytes of their bodies.
-    pub(crate) fn read(&self) -> (usize, u64) {
-        (self.requests.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
-
-/// What one request takes of the limits, given back when dropped.
-#[derive(Debug)]
-struct Share {
-    held: Arc<Gauge>,
-    bytes: u64,
-}
-
-impl Share {
-    /// A call that says that it is a repetition may exceed the limit of requests, up to twice of it: its original probably
-    /// holds the room that it asks for.
-    fn take(held: &Arc<Gauge>, bytes: u64, limits: Limits, retry: bool) -> Option<Arc<Self>> {
-        let most = if retry { limits.requests.saturating_mul(2) } else { limits.requests };
-        let requests = held.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let total = held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let share = Self { held: held.clone(), bytes };
-        (requests <= most && total <= limits.bytes).then(|| Arc::new(share))
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.held.requests.fetch_sub(1, Ordering::Relaxed);
-        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 /// A caller that waits. Dropped without a word, it is gone without its answer.
@@ -134,9 +86,9 @@ pub struct Held {
 
 impl Holder {
     /// A holder that feeds a state machine.
-    pub(crate) fn new(inputs: mpsc::Sender<Input<Waiter>>, limits: Limits, held: Arc<Gauge>) -> Self {
+    pub(crate) fn new(inputs: mpsc::Sender<Input<Waiter>>, held: Arc<Gate>) -> Self {
         let (ready, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { inputs, limits, held, ready, draining }))
+        Self(Arc::new(Inner { inputs, held, ready, draining }))
     }
 
     /// Puts a request among the held ones.
@@ -149,8 +101,7 @@ impl Holder {
             return Err(Fault::new(FaultClass::Unavailable, "shutting_down", message)
                 .retry_after(Duration::from_secs(1)));
         }
-        let share = Share::take(&self.0.held, call.body.len() as u64, self.0.limits, call.pairing.retry)
-            .ok_or_else(|| self.full())?;
+        let share = Arc::new(self.share(&call).map_err(too_many)?);
         let (caller, ended) = oneshot::channel();
         let id = call.pairing.rid();
         let inputs = self.0.inputs.clone();
@@ -160,17 +111,16 @@ impl Holder {
         Ok(held)
     }
 
-    fn full(&self) -> Fault {
-        let Limits { requests, bytes } = self.0.limits;
-        let message = format!(
-            "llm-proxy holds as much as it may: {requests} requests or {bytes} bytes. Send it again later."
-        );
-        Fault::new(FaultClass::Busy, "too_many_held_requests", message).retry_after(COME_BACK)
+    /// What the call takes of the limits. One that says that it is a repetition may exceed the limits of requests, up to twice
+    /// of them: its original probably holds the room that it asks for.
+    fn share(&self, call: &Call) -> Result<Share, Refused> {
+        let amount = Amount { count: 1, bytes: call.body.len() as u64 };
+        self.0.held.enter(call.key.fingerprint(), amount, if call.pairing.retry { 2 } else { 1 })
     }
 
     /// Held requests and the bytes of their bodies.
-    pub fn gauge(&self) -> (usize, u64) {
-        self.0.held.read()
+    pub fn gauge(&self) -> Amount {
+        self.0.held.used()
     }
 
     /// Whether the bus is up and this process's subscriptions are in force.
@@ -226,6 +176,24 @@ impl Drop for Held {
             }
         }
     }
+}
+
+fn too_many(why: Refused) -> Fault {
+    let (code, message) = match why {
+        Refused::Full => {
+            ("too_many_held_requests", "As many requests wait here as may (--max-held, --max-held-bytes).")
+        }
+        Refused::Most => (
+            "too_many_held_requests_of_key",
+            "As many requests with your key wait here as may with one key (--max-held-per-key).",
+        ),
+        Refused::Share => (
+            "too_many_held_requests_of_key",
+            "Requests with your key have their share of the room here; what is left is for other keys.",
+        ),
+    };
+    let message = format!("{message} Send it again later.");
+    Fault::new(FaultClass::Busy, code, message).retry_after(COME_BACK)
 }
 
 fn stopped() -> Ended {

@@ -17,6 +17,8 @@ mod route;
 mod server;
 mod sniff;
 mod socket;
+mod strict;
+mod tls;
 mod waiting;
 
 pub use front::{Front, FrontConfig};
@@ -24,6 +26,7 @@ pub(crate) use headers::is_ours;
 pub use payload::Payload;
 pub(crate) use route::below_v1;
 pub use server::{ServeLimits, listen, serve};
+pub use tls::Certificate;
 
 #[cfg(test)]
 mod tests;

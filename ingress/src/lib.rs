@@ -3,12 +3,17 @@
 mod args;
 pub mod core;
 pub mod dialect;
+mod fair;
+mod gate;
 pub mod hold;
 pub mod http;
 pub mod relay;
+mod reload;
 mod run;
 mod shell;
 pub mod stats;
+mod tokens;
 
 pub use args::Args;
+pub use fair::Amount;
 pub use run::{Bound, bind};

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::Problem;
+use crate::gate::Share;
 use crate::http::Payload;
 use connect::Clients;
 pub(crate) use lines::is_hop_by_hop;
@@ -40,12 +41,18 @@ impl Relay {
         Ok(Self { target, clients, tunnels: Tunnels::new(abort) })
     }
 
-    /// Sends a request on and gives its answer, whose body streams. Dropping either ends the provider's side.
+    /// Sends a request on and gives its answer, whose body streams. Dropping either ends the provider's side. `share` is what
+    /// the request takes of the bounds, until its answer or its tunnel has ended.
     ///
     /// # Errors
     /// A [`Problem`]: 502 when the provider cannot be reached or breaks off, 405 for `CONNECT`, 400 for a URL without
     /// a path.
-    pub async fn forward(&self, head: Parts, body: Payload) -> Result<Response<Payload>, Problem> {
+    pub(crate) async fn forward(
+        &self,
+        head: Parts,
+        body: Payload,
+        share: Share,
+    ) -> Result<Response<Payload>, Problem> {
         if head.method == Method::CONNECT {
             return Err(Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -54,13 +61,13 @@ impl Relay {
         }
         let uri = self.target.uri(&head.uri)?;
         match lines::upgrade(&head) {
-            Some(protocol) => self.upgrade(head, uri, body, protocol).await,
+            Some(protocol) => self.upgrade(head, uri, body, protocol, share).await,
             None => {
                 let headers = lines::to_provider(&head, &body);
                 let request = assemble(head.method, uri, headers, body);
                 let response =
                     self.clients.any.request(request).await.map_err(|error| unreachable(&error))?;
-                Ok(answer(response))
+                Ok(answer(response, Some(share)))
             }
         }
     }
@@ -72,23 +79,24 @@ impl Relay {
         uri: http::Uri,
         body: Payload,
         protocol: http::HeaderValue,
+        share: Share,
     ) -> Result<Response<Payload>, Problem> {
-        let place = self.tunnels.place()?;
+        let place = self.tunnels.place(share.credential())?;
         let client = head.extensions.remove::<OnUpgrade>();
         let mut headers = lines::to_provider(&head, &body);
         lines::ask_upgrade(&mut headers, protocol);
         let request = assemble(head.method, uri, headers, body);
         let mut response = self.clients.http1.request(request).await.map_err(|error| unreachable(&error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answer(response));
+            return Ok(answer(response, Some(share)));
         }
         let Some(client) = client else {
             return Err(bad_gateway("The provider switched protocols on a connection that cannot."));
         };
         let provider = hyper::upgrade::on(&mut response);
-        self.tunnels.join(client, provider, place);
+        self.tunnels.join(client, provider, (place, share));
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
-        let mut answer = answer(response).map(|_| Payload::from(bytes::Bytes::new()));
+        let mut answer = answer(response, None).map(|_| Payload::from(bytes::Bytes::new()));
         if let Some(protocol) = protocol {
             lines::ask_upgrade(answer.headers_mut(), protocol);
         }
@@ -104,9 +112,9 @@ fn assemble(method: Method, uri: http::Uri, headers: http::HeaderMap, body: Payl
     request
 }
 
-fn answer(response: Response<Incoming>) -> Response<Payload> {
+fn answer(response: Response<Incoming>, share: Option<Share>) -> Response<Payload> {
     let (head, body) = response.into_parts();
-    let mut answer = Response::new(Payload::Streamed(body));
+    let mut answer = Response::new(Payload::Streamed(body, share));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = lines::from_provider(&head.headers);
     if let Some(phrase) = head.extensions.get::<hyper::ext::ReasonPhrase>() {

@@ -1,6 +1,6 @@
 //! An ingress from its socket to its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::core::{Input, JobEvent, Keeping};
-use crate::hold::{Gauge, Limits};
-use crate::http::{Front, FrontConfig, ServeLimits, listen, serve};
+use crate::fair::{Amount, Bounds};
+use crate::gate::Gate;
+use crate::http::{Certificate, Front, FrontConfig, ServeLimits, listen, serve};
 use crate::relay::Relay;
+use crate::reload::{Reload, watch};
 use crate::shell;
 use crate::stats::{JobReport, Stats};
+use crate::tokens::Tokens;
 
 /// Connections beyond those that hold a request: relays, polls of operators, idle keep-alives.
 const SPARE_CONNECTIONS: usize = 1_000;
+/// Files that a process has open besides callers' connections, the provider's side among them.
+const SPARE_FILES: usize = 200;
 /// How long a client may take nothing of what it is sent.
 const UNREAD_FOR: Duration = Duration::from_secs(120);
 /// How long answers that are there may take to be written at the end.
@@ -33,18 +38,37 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     stats: Arc<Stats>,
-    held: Arc<Gauge>,
+    held: Arc<Gate>,
+    tokens: Option<Arc<Tokens>>,
+    certificate: Option<Arc<Certificate>>,
+    admin: bool,
 }
 
 /// Takes the port.
 ///
 /// # Errors
-/// If the address cannot be had.
+/// If the address cannot be had; a [`common::service::ConfigError`] if access tokens or a certificate cannot be used.
 pub async fn bind(args: &Args) -> anyhow::Result<Bound> {
+    let tokens = Tokens::new(args)?;
+    let certificate = match (&args.tls_cert, &args.tls_key) {
+        (Some(chain), Some(key)) => Some(Certificate::new(chain, key)?),
+        _ => None,
+    };
     let listener =
         listen(args.listen, UNREAD_FOR).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    Ok(Bound { args: args.clone(), listener, address, stats: Arc::default(), held: Arc::default() })
+    let most = Amount { count: args.max_held, bytes: args.max_held_bytes };
+    let held = Gate::new(Bounds { most, most_each: args.max_held_per_key.unwrap_or(usize::MAX) });
+    Ok(Bound {
+        args: args.clone(),
+        listener,
+        address,
+        stats: Arc::default(),
+        held,
+        tokens,
+        certificate,
+        admin: true,
+    })
 }
 
 impl Bound {
@@ -53,10 +77,23 @@ impl Bound {
         self.address
     }
 
+    /// Where calls are taken, as the beginning of a URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves the routes for operators not here, since they have a listener of their own.
+    #[must_use]
+    pub fn without_admin(mut self) -> Self {
+        self.admin = false;
+        self
+    }
+
     /// Gives the JSON of `/stats`, for a listener of its own.
     pub fn stats(&self) -> Box<dyn Fn() -> Bytes + Send + Sync> {
         let (stats, held) = (self.stats.clone(), self.held.clone());
-        Box::new(move || stats.to_json(held.read()))
+        Box::new(move || stats.to_json(held.used()))
     }
 
     /// Serves until `shutdown`, then until what is held has ended or the drain timeout has passed.
@@ -69,29 +106,33 @@ impl Bound {
         world: World,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
+        self.say_who_may_call();
+        let files = self.files();
+        let tls = self.certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let abort = CancellationToken::new();
         let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
-        let limits = Limits { requests: self.args.max_held, bytes: self.args.max_held_bytes };
         let on_job = report_jobs(self.stats.clone());
         let keeping = Keeping {
             reattach_window: self.args.reattach_window,
             answers_for: self.args.keep_answers,
             answers_bytes: usize::try_from(self.args.keep_answers_bytes).unwrap_or(usize::MAX),
         };
-        let running = shell::start(&world, limits, keeping, self.held, on_job);
+        let running = shell::start(&world, keeping, self.held, on_job);
+        let max_connections = max_connections(&self.args);
         let front = Front::new(FrontConfig {
             holder: running.holder.clone(),
             keyring: world.keyring.clone(),
             stats: self.stats,
             relay,
             max_body: self.args.max_body,
-            max_receiving: self.args.max_held_bytes,
+            max_relaying: max_connections,
+            max_receiving: Amount { count: self.args.max_held, bytes: self.args.max_held_bytes },
             hold_status: self.args.hold_status,
-            admin: true,
+            tokens: self.tokens,
+            admin: self.admin,
         });
-        let max_connections = max_connections(self.args.max_held);
         let limits = ServeLimits { max_connections };
-        let serving = serve(self.listener, Arc::new(front), limits, shutdown.clone(), abort.clone());
+        let serving = serve(self.listener, tls, Arc::new(front), limits, shutdown.clone(), abort.clone());
         let served = CancellationToken::new();
         let serving = async {
             serving.await;
@@ -111,15 +152,48 @@ impl Bound {
             let _ = tokio::time::timeout(LAST_WORDS, served.cancelled()).await;
             abort.cancel();
         };
-        tokio::join!(serving, ending);
-        Ok(())
+        tokio::select! {
+            _ = futures_util::future::join(serving, ending) => Ok(()),
+            never = watch(files) => match never {},
+        }
+    }
+
+    fn say_who_may_call(&self) {
+        if let Some(tokens) = &self.tokens {
+            tracing::info!(tokens = tokens.count(), "calls need an access token");
+        }
+        if is_exposed(self.address.ip(), self.certificate.is_some() || self.args.behind_proxy) {
+            tracing::warn!(
+                address = %self.address,
+                "calls come in the clear on an address that others can reach: keys and prompts can be read on their way. Give \
+                 --tls-cert and --tls-key; or say --behind-proxy where a proxy in front does TLS; or listen on 127.0.0.1"
+            );
+        }
+    }
+
+    /// What has files that may change.
+    fn files(&self) -> Vec<Arc<dyn Reload>> {
+        let tokens = self.tokens.clone().filter(|tokens| tokens.has_file());
+        let tokens = tokens.map(|tokens| tokens as Arc<dyn Reload>);
+        let certificate = self.certificate.clone().map(|certificate| certificate as Arc<dyn Reload>);
+        tokens.into_iter().chain(certificate).collect()
     }
 }
 
-/// As many as may be held and some more, within what the process may open.
-fn max_connections(max_held: usize) -> usize {
+/// Whether others than this machine can reach an address, and nothing is said to protect what they send.
+fn is_exposed(ip: IpAddr, protected: bool) -> bool {
+    !protected && !ip.to_canonical().is_loopback()
+}
+
+/// As many as are asked for, or else may be held and some more, within what the process may open.
+fn max_connections(args: &Args) -> usize {
     let files = common::service::hardening::open_files();
-    max_held.saturating_add(SPARE_CONNECTIONS).min(files.saturating_sub(200).max(100))
+    let possible = files.saturating_sub(SPARE_FILES).max(100);
+    let wanted = args.max_connections.unwrap_or(args.max_held.saturating_add(SPARE_CONNECTIONS));
+    if args.max_connections.is_some() && wanted > possible {
+        tracing::warn!(possible, "--max-connections is more than the limit of open files allows");
+    }
+    wanted.min(possible)
 }
 
 fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {
@@ -141,6 +215,28 @@ fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {
                 let status = if answered { "completed" } else { "failed" };
                 stats.job(JobReport { id: &job, status, total: 0, completed: 0, failed: 0 });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_not_exposed() {
+        for (ip, exposed) in [
+            ("127.0.0.1", false),
+            ("127.8.8.8", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("10.0.0.1", true),
+            ("::ffff:10.0.0.1", true),
+        ] {
+            assert_eq!(is_exposed(ip.parse().unwrap(), false), exposed, "{ip}");
+            assert!(!is_exposed(ip.parse().unwrap(), true), "{ip}");
         }
     }
 }

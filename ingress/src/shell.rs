@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::core::{Core, FetchedPart, GrantDraft, Input, JobEvent, Keeping, OutcomePart, Output, ResultPart};
-use crate::hold::{Gauge, Holder, Limits, Waiter};
+use crate::gate::Gate;
+use crate::hold::{Holder, Waiter};
 
 /// Inputs that wait for the state machine. Whoever feeds it waits when it is full.
 const INPUTS: usize = 8_192;
@@ -36,13 +37,12 @@ pub(crate) struct Running {
 /// Starts the state machine without waiting for the bus. `on_job` is told of jobs.
 pub(crate) fn start(
     world: &World,
-    limits: Limits,
     keeping: Keeping,
-    held: Arc<Gauge>,
+    held: Arc<Gate>,
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) -> Running {
     let (inputs, queue) = mpsc::channel(INPUTS);
-    let holder = Holder::new(inputs.clone(), limits, held);
+    let holder = Holder::new(inputs.clone(), held);
     let machine = tokio::spawn(run(world.clone(), keeping, holder.clone(), inputs.clone(), queue, on_job));
     Running { holder, inputs, machine }
 }

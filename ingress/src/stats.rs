@@ -14,6 +14,8 @@ pub use jobs::JobReport;
 use jobs::{JobView, Jobs};
 use series::{Series, Summary};
 
+use crate::fair::Amount;
+
 /// What this process has done since its start, and which jobs it waits for.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -58,8 +60,8 @@ impl Stats {
         lock(&self.jobs).report(report);
     }
 
-    /// The whole as JSON; `held` is the number of requests that wait now and of the bytes in their bodies.
-    pub fn to_json(&self, held: (usize, u64)) -> Bytes {
+    /// The whole as JSON; `held` are the requests that wait now, and the bytes in their bodies.
+    pub fn to_json(&self, held: Amount) -> Bytes {
         let requests = Requests {
             series: lock(&self.requests).summary(),
             synthesized_error_responses: self.synthesized.load(Ordering::Relaxed),
@@ -68,7 +70,7 @@ impl Stats {
         let page = Page {
             requests,
             batches: jobs.summary(),
-            held: Held { requests: held.0, bytes: held.1 },
+            held: Held { requests: held.count, bytes: held.bytes },
             relayed: self.relayed.load(Ordering::Relaxed),
             jobs: jobs.in_flight().collect(),
         };
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     fn page(stats: &Stats) -> Value {
-        serde_json::from_slice(&stats.to_json((3, 400))).unwrap()
+        serde_json::from_slice(&stats.to_json(Amount { count: 3, bytes: 400 })).unwrap()
     }
 
     #[test]

@@ -43,6 +43,13 @@ fn bad_values_end_with_2_and_say_what_and_why() {
         (&["--log-format", "xml"], "--log-format", "json"),
         (&["--admin-listen", "nowhere"], "--admin-listen", "address"),
         (&["batcher", "--nats", "http://x"], "--nats", "nats"),
+        (&["--max-held-per-key", "0"], "--max-held-per-key", "at least 1"),
+        (&["--max-connections", "many"], "--max-connections", "write it as"),
+        (&["--require-token"], "--require-token", "--token-file"),
+        (&["--token-file", "/nonexistent"], "--token-file", "--require-token"),
+        (&["--require-token", "--token-file", "/nonexistent"], "--token-file", "No such file"),
+        (&["--tls-cert", "/nonexistent"], "--tls-key", "required"),
+        (&["--tls-cert", "/nonexistent", "--tls-key", "x"], "--tls-cert", "No such file"),
         (&["demo", "--requests", "0"], "--requests", "1..="),
         (&["nonsense"], "nonsense", "subcommand"),
         (&["--nonsense"], "--nonsense", "unexpected"),
@@ -64,6 +71,18 @@ fn bad_variables_are_mistakes_where_they_are_used_and_nowhere_else() {
     let said =
         refused(2, &["batcher"], &[("LLM_PROXY_LISTEN", "nowhere"), ("LLM_PROXY_OPENAI_URL", "nowhere")]);
     assert!(said.contains("--nats") && !said.contains("nowhere"), "{said}");
+}
+
+#[test]
+fn access_tokens_are_never_shown() {
+    let variables = [("LLM_PROXY_TOKENS", "hush-hush"), ("LLM_PROXY_REQUIRE_TOKEN", "true")];
+    let said = refused(2, &[], &variables);
+    assert!(
+        said.contains("LLM_PROXY_TOKENS") && said.contains("9 bytes") && !said.contains("hush"),
+        "{said}"
+    );
+    let said = refused(2, &[], &[("LLM_PROXY_TOKENS", "hush-hush-hush-hush-hush")]);
+    assert!(said.contains("--require-token") && !said.contains("hush"), "{said}");
 }
 
 #[test]

@@ -27,14 +27,18 @@ impl Running {
 
     /// Reads the log up to a line that contains `text`, and returns the line.
     fn until(&mut self, text: &str) -> String {
+        self.all_until(text).lines().next_back().unwrap().to_owned()
+    }
+
+    /// Reads the log up to a line that contains `text`, and returns all of it.
+    fn all_until(&mut self, text: &str) -> String {
         let mut all = String::new();
         loop {
-            let mut line = String::new();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "{text:?} was never logged: {all}");
-            if line.contains(text) {
-                return line;
+            let begin = all.len();
+            assert_ne!(self.log.read_line(&mut all).unwrap(), 0, "{text:?} was never logged: {all}");
+            if all[begin..].contains(text) {
+                return all;
             }
-            all += &line;
         }
     }
 
@@ -77,9 +81,13 @@ impl Drop for Running {
 }
 
 fn get(address: &str, path: &str) -> String {
+    get_with(address, path, "")
+}
+
+fn get_with(address: &str, path: &str, lines: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{lines}connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -103,7 +111,10 @@ fn operators_have_routes_of_their_own() {
     let words = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let mut serve = Running::start(&words);
     let admin = serve.address("for operators");
-    serve.address("");
+    let calls = serve.address("");
+    for path in ["/healthz", "/readyz", "/stats"] {
+        assert!(get(&calls, path).starts_with("HTTP/1.1 404"), "{path} is on the listener of calls too");
+    }
     assert!(get(&admin, "/healthz").starts_with("HTTP/1.1 200"));
     assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
     let stats = get(&admin, "/stats");
@@ -126,4 +137,50 @@ fn open_files_are_warned_of_when_calls_cannot_fit() {
     let words = ["--listen", "127.0.0.1:0", "--max-held", "999999999"];
     let line = Running::start(&words).until("open files are limited");
     assert!(line.contains("WARN") && line.contains("--max-held"), "{line}");
+}
+
+#[test]
+fn access_tokens_are_read_again_at_a_hangup() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    let (old, new) = ("an-old-token-0123456789", "a-new-token-0123456789");
+    std::fs::write(&file, old).unwrap();
+    let mut serve = Running::start(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--require-token",
+        "--token-file",
+        file.to_str().unwrap(),
+        "--log=trace",
+    ]);
+    let address = serve.address("");
+    serve.until("calls need an access token");
+    let stats = |token| get_with(&address, "/stats", &format!("x-llm-proxy-token: {token}\r\n"));
+    assert!(get(&address, "/stats").starts_with("HTTP/1.1 401"));
+    assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(stats(old).starts_with("HTTP/1.1 200") && stats(new).starts_with("HTTP/1.1 401"));
+    std::fs::write(&file, new).unwrap();
+    serve.signal("HUP");
+    let mut said = serve.all_until("the access tokens have changed");
+    assert!(stats(new).starts_with("HTTP/1.1 200") && stats(old).starts_with("HTTP/1.1 401"));
+    serve.signal("TERM");
+    said += &serve.all_until("everything has ended");
+    assert!(!said.contains("token-0123456789"), "{said}");
+}
+
+#[test]
+fn calls_in_the_clear_on_a_public_address_are_warned_of() {
+    let listen = ["--listen", "0.0.0.0:0"];
+    let line = Running::start(&listen).until("in the clear");
+    assert!(
+        line.contains("WARN") && line.contains("--behind-proxy") && line.contains("--tls-cert"),
+        "{line}"
+    );
+    for words in [&["--listen", "127.0.0.1:0"][..], &[listen[0], listen[1], "--behind-proxy"]] {
+        let mut serve = Running::start(words);
+        let mut said = serve.all_until("OpenAI is at");
+        serve.signal("TERM");
+        said += &serve.all_until("everything has ended");
+        assert!(!said.contains("in the clear"), "{said}");
+    }
 }

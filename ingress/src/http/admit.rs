@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use common::ids::Rid;
+use common::ids::{Fingerprint, Rid};
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass};
 use common::seal::Keyring;
@@ -72,8 +72,18 @@ impl Admission {
         if let Some(reason) = form(&head.headers)? {
             return Ok(Verdict::Relay(reason, None));
         }
-        let body = self.intake.read(body).await?;
-        self.weigh(endpoint, &head.headers, credential, body)
+        let fingerprint = self.fingerprint(&credential);
+        let body = self.intake.read(fingerprint, body).await?;
+        self.weigh(endpoint, &head.headers, (fingerprint, credential), body)
+    }
+
+    /// Whose share a request counts against that is not held. Those without a key are one.
+    pub(super) fn sharer(&self, headers: &HeaderMap) -> Fingerprint {
+        self.fingerprint(&credential::openai(headers).unwrap_or_default())
+    }
+
+    fn fingerprint(&self, credential: &HeaderMap) -> Fingerprint {
+        self.keyring.fingerprint(UPSTREAM, credential)
     }
 
     /// Judges a call by its body.
@@ -81,7 +91,7 @@ impl Admission {
         &self,
         endpoint: &'static str,
         headers: &HeaderMap,
-        credential: HeaderMap,
+        credential: (Fingerprint, HeaderMap),
         body: Bytes,
     ) -> Result<Verdict, Problem> {
         let peek = peek(&body)?;
@@ -119,9 +129,8 @@ impl Admission {
         &self,
         endpoint: &'static str,
         model: String,
-        credential: HeaderMap,
+        (fingerprint, credential): (Fingerprint, HeaderMap),
     ) -> Result<(BatchKey, Arc<HeaderMap>), Problem> {
-        let fingerprint = self.keyring.fingerprint(UPSTREAM, &credential);
         let key = self
             .interner
             .key(fingerprint, endpoint, model)
@@ -166,11 +175,15 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
+    use crate::fair::Amount;
 
     const CHAT: &str = "/v1/chat/completions";
 
     fn admission() -> Admission {
-        Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(1000, 10_000))
+        Admission::new(
+            Arc::new(Keyring::for_one_process()),
+            Intake::new(1000, Amount { count: 10, bytes: 10_000 }),
+        )
     }
 
     async fn judge(

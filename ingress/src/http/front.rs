@@ -3,10 +3,11 @@
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::seal::Keyring;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::admin::{Admin, nothing_here};
@@ -22,12 +23,18 @@ use super::route::{Route, route};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
 use crate::dialect::{Problem, Unbatchable};
+use crate::fair::{Amount, Bounds, Refused};
+use crate::gate::Gate;
 use crate::hold::{Call, Holder};
 use crate::relay::Relay;
 use crate::stats::{Answered, Ongoing, Stats};
+use crate::tokens::Tokens;
 
 /// What operators should know of some callers, once.
 const TOTAL_TIMEOUT: &str = "a caller uses OpenAI's SDK for Node 7.5 or newer without streaming: it gives up after its whole timeout (600 s unless set), whatever it hears; set `timeout: 86400000` on its client or use `stream: true` (docs/clients.md)";
+
+/// When a request should come again that could not be relayed: relayed ones are short.
+const RELAY_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the front is made of.
 pub struct FrontConfig {
@@ -41,10 +48,14 @@ pub struct FrontConfig {
     pub relay: Relay,
     /// The largest body of a batched call in bytes.
     pub max_body: u64,
-    /// Bytes of bodies that are being received at a time, all together; `--max-held-bytes` is a sensible value.
-    pub max_receiving: u64,
+    /// Requests that are being relayed at a time.
+    pub max_relaying: usize,
+    /// Requests that are being received at a time, and bytes of their bodies; what may be held is a sensible value.
+    pub max_receiving: Amount,
     /// Whether the status of callers that are known to be direct and able stays open, by interim responses.
     pub hold_status: bool,
+    /// Who may come in, if not everybody.
+    pub tokens: Option<Arc<Tokens>>,
     /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
     pub admin: bool,
 }
@@ -53,6 +64,7 @@ pub struct FrontConfig {
 pub struct Front {
     reception: Arc<Reception>,
     holder: Holder,
+    tokens: Option<Arc<Tokens>>,
     admin: Option<Admin>,
 }
 
@@ -61,6 +73,7 @@ pub(super) struct Reception {
     pub(super) admission: Admission,
     pub(super) stats: Arc<Stats>,
     pub(super) relay: Relay,
+    pub(super) relaying: Arc<Gate>,
     pub(super) hold_status: bool,
     /// Whether the log names the clients whose timeout needs attention.
     pub(super) warned: AtomicBool,
@@ -77,19 +90,27 @@ pub(super) enum Step {
 impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
-        let FrontConfig { holder, keyring, stats, relay, max_body, max_receiving, hold_status, admin } =
-            config;
-        let admission = Admission::new(keyring, Intake::new(max_body, max_receiving));
+        let FrontConfig { holder, keyring, stats, relay, hold_status, tokens, admin, .. } = config;
+        let admission = Admission::new(keyring, Intake::new(config.max_body, config.max_receiving));
+        let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
-        let reception = Reception { admission, stats, relay, hold_status, warned };
-        Self { reception: Arc::new(reception), holder, admin }
+        let reception = Reception { admission, stats, relay, relaying, hold_status, warned };
+        Self { reception: Arc::new(reception), holder, tokens, admin }
     }
 
     fn ours(&self, method: &Method, route: Route) -> Response<Payload> {
         match &self.admin {
             Some(admin) => admin.answer(method, route),
             None => refusal(&nothing_here()).map(Payload::from),
+        }
+    }
+
+    /// Whether the caller may come in. The answers to these two are no secret, and who asks has often no way to send a token.
+    fn check(&self, route: Route, headers: &HeaderMap) -> Result<(), Problem> {
+        match (&self.tokens, route) {
+            (None, _) | (_, Route::Health | Route::Ready) => Ok(()),
+            (Some(tokens), Route::Batch(_) | Route::Relay | Route::Stats) => tokens.check(headers),
         }
     }
 
@@ -104,6 +125,11 @@ impl Front {
 impl Handler for Front {
     fn handle(self: Arc<Self>, request: Request<Incoming>, socket: Option<Arc<Socket>>) -> Answering {
         let route = route(request.method(), request.uri());
+        if let Err(problem) = self.check(route, request.headers()) {
+            let (head, body) = request.into_parts();
+            let_finish(&head, body);
+            return Box::pin(ready(refusal(&problem).map(Payload::from)));
+        }
         let endpoint = match route {
             Route::Batch(endpoint) => Some(endpoint),
             Route::Relay => None,
@@ -135,7 +161,7 @@ impl Reception {
         let (head, body) = request.into_parts();
         match endpoint {
             Some(endpoint) => self.admit(endpoint, head, body, socket).await,
-            None => Step::Answer(self.relay(head, Payload::Streamed(body), None).await),
+            None => Step::Answer(self.relay(head, Payload::Streamed(body, None), None).await),
         }
     }
 
@@ -157,14 +183,11 @@ impl Reception {
             }
             Ok(Verdict::Relay(reason, read)) => {
                 ongoing.forget();
-                let body = read.map_or_else(|| Payload::Streamed(body), Payload::from);
+                let body = read.map_or_else(|| Payload::Streamed(body, None), Payload::from);
                 Step::Answer(self.relay(head, body, Some(reason)).await)
             }
             Err(problem) => {
-                // Who waits for a "100 Continue" has sent nothing and will not, once it sees the refusal.
-                if !head.headers.contains_key(header::EXPECT) {
-                    linger(body);
-                }
+                let_finish(&head, body);
                 Step::Answer(refuse(problem, ongoing))
             }
         }
@@ -172,11 +195,13 @@ impl Reception {
 
     async fn relay(&self, head: Parts, body: Payload, reason: Option<Unbatchable>) -> Response<Payload> {
         self.stats.relayed();
-        let mut response = self
-            .relay
-            .forward(head, body)
-            .await
-            .unwrap_or_else(|problem| refusal(&problem).map(Payload::from));
+        let one = Amount { count: 1, bytes: 0 };
+        let place = self.relaying.enter(self.admission.sharer(&head.headers), one, 1);
+        let forwarded = match place {
+            Ok(place) => self.relay.forward(head, body, place).await,
+            Err(why) => Err(too_many(why)),
+        };
+        let mut response = forwarded.unwrap_or_else(|problem| refusal(&problem).map(Payload::from));
         let headers = response.headers_mut();
         let route = if reason == Some(Unbatchable::Mode) { "sync" } else { "relay" };
         headers.insert(ROUTE, HeaderValue::from_static(route));
@@ -184,6 +209,31 @@ impl Reception {
             headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));
         }
         response
+    }
+}
+
+/// Bounds of what is relayed at a time: each key has its share.
+pub(super) fn relaying(most: usize) -> Arc<Gate> {
+    Gate::new(Bounds { most: Amount { count: most, bytes: 0 }, most_each: usize::MAX })
+}
+
+fn too_many(why: Refused) -> Problem {
+    let message = match why {
+        Refused::Full => "Too many requests are being relayed; try again soon.",
+        Refused::Most | Refused::Share => {
+            "Too many requests with your key are being relayed; try again soon."
+        }
+    };
+    let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, message).code("too_many_relayed_requests");
+    problem.retry_after = Some(RELAY_AGAIN);
+    problem
+}
+
+/// Takes what a refused client still sends. Who waits for a "100 Continue" has sent nothing and will not, once it sees the
+/// refusal.
+fn let_finish(head: &Parts, body: Incoming) {
+    if !head.headers.contains_key(header::EXPECT) {
+        linger(body);
     }
 }
 

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::waiting::Waiting;
+use crate::gate::Share;
 use crate::hold::Held;
 
 /// The body of a relayed request or of any answer.
@@ -16,8 +17,8 @@ use crate::hold::Held;
 pub enum Payload {
     /// In memory.
     Whole(Full<Bytes>),
-    /// From the other side's connection, at the pace of the reader.
-    Streamed(Incoming),
+    /// From the other side's connection, at the pace of the reader; and what it takes of the bounds meanwhile.
+    Streamed(Incoming, Option<Share>),
     /// In memory, for a caller that was held.
     Delivery(Box<Delivery>),
     /// For a caller that is still held.
@@ -96,7 +97,7 @@ impl Body for Payload {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx).map_err(Broken::from),
+            Self::Streamed(body, _) => Pin::new(body).poll_frame(cx).map_err(Broken::from),
             Self::Delivery(delivery) => Poll::Ready(delivery.next().map(|piece| Ok(Frame::data(piece)))),
             Self::Waiting(waiting) => waiting.poll(cx),
         }
@@ -105,7 +106,7 @@ impl Body for Payload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Streamed(body, _) => body.is_end_stream(),
             Self::Delivery(delivery) => delivery.is_over(),
             Self::Waiting(waiting) => waiting.is_over(),
         }
@@ -114,7 +115,7 @@ impl Body for Payload {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Streamed(body) => body.size_hint(),
+            Self::Streamed(body, _) => body.size_hint(),
             Self::Delivery(delivery) => SizeHint::with_exact(delivery.rest.len() as u64),
             Self::Waiting(_) => SizeHint::default(),
         }

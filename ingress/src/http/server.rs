@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,19 +67,20 @@ pub struct ServeLimits {
     pub max_connections: usize,
 }
 
-/// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 without TLS on a listener.
+/// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 on a listener, over TLS or in the clear.
 ///
 /// When `drain` is cancelled, no connection is accepted any more, idle ones are closed, and the rest end with the
 /// answers they wait for. When `abort` is cancelled, all are closed at once. Returns when none is left.
 pub async fn serve<H: Handler>(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     handler: Arc<H>,
     limits: ServeLimits,
     drain: CancellationToken,
     abort: CancellationToken,
 ) {
     let closing = CancellationToken::new();
-    let connections = Arc::new(Connections::new(handler, closing.clone(), abort.clone()));
+    let connections = Arc::new(Connections::new(handler, tls, closing.clone(), abort.clone()));
     let tasks = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let accepting = async {

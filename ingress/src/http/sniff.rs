@@ -43,6 +43,9 @@ pub(super) async fn sniff(mut stream: Stream) -> io::Result<(Version, Sniffed)> 
         }
     }
     let version = if first == PREFACE { Version::Http2 } else { Version::Http1 };
+    if version == Version::Http2 {
+        stream.is_not_http1();
+    }
     // At most 24.
     let filled = filled as u8;
     Ok((version, Sniffed { first, given: 0, filled, io: TokioIo::new(stream) }))

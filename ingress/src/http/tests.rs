@@ -3,8 +3,13 @@
 mod calls;
 mod desk;
 mod ending;
+mod hosts;
 mod keeping;
 mod relaying;
+mod smuggling;
+mod smuggling_h2;
+mod tls;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +21,7 @@ use common::outcome::{Outcome, Response as Provided};
 use common::seal::Keyring;
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,11 +29,12 @@ use tokio_util::sync::CancellationToken;
 use super::admit::Admission;
 use super::answer::batched;
 use super::body::Intake;
-use super::front::{Reception, Step};
+use super::front::{Reception, Step, relaying};
 use super::payload::Payload;
 use super::route::{Route, route};
 use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
+use crate::fair::Amount;
 use crate::hold::Ended;
 use crate::relay::Relay;
 use crate::stats::Stats;
@@ -109,12 +115,14 @@ impl Proxy {
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let (held, events) = mpsc::unbounded_channel();
         let relay = Relay::new(&format!("http://{provider}/v1"), abort.clone()).unwrap();
+        let receiving = Amount { count: MAX_CONNECTIONS, bytes: 10 * MAX_BODY };
         let admission =
-            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, 10 * MAX_BODY));
+            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, receiving));
         let reception = Reception {
             admission,
             stats: Arc::new(Stats::default()),
             relay,
+            relaying: relaying(MAX_CONNECTIONS),
             hold_status: false,
             warned: AtomicBool::new(false),
         };
@@ -124,6 +132,7 @@ impl Proxy {
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let served = tokio::spawn(serve(
             listener,
+            None,
             Arc::new(Desk { reception, held }),
             limits,
             drain.clone(),
@@ -164,9 +173,9 @@ impl Provider {
 }
 
 /// One end of a connection, byte by byte.
-struct Wire(TcpStream);
+struct Wire<S = TcpStream>(S);
 
-impl Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.0.write_all(bytes.as_ref())).await.unwrap();
     }

@@ -3,31 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::ids::Fingerprint;
 use http::StatusCode;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::Problem;
+use crate::fair::{Amount, Bounds};
+use crate::gate::{Gate, Share};
 
 /// Upgraded connections at a time.
 const MAX: usize = 1000;
 
 /// Joins clients' connections with a provider's.
 pub(super) struct Tunnels {
-    places: Arc<Semaphore>,
+    places: Arc<Gate>,
     abort: CancellationToken,
 }
 
 impl Tunnels {
     pub(super) fn new(abort: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX)), abort }
+        let most = Amount { count: MAX, bytes: 0 };
+        Self { places: Gate::new(Bounds { most, most_each: MAX }), abort }
     }
 
-    /// Room for one more.
-    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.places.clone().try_acquire_owned().map_err(|_| {
+    /// Room for one more of a credential.
+    pub(super) fn place(&self, credential: Fingerprint) -> Result<Share, Problem> {
+        self.places.enter(credential, Amount { count: 1, bytes: 0 }, 1).map_err(|_| {
             let mut problem =
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many upgraded connections are open.");
             problem.retry_after = Some(Duration::from_secs(10));
@@ -35,15 +38,15 @@ impl Tunnels {
         })
     }
 
-    /// Carries bytes both ways, until both sides have ended or one has failed.
-    pub(super) fn join(&self, client: OnUpgrade, provider: OnUpgrade, place: OwnedSemaphorePermit) {
+    /// Carries bytes both ways, until both sides have ended or one has failed. `shares` are of the bounds that count it.
+    pub(super) fn join(&self, client: OnUpgrade, provider: OnUpgrade, shares: (Share, Share)) {
         let abort = self.abort.clone();
         tokio::spawn(async move {
             let carried = abort.run_until_cancelled(carry(client, provider)).await;
             if let Some(Err(error)) = carried {
                 tracing::debug!(%error, "upgraded connection ended");
             }
-            drop(place);
+            drop(shares);
         });
     }
 }

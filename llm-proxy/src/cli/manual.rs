@@ -41,6 +41,7 @@ A flag goes before its variable. A command ignores the variables of flags that i
 
   LLM_PROXY_CLUSTER_SECRET  What all ingresses and submitters on one NATS share: any string of at least 32 bytes. \
 There is no flag for it, because other users of a machine can read the flags of a process.
+  LLM_PROXY_TOKENS          Access tokens for --require-token, one a line. No flag for the same reason.
   OPENAI_API_KEY            Used by `llm-proxy check` only; llm-proxy itself uses the keys of its callers.
   HTTPS_PROXY, NO_PROXY     How to reach the providers where there is no direct way.
   NO_COLOR                  No colours in logs.

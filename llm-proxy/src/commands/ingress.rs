@@ -37,7 +37,7 @@ pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "ingress").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
-        let bound = ::ingress::bind(&args.ingress).await?;
+        let bound = bind(&args.ingress, &args.admin).await?;
         let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
         announce(&bound, &args.upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
@@ -46,8 +46,17 @@ pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
     })
 }
 
+/// Takes the port of calls, which has no routes for operators if those have a port of their own.
+///
+/// # Errors
+/// The port cannot be had, or a file that was named cannot be used.
+pub(crate) async fn bind(args: &::ingress::Args, admin: &AdminArgs) -> anyhow::Result<::ingress::Bound> {
+    let bound = ::ingress::bind(args).await?;
+    Ok(if admin.admin_listen.is_some() { bound.without_admin() } else { bound })
+}
+
 /// Logs where calls are taken and where they go.
 pub(crate) fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
-    info!("listening on http://{}", bound.local_addr());
+    info!("listening on {}", bound.url());
     info!("OpenAI is at {}", upstreams.openai_url);
 }

@@ -5,7 +5,7 @@ use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs, UpstreamA
 use common::world::World;
 use tokio_util::sync::CancellationToken;
 
-use super::ingress::announce;
+use super::ingress::{announce, bind};
 use crate::startup;
 use crate::supervise::Roles;
 
@@ -42,7 +42,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "serve").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
-        let bound = ::ingress::bind(&args.ingress).await?;
+        let bound = bind(&args.ingress, &args.admin).await?;
         let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
         announce(&bound, &args.upstreams);
         start(args, bound, world, shutdown).wait().await

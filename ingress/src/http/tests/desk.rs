@@ -2,10 +2,17 @@
 
 use common::outcome::{Fault, FaultClass};
 
+use tokio_rustls::TlsAcceptor;
+
 use super::*;
 use crate::core::Input;
-use crate::hold::{Holder, Limits, Waiter};
+use crate::fair::Bounds;
+use crate::gate::Gate;
+use crate::hold::{Holder, Waiter};
 use crate::http::{Front, FrontConfig};
+
+/// An address where no provider is.
+pub(super) const NOWHERE: &str = "127.0.0.1:9";
 
 pub(super) struct House {
     pub(super) address: SocketAddr,
@@ -15,28 +22,51 @@ pub(super) struct House {
 
 impl House {
     async fn open(admin: bool) -> Self {
-        Self::with(admin, false, Limits { requests: 1, bytes: 1000 }).await
+        Self::with(admin, false, Amount { count: 1, bytes: 1000 }).await
     }
 
-    pub(super) async fn with(admin: bool, hold_status: bool, limits: Limits) -> Self {
+    pub(super) async fn with(admin: bool, hold_status: bool, most: Amount) -> Self {
+        let bounds = Bounds { most, most_each: usize::MAX };
+        let furnish = |config: &mut FrontConfig| (config.admin, config.hold_status) = (admin, hold_status);
+        Self::furnished(bounds, NOWHERE, furnish).await
+    }
+
+    pub(super) async fn furnished(
+        bounds: Bounds,
+        provider: &str,
+        furnish: impl FnOnce(&mut FrontConfig),
+    ) -> Self {
+        Self::built(bounds, provider, None, furnish).await
+    }
+
+    /// With all that a house can have.
+    pub(super) async fn built(
+        bounds: Bounds,
+        provider: &str,
+        tls: Option<TlsAcceptor>,
+        furnish: impl FnOnce(&mut FrontConfig),
+    ) -> Self {
         let (inputs, receiver) = mpsc::channel(10);
-        let holder = Holder::new(inputs, limits, Arc::default());
-        let relay = Relay::new("http://127.0.0.1:9/v1", CancellationToken::new()).unwrap();
-        let config = FrontConfig {
+        let holder = Holder::new(inputs, Gate::new(bounds));
+        let relay = Relay::new(&format!("http://{provider}/v1"), CancellationToken::new()).unwrap();
+        let mut config = FrontConfig {
             holder: holder.clone(),
             keyring: Arc::new(Keyring::for_one_process()),
             stats: Arc::default(),
             relay,
             max_body: MAX_BODY,
-            max_receiving: MAX_BODY,
-            hold_status,
-            admin,
+            max_relaying: MAX_CONNECTIONS,
+            max_receiving: Amount { count: MAX_CONNECTIONS, bytes: MAX_BODY },
+            hold_status: false,
+            tokens: None,
+            admin: true,
         };
+        furnish(&mut config);
         let listener = listen("127.0.0.1:0".parse().unwrap(), UNREAD_FOR).unwrap();
         let address = listener.local_addr().unwrap();
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let never = CancellationToken::new;
-        tokio::spawn(serve(listener, Arc::new(Front::new(config)), limits, never(), never()));
+        tokio::spawn(serve(listener, tls, Arc::new(Front::new(config)), limits, never(), never()));
         Self { address, holder, inputs: receiver }
     }
 
@@ -105,7 +135,7 @@ async fn a_full_house_says_when_to_come_back() {
     drop(first);
     assert!(matches!(soon(house.inputs.recv()).await, Some(Input::Gone(_))));
     drop(waiter);
-    assert_eq!(house.holder.gauge(), (0, 0));
+    assert_eq!(house.holder.gauge(), Amount::default());
 }
 
 #[tokio::test]
@@ -128,4 +158,56 @@ async fn operators_routes_elsewhere() {
     for path in ["/stats", "/healthz", "/readyz"] {
         assert_eq!(status(&house.get("GET", path).await.0), "404");
     }
+}
+
+#[tokio::test]
+async fn one_key_leaves_room_for_another() {
+    let most = Amount { count: 9, bytes: 1_000_000 };
+    for (most_each, gets, why) in [(3, 3, "--max-held-per-key"), (usize::MAX, 8, "share of the room")] {
+        let mut house = House::furnished(Bounds { most, most_each }, NOWHERE, |_| {}).await;
+        let mut greedy = Vec::new();
+        for _ in 0..gets {
+            let mut client = house.client().await;
+            client.send(post("/v1/responses", CALL)).await;
+            greedy.push((house.held().await, client));
+        }
+        let (head, body) = house.client().await.call("/v1/responses", CALL).await;
+        assert_eq!((status(&head), line(&head, "retry-after")), ("429", Some("5")));
+        assert!(error(&body).contains(why), "{body:?}");
+        let mut other = house.client().await;
+        other.send(post("/v1/responses", CALL).replace("Bearer k", "Bearer l")).await;
+        house.held().await;
+    }
+}
+
+#[tokio::test]
+async fn operators_routes_show_no_key_and_no_content() {
+    let mut house = House::open(true).await;
+    house.holder.set_ready(true);
+    let mut client = house.client().await;
+    let call = "{\"model\":\"m-marker\",\"input\":\"prompt-marker\"}";
+    client.send(post("/v1/responses", call).replace("Bearer k", "Bearer key-marker")).await;
+    let waiter = house.held().await;
+    let everything = async |house: &House| {
+        let mut all = String::new();
+        for (method, path) in [("GET", "/stats"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/stats")]
+        {
+            let (head, body) = house.get(method, path).await;
+            all += &format!("{head}{}", String::from_utf8_lossy(&body));
+        }
+        all
+    };
+    let waiting = everything(&house).await;
+    assert!(waiting.contains("\"requests\":1") && !waiting.contains("marker"), "{waiting}");
+    let provided = Provided {
+        status: StatusCode::OK,
+        headers: HeaderMap::from_iter([(http::header::SET_COOKIE, "c-marker".parse().unwrap())]),
+        job: "batch_1".into(),
+        body: "answer-marker".into(),
+    };
+    let outcome = Outcome::Response(provided).into();
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
+    assert_eq!(client.message().await.1, "answer-marker");
+    let answered = everything(&house).await;
+    assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");
 }

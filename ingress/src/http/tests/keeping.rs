@@ -8,24 +8,24 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use super::desk::House;
 use super::*;
 use crate::core::Input;
-use crate::hold::{Limits, Waiter};
+use crate::hold::Waiter;
 
 const CALL: &str = "{\"model\":\"m\"}";
 const STREAM: &str = "{\"model\":\"m\",\"stream\":true}";
 /// The most impatient caller that is heard: it gets a sign of life every 200 ms.
-const HURRY: &str = "x-stainless-read-timeout: 0.6\r\n";
-const CURL: &str = "user-agent: curl/8.5.0\r\n";
+pub(super) const HURRY: &str = "x-stainless-read-timeout: 0.6\r\n";
+pub(super) const CURL: &str = "user-agent: curl/8.5.0\r\n";
 
 async fn house(hold_status: bool) -> House {
-    House::with(false, hold_status, Limits { requests: 10, bytes: 100_000_000 }).await
+    House::with(false, hold_status, Amount { count: 10, bytes: 100_000_000 }).await
 }
 
 /// A call with header lines of its own.
-fn with(lines: &str, path: &str, body: &str) -> String {
+pub(super) fn with(lines: &str, path: &str, body: &str) -> String {
     post(path, body).replacen("\r\n", &format!("\r\n{lines}"), 1)
 }
 
-fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
+pub(super) fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
     let provided = Provided {
         status: StatusCode::from_u16(status).unwrap(),
         headers: HeaderMap::new(),
@@ -36,14 +36,14 @@ fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
     waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
 }
 
-fn fail(waiter: Waiter) {
+pub(super) fn fail(waiter: Waiter) {
     let outcome = Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late")).into();
     waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
 }
 
 impl House {
     /// What the next caller that is done says: whether it has its answer.
-    async fn received(&mut self) -> bool {
+    pub(super) async fn received(&mut self) -> bool {
         match soon(self.inputs.recv()).await {
             Some(Input::Received(_)) => true,
             Some(Input::Gone(_)) => false,
@@ -52,7 +52,7 @@ impl House {
     }
 }
 
-impl Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads one chunk of a chunked body; empty is the last.
     async fn chunk(&mut self) -> String {
         let length = usize::from_str_radix(self.until("\r\n").await.trim(), 16).unwrap();
@@ -63,7 +63,7 @@ impl Wire {
     }
 
     /// Reads signs of life, and then what is none.
-    async fn after_beats(&mut self) -> String {
+    pub(super) async fn after_beats(&mut self) -> String {
         loop {
             match self.chunk().await {
                 beat if beat == "\n" => {}
@@ -72,7 +72,7 @@ impl Wire {
         }
     }
 
-    async fn rest(&mut self) -> std::io::Result<String> {
+    pub(super) async fn rest(&mut self) -> std::io::Result<String> {
         let mut rest = String::new();
         soon(self.0.read_to_string(&mut rest)).await.map(|_| rest)
     }

@@ -227,3 +227,34 @@ async fn a_slow_reader_slows_the_provider() {
     client.head().await;
     assert_eq!(soon(client.0.read_u8()).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn one_key_leaves_room_for_another() {
+    let (provider, proxy, _client) = relay().await;
+    let get = |key| format!("GET /v1/models HTTP/1.1\r\nhost: p\r\nauthorization: Bearer {key}\r\n\r\n");
+    let mut greedy = Vec::new();
+    // Seven eighths of all.
+    for _ in 0..18 {
+        let mut client = proxy.client().await;
+        client.send(get("a")).await;
+        let mut theirs = provider.accept().await;
+        theirs.head().await;
+        greedy.push((client, theirs));
+    }
+    let mut client = proxy.client().await;
+    client.send(get("a")).await;
+    let (head, body) = client.message().await;
+    assert_eq!((status(&head), line(&head, "retry-after")), ("429", Some("2")));
+    assert!(error(&body).contains("with your key"), "{body:?}");
+    client.send(get("b")).await;
+    let mut theirs = provider.accept().await;
+    theirs.head().await;
+    theirs.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(status(&client.message().await.0), "200");
+    // A share ends with its answer.
+    let (mut first, mut theirs) = greedy.remove(0);
+    theirs.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(first.message().await.1, "ok");
+    first.send(get("a")).await;
+    theirs.head().await;
+}

@@ -39,6 +39,8 @@ pub(crate) struct Stack {
     pub(crate) address: SocketAddr,
     /// What the provider takes for any batch.
     pub(crate) provider_time: Duration,
+    /// Where the service that takes calls has its routes for operators.
+    operators: SocketAddr,
     services: Vec<Process>,
     nats: Option<NatsServer>,
     simulator_address: SocketAddr,
@@ -70,6 +72,7 @@ impl Stack {
         };
         let mut stack = Self {
             address: free_address()?,
+            operators: free_address()?,
             provider_time: VALIDATE + batch_time + FINALIZE,
             services: Vec::new(),
             nats,
@@ -108,7 +111,7 @@ impl Stack {
             }
         };
         for (name, mut args) in roles {
-            let admin = free_address()?;
+            let admin = if matches!(name, "serve" | "ingress") { self.operators } else { free_address()? };
             args.splice(..0, [name.to_owned(), format!("--admin-listen={admin}")]);
             args.extend_from_slice(more);
             let secret = if self.nats.is_some() { &[SECRET][..] } else { &[] };
@@ -134,7 +137,7 @@ impl Stack {
     /// # Errors
     /// If it does not answer.
     pub(crate) async fn stats(&self) -> Result<Value> {
-        self.get(format!("http://{}/stats", self.address)).await
+        self.get(format!("http://{}/stats", self.operators)).await
     }
 
     /// What the simulated provider has in its books.
