@@ -8,6 +8,7 @@ mod events;
 mod options;
 mod probe;
 mod tls;
+mod trouble;
 
 use std::future::Future;
 use std::sync::Arc;
