@@ -5,6 +5,7 @@
 //! time limit, and every payload is copied out.
 
 mod events;
+mod exposure;
 mod options;
 mod probe;
 mod tls;
