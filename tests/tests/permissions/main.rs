@@ -3,6 +3,7 @@
 
 mod raw;
 mod refusals;
+mod tls;
 mod told;
 mod work;
 
@@ -27,8 +28,12 @@ fn password(user: &str) -> &'static str {
 }
 
 async fn server() -> NatsServer {
+    server_with(|rules| rules).await
+}
+
+async fn server_with(edit: impl FnOnce(String) -> String + Send + 'static) -> NatsServer {
     let variables = USERS.map(|(_, variable, password)| (variable, password.to_owned())).to_vec();
-    let start = || NatsServer::start_as_deployed(variables, |rules| rules);
+    let start = || NatsServer::start_as_deployed(variables, edit);
     tokio::task::spawn_blocking(start).await.unwrap().unwrap()
 }
 
@@ -38,12 +43,21 @@ struct Stage {
     simulator: Handle,
     program: PathBuf,
     logs: TempDir,
+    /// How the roles reach the server.
+    scheme: &'static str,
+    /// More environment variables of theirs.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Stage {
     async fn start(config: Config) -> Self {
-        let (nats, simulator) = (server().await, Simulator::start(config).await.unwrap());
-        Self { nats, simulator, program: executable().unwrap(), logs: tempfile::tempdir().unwrap() }
+        Self::start_on(server().await, config).await
+    }
+
+    async fn start_on(nats: NatsServer, config: Config) -> Self {
+        let simulator = Simulator::start(config).await.unwrap();
+        let (program, logs) = (executable().unwrap(), tempfile::tempdir().unwrap());
+        Self { nats, simulator, program, logs, scheme: "nats", variables: Vec::new() }
     }
 
     /// A role as a user of the server, with everything in its log that it would ever say.
@@ -56,11 +70,13 @@ impl Stage {
         };
         let args: Vec<String> = std::iter::once(&role).chain(flags).map(|word| (*word).to_owned()).collect();
         let mut variables = vec![
-            ("LLM_PROXY_NATS", format!("nats://{user}:{password}@127.0.0.1:{}", self.nats.port())),
+            ("LLM_PROXY_NATS", format!("{}://{user}:{password}@127.0.0.1:{}", self.scheme, self.nats.port())),
             ("LLM_PROXY_LOG", "trace".into()),
+            ("LLM_PROXY_DRAIN_TIMEOUT", "3s".into()),
             ("NO_COLOR", "1".into()),
             ("NO_PROXY", "127.0.0.1".into()),
         ];
+        variables.extend_from_slice(&self.variables);
         if role != "batcher" {
             variables.push(("LLM_PROXY_CLUSTER_SECRET", SECRET.into()));
         }

@@ -7,14 +7,21 @@ use super::{Stage, assert_hushed, password, until};
 /// How often the server has said so, before the role's log is looked at.
 const TIMES: usize = 4;
 
-fn lines<'a>(log: &'a str, text: &'a str) -> Vec<&'a str> {
+pub(crate) fn lines<'a>(log: &'a str, text: &'a str) -> Vec<&'a str> {
     log.lines().filter(|line| line.contains(text)).collect()
 }
 
 impl Stage {
     async fn refuses(&self, text: &str) {
-        until("the server has refused often enough", async || lines(&self.nats.log(), text).len() >= TIMES)
-            .await;
+        self.refuses_again(text, 0).await;
+    }
+
+    /// Waits until the server has said a text so many times more than before.
+    pub(crate) async fn refuses_again(&self, text: &str, before: usize) {
+        until("the server has refused often enough", async || {
+            lines(&self.nats.log(), text).len() >= before + TIMES
+        })
+        .await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::{Stage, assert_hushed, until};
 
 /// Where an ingress takes calls, once it can.
-async fn url(ingress: &Process) -> String {
+pub(crate) async fn url(ingress: &Process) -> String {
     let address = ingress.says("listening on http://").await.unwrap();
     let root = format!("http://{}", address.trim());
     until("an ingress is ready", async || {
@@ -68,8 +68,8 @@ async fn every_role_can_work_as_its_own_user() {
     assert_eq!(caller.await.unwrap(), Got::Own);
 
     let (call, caller) = stage.call_under_way("adopted", &urls[0]).await;
-    first.kill().unwrap();
     caller.abort();
+    first.kill().unwrap();
     assert_eq!(send(&call, &urls[1], 1).await.unwrap(), Got::Own);
 
     assert_eq!((stage.simulator.billed_count(), stage.simulator.billed_twice()), (23, Vec::new()));
