@@ -301,10 +301,9 @@ check_stop() {
   done
 }
 
-# Only these two reach the containers from here; the values of a caller's shell do not.
-LLM_PROXY_CLUSTER_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-LLM_PROXY_OPENAI_URL=http://simulator:4010/v1
-export LLM_PROXY_CLUSTER_SECRET LLM_PROXY_OPENAI_URL
+# Only these reach the containers from here; the values of a caller's shell do not.
+eval "$(scripts/secrets.sh)"
+export LLM_PROXY_OPENAI_URL=http://simulator:4010/v1
 
 ensure_engine
 ensure_compose

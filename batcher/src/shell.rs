@@ -61,7 +61,7 @@ pub async fn run(args: Args, world: World, shutdown: CancellationToken) -> anyho
 /// Subscribes to everything that a batcher listens to.
 async fn join(world: &World, pid: Pid, inputs: &mpsc::Sender<Input>) -> Link {
     let (bus, subjects) = (world.bus.clone(), world.subjects.clone());
-    let link = Link::join(bus, subjects, pid, inputs.clone(), Input::Answer).await;
+    let link = Link::join(bus, subjects, (Role::Batcher, pid), inputs.clone(), Input::Answer).await;
     let roles = [Role::Submitter, Role::Batcher, Role::Ingress];
     link.feed_heartbeats(&roles, inputs, Input::Heartbeat).await;
     link.feed(&link.subjects().inbox(Role::Batcher, pid), inputs.clone(), read).await;

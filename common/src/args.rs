@@ -10,7 +10,10 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Bus")]
 pub struct BusArgs {
-    /// NATS servers, separated by commas, as nats://host:4222 or tls://host:4222
+    /// NATS servers, separated by commas, as nats://host:4222 or tls://user:password@host:4222
+    ///
+    /// The first may have a user and password, or a token. Give a URL with them by the variable: the flags of a process
+    /// are seen by every user of the machine.
     ///
     /// The services find and reach each other through them. They may be away at the start or later: llm-proxy
     /// connects again, and calls wait.
@@ -36,6 +39,14 @@ pub struct BusArgs {
     /// Private key of the client certificate (PEM)
     #[arg(long, env = "LLM_PROXY_NATS_KEY", value_name = "FILE", requires = "nats_cert")]
     pub nats_key: Option<PathBuf>,
+
+    /// Let a bus on another machine be one without a login
+    ///
+    /// Without this, --nats has to name servers on this machine only, or come with a user and password in its URL,
+    /// --nats-credentials, --nats-nkey or --nats-cert: else whoever reaches the servers can take part. Prompts, answers
+    /// and keys are sealed all the same.
+    #[arg(long, env = "LLM_PROXY_INSECURE_BUS")]
+    pub insecure_bus: bool,
 
     /// First token of all subjects; deployments with different prefixes do not see each other
     #[arg(long, env = "LLM_PROXY_SUBJECT_PREFIX", value_name = "TOKEN", default_value = "llmp", value_parser = parse_subject_prefix)]

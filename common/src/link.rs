@@ -48,10 +48,18 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     bus: Arc<dyn Bus>,
     subjects: Subjects,
+    role: Role,
     pid: Pid,
     outbox: mpsc::Sender<Outgoing>,
     next_call: AtomicU64,
     calls: Mutex<HashMap<Token, oneshot::Sender<Option<Bytes>>>>,
+}
+
+impl Inner {
+    /// Where the answer to an exchange comes back.
+    fn reply(&self, token: Token) -> String {
+        self.subjects.reply(self.role, self.pid, token)
+    }
 }
 
 struct Outgoing {
@@ -78,12 +86,12 @@ pub enum CallError {
 pub type Answer = (Token, Option<wire::reply::Body>);
 
 impl Link {
-    /// Joins the bus as `pid`: from here on answers arrive. Waits for as long as the bus is away.
+    /// Joins the bus as `pid`, which has this role: from here on answers arrive. Waits for as long as the bus is away.
     /// `answers` receives what is addressed to the state machine's tokens.
     pub async fn join<I, F>(
         bus: Arc<dyn Bus>,
         subjects: Subjects,
-        pid: Pid,
+        (role, pid): (Role, Pid),
         inputs: mpsc::Sender<I>,
         answer: F,
     ) -> Self
@@ -93,8 +101,9 @@ impl Link {
     {
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let next_call = AtomicU64::new(CALLS);
-        let link = Self(Arc::new(Inner { bus, subjects, pid, outbox, next_call, calls: Mutex::default() }));
-        let replies = link.subscribe(&link.subjects().replies(pid)).await;
+        let link =
+            Self(Arc::new(Inner { bus, subjects, role, pid, outbox, next_call, calls: Mutex::default() }));
+        let replies = link.subscribe(&link.subjects().replies(role, pid)).await;
         tokio::spawn(publish_all(link.bus().clone(), outgoing));
         // The tasks hold the inner parts weakly or not at all, so that dropping the last link ends them.
         tokio::spawn(take_replies(Arc::downgrade(&link.0), replies, inputs, answer));
@@ -129,7 +138,7 @@ impl Link {
 
     /// Puts a message into the outgoing queue. With a token the answer comes back as an [`Answer`].
     pub fn send(&self, subject: String, token: Option<Token>, payload: Bytes) {
-        let reply = token.map(|token| self.0.subjects.reply(self.0.pid, token));
+        let reply = token.map(|token| self.0.reply(token));
         let outgoing = Outgoing { subject, reply, payload };
         if let Err(mpsc::error::TrySendError::Full(_)) = self.0.outbox.try_send(outgoing) {
             warn!("the outgoing queue is full: a message is dropped and will be sent again");
@@ -155,7 +164,7 @@ impl Link {
         let (answer, answered) = oneshot::channel();
         self.calls().insert(token, answer);
         let _forget = Forget(&self.0, token);
-        let reply = self.0.subjects.reply(self.0.pid, token);
+        let reply = self.0.reply(token);
         self.0.bus.publish(subject, Some(&reply), payload).await?;
         match tokio::time::timeout(timeout, answered).await {
             Ok(Ok(Some(bytes))) => Ok(bytes),

@@ -1,4 +1,5 @@
-//! The subjects of the bus. Each is addressed to one process, so permissions can be given by role.
+//! The subjects of the bus. Each is addressed to one process and says which role it has, so that permissions can be given by
+//! role: a process listens to what is addressed to its own role, and to heartbeats. `deploy/nats.conf` has the lists.
 
 use crate::ids::{Pid, Rid};
 use crate::wire::Role;
@@ -54,13 +55,13 @@ impl Subjects {
     }
 
     /// Where the answer to an exchange of this process comes back.
-    pub fn reply(&self, pid: Pid, token: Token) -> String {
-        format!("{}.re.{pid}.{token}", self.root)
+    pub fn reply(&self, role: Role, pid: Pid, token: Token) -> String {
+        format!("{}.{}.{pid}.re.{token}", self.root, role_token(role))
     }
 
     /// All answers to a process.
-    pub fn replies(&self, pid: Pid) -> String {
-        format!("{}.re.{pid}.*", self.root)
+    pub fn replies(&self, role: Role, pid: Pid) -> String {
+        format!("{}.{}.{pid}.re.*", self.root, role_token(role))
     }
 
     /// The token at the end of a subject made by [`Subjects::reply`].
@@ -85,8 +86,8 @@ mod tests {
     #[test]
     fn tokens_come_back_from_subjects() {
         let subjects = Subjects::new("llmp");
-        let reply = subjects.reply(Pid::random(), u64::MAX);
+        let reply = subjects.reply(Role::Ingress, Pid::random(), u64::MAX);
         assert_eq!(Subjects::token(&reply), Some(u64::MAX));
-        assert_eq!(Subjects::token("llmp.v1.re.x.notanumber"), None);
+        assert_eq!(Subjects::token("llmp.v1.ing.x.re.notanumber"), None);
     }
 }

@@ -65,7 +65,9 @@ async fn run(
         },
         body => Input::Answer(token, body),
     };
-    let link = Link::join(world.bus.clone(), world.subjects.clone(), pid, inputs.clone(), answer).await;
+    let link =
+        Link::join(world.bus.clone(), world.subjects.clone(), (Role::Ingress, pid), inputs.clone(), answer)
+            .await;
     subscribe(&link, &world.keyring, &inputs).await;
     let ready = holder.clone();
     link.watch_status(inputs.clone(), move |up| {

@@ -79,7 +79,7 @@ pub(crate) fn require_nats(bus: &BusArgs) -> Result<(), ConfigError> {
 /// when it comes.
 ///
 /// # Errors
-/// [`ConfigError`] for what no retry mends: a bad URL, files that cannot be used.
+/// [`ConfigError`] for what no retry mends: a bad URL, files that cannot be used, a bus that anybody may join.
 pub(crate) async fn bus(args: &BusArgs, name: &str) -> Result<Arc<dyn Bus>, ConfigError> {
     let Some(url) = nats_url(args) else { return Ok(MemoryBus::new()) };
     let tls = NatsTls {
@@ -94,10 +94,22 @@ pub(crate) async fn bus(args: &BusArgs, name: &str) -> Result<Arc<dyn Bus>, Conf
         name: Some(format!("llm-proxy {name}")),
         ..NatsOptions::new(url)
     };
-    let bus: Arc<dyn Bus> =
-        NatsBus::connect(options).await.map_err(|error| ConfigError::new(format_args!("--nats: {error}")))?;
+    let bad = |error| ConfigError::new(format_args!("--nats: {error}"));
+    let unguarded = options.unguarded().map_err(bad)?;
+    if !args.insecure_bus && !unguarded.is_empty() {
+        return Err(no_login(&unguarded.join(", ")));
+    }
+    let bus: Arc<dyn Bus> = NatsBus::connect(options).await.map_err(bad)?;
     info!(servers = without_login(url), "the bus is NATS");
     Ok(bus)
+}
+
+fn no_login(hosts: &str) -> ConfigError {
+    ConfigError::new(format_args!(
+        "--nats names another machine ({hosts}) without a login: whoever reaches it could take part. Give a user and \
+         password (LLM_PROXY_NATS=tls://user:password@host:4222), --nats-credentials, --nats-nkey or --nats-cert; \
+         deploy/nats.conf shows the server's side. Or say --insecure-bus if only machines that you trust reach it"
+    ))
 }
 
 /// The keys of the deployment on NATS; of this process alone where there is no NATS.

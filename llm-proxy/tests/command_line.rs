@@ -110,6 +110,38 @@ fn a_cluster_secret_is_needed_on_nats_and_long_enough() {
 }
 
 #[test]
+fn a_bus_on_another_machine_needs_a_login() {
+    let secret = ("LLM_PROXY_CLUSTER_SECRET", "a secret of tests, thirty-two bytes and more");
+    let open = [secret, ("LLM_PROXY_NATS", "nats://127.0.0.1:9,nats://nats.invalid:4222")];
+    for role in ["serve", "ingress", "batcher", "submitter"] {
+        let said = refused(2, &[role], &open);
+        assert!(said.contains("(nats.invalid)") && said.contains("--insecure-bus"), "{role}: {said}");
+    }
+    // With a login, or with the risk taken, a role gets as far as the port that it cannot have.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let words = ["batcher", "--admin-listen", &address];
+    let login = [("LLM_PROXY_NATS", "nats://me:hush@nats.invalid")];
+    assert!(refused(1, &words, &login).contains("--admin-listen"));
+    assert!(refused(1, &[&words[..], &["--insecure-bus"]].concat(), &open).contains("--admin-listen"));
+    let accepted = [open[1], ("LLM_PROXY_INSECURE_BUS", "true")];
+    assert!(refused(1, &words, &accepted).contains("--admin-listen"));
+    // An empty variable in a URL is no login.
+    let said = refused(2, &words, &[("LLM_PROXY_NATS", "nats://batcher:@nats.invalid")]);
+    assert!(said.contains("password") && said.contains("empty"), "{said}");
+}
+
+#[test]
+fn check_reports_a_bus_without_a_login() {
+    // An upstream that refuses connections, so that nothing is waited for.
+    let words = ["check", "--openai-url", "http://127.0.0.1:9/v1", "--nats", "nats://nats.invalid"];
+    let output = llm_proxy(&words, &[]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("--insecure-bus") && said.contains("nats.invalid"), "{said}");
+}
+
+#[test]
 fn logins_of_nats_are_not_shown() {
     for words in [&["--help"][..], &["batcher"], &["batcher", "--nats-cert", "x"]] {
         let output = llm_proxy(words, &[("LLM_PROXY_NATS", "http://me:hush@host")]);

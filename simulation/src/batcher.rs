@@ -66,7 +66,7 @@ impl Batcher {
                 send_reply(effects, reply, reply::Body::AnnounceAck(AnnounceAck { busy }));
             }
             Output::Offer { to, token, offer } => {
-                let reply = Some(self.subjects.reply(pid, token));
+                let reply = Some(self.subjects.reply(Role::Batcher, pid, token));
                 send(effects, self.subjects.inbox(Role::Submitter, to), reply, &offer);
             }
             Output::Beat(beat) => send(effects, self.subjects.heartbeat(Role::Batcher, pid), None, &beat),
@@ -77,7 +77,8 @@ impl Batcher {
 impl Node for Batcher {
     fn subscriptions(&self) -> Vec<String> {
         let pid = self.identity.pid;
-        let mut all = vec![self.subjects.replies(pid), self.subjects.inbox(Role::Batcher, pid)];
+        let mut all =
+            vec![self.subjects.replies(Role::Batcher, pid), self.subjects.inbox(Role::Batcher, pid)];
         all.extend(
             [Role::Submitter, Role::Batcher, Role::Ingress].map(|role| self.subjects.heartbeats(role)),
         );

@@ -124,7 +124,7 @@ impl Ingress {
                 send(effects, self.subjects.heartbeat(Role::Ingress, self.pid), None, &beat);
             }
             Output::ToBatcher(pid, token, body) => {
-                let reply = token.map(|token| self.subjects.reply(self.pid, token));
+                let reply = token.map(|token| self.subjects.reply(Role::Ingress, self.pid, token));
                 let message = wire::ToBatcher { body: Some(self.announced(body)) };
                 send(effects, self.subjects.inbox(Role::Batcher, pid), reply, &message);
             }
@@ -147,12 +147,12 @@ impl Ingress {
                 send(effects, reply, None, &chunk);
             }
             Output::ToSubmitter(pid, token, body) => {
-                let reply = token.map(|token| self.subjects.reply(self.pid, token));
+                let reply = token.map(|token| self.subjects.reply(Role::Ingress, self.pid, token));
                 let message = wire::ToSubmitter { body: Some(body) };
                 send(effects, self.subjects.inbox(Role::Submitter, pid), reply, &message);
             }
             Output::ToIngress(pid, token, body) => {
-                let reply = token.map(|token| self.subjects.reply(self.pid, token));
+                let reply = token.map(|token| self.subjects.reply(Role::Ingress, self.pid, token));
                 let message = wire::ToIngress { body: Some(body) };
                 send(effects, self.subjects.inbox(Role::Ingress, pid), reply, &message);
             }
@@ -273,7 +273,7 @@ impl Node for Ingress {
     fn subscriptions(&self) -> Vec<String> {
         let (subjects, pid) = (&self.subjects, self.pid);
         vec![
-            subjects.replies(pid),
+            subjects.replies(Role::Ingress, pid),
             subjects.inbox(Role::Ingress, pid),
             subjects.body(pid),
             subjects.results(pid),

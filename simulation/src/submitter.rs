@@ -143,7 +143,7 @@ impl Submitter {
                 send(effects, self.subjects.heartbeat(Role::Submitter, self.pid), None, &beat);
             }
             Output::ToIngress(pid, token, body) => {
-                let reply = token.map(|token| self.subjects.reply(self.pid, token));
+                let reply = token.map(|token| self.subjects.reply(Role::Submitter, self.pid, token));
                 let message = wire::ToIngress { body: Some(body) };
                 send(effects, self.subjects.inbox(Role::Ingress, pid), reply, &message);
             }
@@ -226,7 +226,7 @@ impl Submitter {
         match upload.next() {
             Next::Pull(ingress, pull) => {
                 self.next += 1;
-                let reply = Some(self.subjects.reply(self.pid, self.next));
+                let reply = Some(self.subjects.reply(Role::Submitter, self.pid, self.next));
                 send(effects, self.subjects.body(ingress), reply, &pull);
                 effects.push(Effect::After(PATIENCE, Local::PullOver(self.next)));
                 self.uploads.insert(self.next, upload);
@@ -410,7 +410,7 @@ impl Node for Submitter {
     fn subscriptions(&self) -> Vec<String> {
         let (subjects, pid) = (&self.subjects, self.pid);
         vec![
-            subjects.replies(pid),
+            subjects.replies(Role::Submitter, pid),
             subjects.inbox(Role::Submitter, pid),
             subjects.heartbeats(Role::Ingress),
             subjects.heartbeats(Role::Submitter),

@@ -47,7 +47,9 @@ pub(crate) async fn run(
     let (inputs, queue) = mpsc::channel(INPUTS);
     let pid = Pid::random();
     let answer = |(token, body)| Input::Answer(token, body);
-    let link = Link::join(world.bus.clone(), world.subjects.clone(), pid, inputs.clone(), answer).await;
+    let link =
+        Link::join(world.bus.clone(), world.subjects.clone(), (Role::Submitter, pid), inputs.clone(), answer)
+            .await;
     let keys = Arc::new(BoxKeys::generate()?);
     let batches = Batches::default();
     subscribe(&link, &batches, &inputs).await;

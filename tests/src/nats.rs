@@ -26,8 +26,10 @@ max_payload: 1MB
 pub struct NatsServer {
     program: PathBuf,
     dir: TempDir,
-    /// More lines for the configuration file.
-    extra: String,
+    /// Its configuration file, but for its place.
+    rules: String,
+    /// Environment variables that the file names.
+    variables: Vec<(&'static str, String)>,
     child: Child,
     port: u16,
 }
@@ -47,11 +49,30 @@ impl NatsServer {
     /// # Errors
     /// As [`NatsServer::start`].
     pub fn start_with(extra: &str) -> Result<Self> {
+        Self::start_under([RULES, extra].concat(), Vec::new())
+    }
+
+    /// Starts a server under `deploy/nats.conf` as it is, except that it listens on a port of its own. `edit` may change
+    /// more. The environment variables are those that the file names.
+    ///
+    /// # Errors
+    /// As [`NatsServer::start`].
+    pub fn start_as_deployed(
+        variables: Vec<(&'static str, String)>,
+        edit: impl FnOnce(String) -> String,
+    ) -> Result<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats.conf");
+        let rules = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (before, after) = rules.split_once("port: 4222\n").context("its port is not where it was")?;
+        Self::start_under(edit([before, after].concat()), variables)
+    }
+
+    fn start_under(rules: String, variables: Vec<(&'static str, String)>) -> Result<Self> {
         let program = program()?;
         let dir = tempfile::tempdir()?;
         // -1: the server takes a free port and tells which.
-        let child = spawn(&program, dir.path(), -1, extra)?;
-        let mut server = Self { program, dir, extra: extra.into(), child, port: 0 };
+        let child = spawn(&program, dir.path(), -1, &rules, &variables)?;
+        let mut server = Self { program, dir, rules, variables, child, port: 0 };
         server.port = server.wait_for_port()?;
         Ok(server)
     }
@@ -88,7 +109,8 @@ impl NatsServer {
         self.kill()?;
         // It outlives a killed server, and a stopped one removes it.
         let _ = fs::remove_file(self.ports_file());
-        self.child = spawn(&self.program, self.dir.path(), i32::from(self.port), &self.extra)?;
+        self.child =
+            spawn(&self.program, self.dir.path(), i32::from(self.port), &self.rules, &self.variables)?;
         self.wait_for_port().map(drop)
     }
 
@@ -138,7 +160,8 @@ impl NatsServer {
         }
     }
 
-    fn log(&self) -> String {
+    /// What it has said since its first start.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }
@@ -155,17 +178,24 @@ fn client_port(ports: &serde_json::Value) -> Option<u16> {
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
 }
 
-fn spawn(program: &Path, dir: &Path, port: i32, extra: &str) -> Result<Child> {
+fn spawn(
+    program: &Path,
+    dir: &Path,
+    port: i32,
+    rules: &str,
+    variables: &[(&'static str, String)],
+) -> Result<Child> {
     let config = dir.join("nats.conf");
     let place = format!(
         "host: 127.0.0.1\nport: {port}\nports_file_dir: {}\nlog_file: {}\n",
         quoted(dir),
         quoted(&dir.join("log"))
     );
-    fs::write(&config, [&place, RULES, extra].concat())?;
+    fs::write(&config, [&place, rules].concat())?;
     Command::new(program)
         .arg("--config")
         .arg(config)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

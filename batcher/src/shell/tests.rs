@@ -28,7 +28,7 @@ impl Stage {
         let world =
             World { bus: MemoryBus::new(), subjects, keyring, drain_timeout: Duration::from_secs(30) };
         let mut beats = subscribe(&world, &world.subjects.heartbeats(Role::Batcher)).await;
-        let acks = subscribe(&world, &world.subjects.replies(INGRESS)).await;
+        let acks = subscribe(&world, &world.subjects.replies(Role::Ingress, INGRESS)).await;
         let shutdown = CancellationToken::new();
         let args = Args {
             window: Duration::from_secs(4),
@@ -66,7 +66,7 @@ impl Stage {
             groups: vec![group],
         };
         let message = wire::ToBatcher { body: Some(to_batcher::Body::Announce(announce)) };
-        let reply = self.world.subjects.reply(INGRESS, 1);
+        let reply = self.world.subjects.reply(Role::Ingress, INGRESS, 1);
         self.send(&self.world.subjects.inbox(Role::Batcher, self.batcher), Some(&reply), message).await;
         match next::<wire::Reply>(&mut self.acks).await.body {
             Some(reply::Body::AnnounceAck(ack)) => ack.busy,

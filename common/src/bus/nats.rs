@@ -5,9 +5,11 @@
 //! time limit, and every payload is copied out.
 
 mod events;
+mod exposure;
 mod options;
 mod probe;
 mod tls;
+mod trouble;
 
 use std::future::Future;
 use std::sync::Arc;

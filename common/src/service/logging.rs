@@ -17,6 +17,11 @@ use crate::args::{LogArgs, LogFormat};
 const QUIET: [&str; 10] =
     ["async_nats", "axum", "h2", "hyper", "mio", "reqwest", "rustls", "tokio_rustls", "tower", "tungstenite"];
 
+/// These tell each event of the connection to NATS, and the same error at every attempt to connect, once a second. The bus
+/// tells what matters of it, each once and with its reason.
+const REPEATING: [(&str, LevelFilter); 2] =
+    [("async_nats", LevelFilter::WARN), ("async_nats::connector", LevelFilter::OFF)];
+
 /// Our own crates. `llm_proxy` in a filter stands for all of them.
 const OURS: [&str; 5] = ["batcher", "common", "ingress", "simulator", "submitter"];
 /// The target that stands for [`OURS`].
@@ -52,7 +57,7 @@ where
 
 fn quiet() -> Targets {
     let pinned = QUIET.map(|target| (target, LevelFilter::INFO));
-    Targets::new().with_default(LevelFilter::TRACE).with_targets(pinned)
+    Targets::new().with_default(LevelFilter::TRACE).with_targets(pinned).with_targets(REPEATING)
 }
 
 fn user_filter(text: &str) -> Result<EnvFilter, ConfigError> {
@@ -128,7 +133,9 @@ mod tests {
                 tracing::trace!(target: "h2::codec", "hush-4");
                 tracing::debug!(target: "rustls::client", "hush-5");
                 tracing::debug!(target: "reqwest::connect", "hush-6");
-                tracing::info!(target: "async_nats::connection", "said");
+                tracing::error!(target: "async_nats::connector", "hush-7");
+                tracing::info!(target: "async_nats", "hush-8");
+                tracing::warn!(target: "async_nats::connection", "said");
             });
             assert!(!text.contains("hush"), "{filter}: {text}");
             assert!(text.contains("said"), "{filter}: {text}");

@@ -27,13 +27,13 @@ EXAMPLES
 
   Split over machines, any number of each role:
       export LLM_PROXY_CLUSTER_SECRET=$(openssl rand -hex 32)   # the same everywhere
-      export LLM_PROXY_NATS=nats://nats.internal:4222
+      export LLM_PROXY_NATS=tls://USER:PASSWORD@nats.internal:4222   # one user for each role: deploy/nats.conf
       llm-proxy ingress --listen 0.0.0.0:3030
       llm-proxy batcher
       llm-proxy submitter
 
   Is everything in place?
-      llm-proxy check --nats nats://nats.internal:4222
+      llm-proxy check --nats nats://127.0.0.1:4222
 
 ENVIRONMENT
   Every flag has a variable: LLM_PROXY_ and the flag's name in capitals with _ for -, as the help of each flag says. \
@@ -61,12 +61,13 @@ All services in one process: takes calls on --listen, groups them, takes the bat
 answers.
 
 The services talk to each other inside the process. With --nats they talk over NATS instead, together with other \
-processes there; then the cluster secret is needed.
+processes there; then the cluster secret is needed. Its one connection does what three roles do, and so its user needs \
+the permissions of all three.
 
 Examples:
   llm-proxy serve
   llm-proxy serve --listen 0.0.0.0:8080 --window 30s
-  LLM_PROXY_CLUSTER_SECRET=... llm-proxy serve --nats nats://nats.internal:4222";
+  LLM_PROXY_CLUSTER_SECRET=... llm-proxy serve --nats nats://127.0.0.1:4222";
 
 pub(super) const INGRESS: &str = "\
 HTTP in: takes calls, holds them while they wait, and answers them; relays what cannot be batched.
@@ -74,7 +75,8 @@ HTTP in: takes calls, holds them while they wait, and answers them; relays what 
 Any number of ingresses can stand behind a load balancer. Needs NATS and the cluster secret.
 
 Example:
-  LLM_PROXY_CLUSTER_SECRET=... llm-proxy ingress --nats nats://nats.internal:4222 --listen 0.0.0.0:3030";
+  export LLM_PROXY_CLUSTER_SECRET=... LLM_PROXY_NATS=tls://ingress:PASSWORD@nats.internal:4222
+  llm-proxy ingress --listen 0.0.0.0:3030";
 
 pub(super) const BATCHER: &str = "\
 Groups the calls that wait at the ingresses into batches, and offers the batches to the submitters.
@@ -83,7 +85,7 @@ A batcher sees ids and sizes, never a key, a prompt or an answer: it needs NATS 
 port unless --admin-listen is given.
 
 Example:
-  llm-proxy batcher --nats nats://nats.internal:4222 --window 10s";
+  LLM_PROXY_NATS=tls://batcher:PASSWORD@nats.internal:4222 llm-proxy batcher --window 10s";
 
 pub(super) const SUBMITTER: &str = "\
 Takes batches through the providers' Batch APIs: uploads, creates, polls, downloads, delivers every answer to its \
@@ -92,7 +94,8 @@ ingress, and deletes the files.
 Needs NATS, the cluster secret and a way to the providers. It opens no port unless --admin-listen is given.
 
 Example:
-  LLM_PROXY_CLUSTER_SECRET=... llm-proxy submitter --nats nats://nats.internal:4222 --poll-max 30s";
+  export LLM_PROXY_CLUSTER_SECRET=... LLM_PROXY_NATS=tls://submitter:PASSWORD@nats.internal:4222
+  llm-proxy submitter --poll-max 30s";
 
 pub(super) const DEMO: &str = "\
 Starts a simulated provider and the proxy on this machine, sends a burst of sample calls through it as any program \
@@ -122,4 +125,4 @@ else with 1.
 Examples:
   llm-proxy check
   OPENAI_API_KEY=... llm-proxy check
-  LLM_PROXY_CLUSTER_SECRET=... llm-proxy check --nats nats://nats.internal:4222";
+  LLM_PROXY_CLUSTER_SECRET=... LLM_PROXY_NATS=tls://ingress:PASSWORD@nats.internal:4222 llm-proxy check";

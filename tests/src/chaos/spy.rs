@@ -139,7 +139,7 @@ impl Spy {
     /// # Errors
     /// The bus is down.
     pub async fn answers(&self) -> Result<Ear> {
-        self.ear("re.*.*").await
+        self.ear("*.*.re.*").await
     }
 
     /// An ear on what ingresses are asked.

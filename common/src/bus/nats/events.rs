@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::{Feed, Status};
 use super::AbortOnDrop;
+use super::trouble::Troubles;
 
 /// How often the status is compared with the connection's own: the library drops events when they come in floods.
 const COMPARE_EVERY: Duration = Duration::from_millis(250);
@@ -27,11 +28,17 @@ impl Events {
     pub(super) fn observe(options: ConnectOptions) -> (Self, ConnectOptions) {
         let status = watch::Sender::new(Status::Down);
         let feeds = Arc::<Feeds>::default();
+        let troubles = Arc::<Troubles>::default();
         let observer =
-            Observer { status: status.clone(), feeds: Arc::clone(&feeds), last_error: Mutex::default() };
+            Observer { status: status.clone(), feeds: Arc::clone(&feeds), troubles: Arc::clone(&troubles) };
         let options = options.event_callback(move |event| {
             observer.on(&event);
             std::future::ready(())
+        });
+        // Asked before each attempt which server to try; what it is told of the last one is what is wanted here.
+        let options = options.reconnect_to_server_callback(move |servers, _| {
+            troubles.trying(&servers);
+            std::future::ready(None)
         });
         (Self { status, feeds, _comparing: None }, options)
     }
@@ -68,15 +75,14 @@ fn set(status: &watch::Sender<Status>, new: Status) {
 struct Observer {
     status: watch::Sender<Status>,
     feeds: Arc<Feeds>,
-    /// An error that repeats at every attempt to connect is told once.
-    last_error: Mutex<String>,
+    troubles: Arc<Troubles>,
 }
 
 impl Observer {
     fn on(&self, event: &Event) {
         match event {
             Event::Connected => {
-                lock(&self.last_error).clear();
+                self.troubles.connected();
                 tracing::info!("connected to NATS");
                 set(&self.status, Status::Up);
             }
@@ -86,17 +92,9 @@ impl Observer {
             }
             // It names a subscription by a number that the library keeps to itself.
             Event::SlowConsumer(_) => self.feeds.count_dropped(),
-            Event::ServerError(error) => self.warn(error.to_string()),
-            Event::ClientError(error) => self.warn(error.to_string()),
+            Event::ServerError(error) => self.troubles.server_says(error),
+            Event::ClientError(error) => self.troubles.attempt_failed(error),
             Event::LameDuckMode | Event::Draining => {}
-        }
-    }
-
-    fn warn(&self, error: String) {
-        let mut last = lock(&self.last_error);
-        if *last != error {
-            tracing::warn!(%error, "NATS");
-            *last = error;
         }
     }
 }

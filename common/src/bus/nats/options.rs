@@ -135,13 +135,13 @@ impl fmt::Debug for NatsOptions {
     }
 }
 
-enum Login {
+pub(super) enum Login {
     User(String, String),
     Token(String),
 }
 
 /// Parses URLs and takes the login out of the first: the library would log it, and not use it.
-fn servers(urls: &[String]) -> Result<(Vec<ServerAddr>, Option<Login>), NatsOptionsError> {
+pub(super) fn servers(urls: &[String]) -> Result<(Vec<ServerAddr>, Option<Login>), NatsOptionsError> {
     let mut login = None;
     let mut servers = Vec::with_capacity(urls.len());
     for text in urls {
@@ -152,6 +152,10 @@ fn servers(urls: &[String]) -> Result<(Vec<ServerAddr>, Option<Login>), NatsOpti
         }
         if server.host().is_empty() {
             return Err(bad("it has no host"));
+        }
+        // Mostly a variable that was forgotten. Parsed, the user would look like a token.
+        if text.contains(":@") {
+            return Err(bad("the password in it is empty"));
         }
         let mut url = server.into_inner();
         if !url.username().is_empty() || url.password().is_some() {
@@ -247,7 +251,16 @@ mod tests {
         let servers: Vec<_> = servers.iter().map(|s| (s.scheme(), s.host(), s.port())).collect();
         assert_eq!(servers, [("nats", "a", 1), ("nats", "b", 4222), ("tls", "::1", 3)]);
         assert!(login.is_none());
-        for bad in ["", "a,", "http://a", "ws://a", "nats://", "nats://a:port", "nats://a,nats://u:p@b"] {
+        for bad in [
+            "",
+            "a,",
+            "http://a",
+            "ws://a",
+            "nats://",
+            "nats://a:port",
+            "nats://a,nats://u:p@b",
+            "nats://u:@a",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
