@@ -9,4 +9,5 @@ pub mod memory;
 pub mod nats;
 pub mod newlines;
 pub mod processes;
+pub mod traced;
 pub mod wiretap;
