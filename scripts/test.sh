@@ -18,6 +18,13 @@ if [ "$part" != sdk ]; then
     step "Rust tests, on a real nats-server where one is needed"
     NATS_SERVER=$(scripts/nats-server.sh)
     export NATS_SERVER
+    # What the services do to files can be seen on Linux only.
+    if [ "$(uname)" = Linux ]; then
+        STRACE=$(scripts/strace.sh)
+        export STRACE
+    else
+        echo "NOT SHOWN on $(uname): that no file is opened for writing, and what is in memory; it takes Linux" >&2
+    fi
     cargo test --workspace --locked
 fi
 

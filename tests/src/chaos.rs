@@ -13,3 +13,4 @@ mod spy;
 mod stage;
 
 pub use report::{Outcome, Row, Verdict, table};
+pub use stage::{Setup, Stage};

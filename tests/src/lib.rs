@@ -3,7 +3,11 @@
 pub mod calls;
 pub mod chaos;
 pub mod deployment;
+pub mod markers;
 mod meeting;
+pub mod memory;
 pub mod nats;
 pub mod newlines;
 pub mod processes;
+pub mod traced;
+pub mod wiretap;

@@ -72,6 +72,11 @@ impl Process {
         })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it was called at its start.
     pub fn name(&self) -> &str {
         &self.name

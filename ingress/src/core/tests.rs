@@ -21,6 +21,7 @@ mod asking;
 mod elsewhere;
 mod grants;
 mod holder;
+mod isolation;
 mod recovery;
 mod relics;
 mod repeats;
