@@ -41,8 +41,10 @@ pub(crate) struct Person {
     /// Leaves for good after its patience, too.
     restless: bool,
     pub(crate) done: bool,
-    /// Where it was last, and whether it left without an answer, when.
+    /// Where it was last, and if it left without an answer, when it is known to have wanted one.
     last: Option<(ProcId, Option<Now>)>,
+    /// The same of the time before.
+    wanted: Option<Now>,
     /// Since when it wants its answer; where it has been, when.
     since: Now,
     been: Vec<(ProcId, Now)>,
@@ -204,6 +206,7 @@ impl People {
             restless,
             done: false,
             last: None,
+            wanted: None,
             since: Now::ZERO,
             been: Vec::new(),
             again: 0,
@@ -221,10 +224,8 @@ impl People {
         let who = &mut self.persons[person];
         let retry = who.last.is_some();
         let answers_are_kept = |left: Now| now.saturating_sub(left) + MARGIN < ANSWERS_FOR;
-        let again = match who.last {
-            Some((_, Some(left))) => answers_are_kept(left),
-            _ => false,
-        };
+        who.wanted = who.last.and_then(|(_, left)| left);
+        let again = who.wanted.is_some_and(answers_are_kept);
         if who.been.is_empty() {
             who.since = now;
         }
@@ -256,18 +257,25 @@ impl People {
         self.waiting.iter().copied().filter(|id| self.callers[*id].ingress == ingress).collect()
     }
 
+    /// Where somebody was sent last, and when.
+    pub(crate) fn came(&self, person: usize) -> Option<(ProcId, Now)> {
+        self.persons[person].been.last().copied()
+    }
+
     /// Where somebody was last.
     pub(crate) fn last_at(&self, person: usize) -> Option<ProcId> {
         self.persons[person].last.map(|(at, _)| at)
     }
 
-    /// A caller leaves without an answer, by itself or because its connection broke.
-    pub(crate) fn leave(&mut self, now: Now, caller: CallerId, rng: &mut Rng) -> Then {
+    /// A caller leaves without an answer, by itself or because its connection broke. It came to an ingress that is in touch with
+    /// others, or to one that could not tell them that somebody still wants what they keep.
+    pub(crate) fn leave(&mut self, now: Now, caller: CallerId, in_touch: bool, rng: &mut Rng) -> Then {
         self.waiting.remove(&caller);
         let Some(caller) = self.callers.get_mut(caller) else { return Then::Nothing };
         caller.state = CallerState::Gone;
         let person = &mut self.persons[caller.person];
-        person.last = Some((caller.ingress, Some(now)));
+        let wanted = person.wanted.filter(|_| !in_touch).unwrap_or(now);
+        person.last = Some((caller.ingress, Some(wanted)));
         if person.retries == 0 {
             person.done = true;
             return Then::Nothing;

@@ -353,7 +353,10 @@ impl World {
     /// A caller has no connection any more.
     pub(crate) fn depart(&mut self, id: CallerId) {
         let person = self.people.callers[id].person;
-        let then = self.people.leave(self.now, id, &mut self.rng);
+        let out_of_touch = self.people.came(person).is_some_and(|(ingress, at)| {
+            self.processes[ingress].away.iter().any(|(from, until)| (*from..*until).contains(&at))
+        });
+        let then = self.people.leave(self.now, id, !out_of_touch, &mut self.rng);
         if let Then::Back(after) = then {
             self.queue.plan(self.now + after, Event::Come(person));
         }

@@ -56,6 +56,7 @@ pub(super) struct Questions {
 
 /// One question to everybody about some calls.
 struct Round {
+    since: Now,
     /// When this role was asked first, or the bus was last away.
     began: Now,
     callers: Vec<Rid>,
@@ -167,6 +168,7 @@ impl<W> Core<W> {
                 }
             }
             let round = Round {
+                since: now,
                 began: now,
                 callers: callers.to_vec(),
                 role: Role::Ingress,
@@ -250,6 +252,7 @@ impl<W> Core<W> {
                         self.changed(now, change, out);
                     }
                 }
+                self.attach_to_orphans(now, number);
                 self.go_on_if_complete(now, number, out);
             }
             Some(_) => {}
@@ -261,6 +264,33 @@ impl<W> Core<W> {
             }
         }
         true
+    }
+
+    /// An original that nobody waits for is the best that can be found: its caller waits there at once, whoever has not answered.
+    fn attach_to_orphans(&mut self, now: Now, number: u64) {
+        let Some(round) = self.questions.rounds.get_mut(&number) else { return };
+        let callers = std::mem::take(&mut round.callers);
+        let orphan = |caller: &Rid| match round.found.get(caller) {
+            Some(At::Orphan(ingress)) => Some(*ingress),
+            _ => None,
+        };
+        let (found, rest): (Vec<Rid>, Vec<Rid>) =
+            callers.into_iter().partition(|caller| orphan(caller).is_some());
+        let found: Vec<(Rid, Pid)> = found.into_iter().filter_map(|c| Some((c, orphan(&c)?))).collect();
+        round.callers = rest;
+        if round.callers.is_empty() {
+            self.forget_round(number);
+        }
+        for (caller, ingress) in found {
+            if self.is_asking(caller, number) {
+                self.attach_elsewhere(now, caller, ingress);
+            }
+        }
+    }
+
+    fn forget_round(&mut self, number: u64) -> Option<Round> {
+        self.questions.exchanges.retain(|_, exchange| exchange.round != number);
+        self.questions.rounds.remove(&number)
     }
 
     /// No answer so far: asks again. That the process is silent proves nothing, since it may be this one that is cut off and has
@@ -298,12 +328,12 @@ impl<W> Core<W> {
         let Some(round) = self.questions.rounds.get(&number).filter(|round| round.silent.is_empty()) else {
             return;
         };
-        match round.role {
+        if self.members.up_since().is_none_or(|up| up > round.since) {
             // While this process was cut off it may have lost sight of somebody.
-            Role::Ingress if !self.members.knows_all(now) => {
-                let callers = self.questions.rounds.remove(&number).map(|round| round.callers);
-                self.ask_all_anew(now, number, callers.unwrap_or_default(), ASK_AGAIN);
-            }
+            let callers = self.forget_round(number).map(|round| round.callers);
+            return self.ask_all_anew(now, number, callers.unwrap_or_default(), ASK_AGAIN);
+        }
+        match round.role {
             Role::Ingress => {
                 self.ask_again_if_yielded(now, number);
                 self.ask_all(now, number, Role::Submitter, out);
@@ -352,8 +382,7 @@ impl<W> Core<W> {
     }
 
     fn conclude(&mut self, now: Now, number: u64, out: &mut Vec<Output<W>>) {
-        let Some(mut round) = self.questions.rounds.remove(&number) else { return };
-        self.questions.exchanges.retain(|_, exchange| exchange.round != number);
+        let Some(mut round) = self.forget_round(number) else { return };
         if !round.answered {
             // That nobody is there may be due to this process's own connection. Without anybody it could not be served either.
             return self.ask_all_anew(now, number, round.callers, ASK_AGAIN);
