@@ -59,15 +59,17 @@ impl Asking {
         wire::Holds { batches: vec![batch], ..Default::default() }
     }
 
-    /// Everybody answers this, and what follows within a moment.
+    /// Everybody answers this, and what follows within a moment. The submitter has its turn unless an ingress has an orphan.
     fn answers(&mut self, ingresses: [wire::Holds; 2], submitter: wire::Holds) -> Vec<Output<usize>> {
-        let mut out = Vec::new();
+        let (mut out, decided) = (Vec::new(), ingresses.iter().any(|holds| !holds.orphans.is_empty()));
         for (pid, holds) in self.ingresses.into_iter().zip(ingresses) {
             out.extend(self.world.holds(self.token(pid), holds));
         }
-        let (pid, token, _) = asked(&out).pop().expect("the submitter is asked");
-        assert_eq!(pid, self.submitter);
-        let mut out = self.world.holds(token, submitter);
+        let turn = asked(&out).pop().map(|(pid, token, _)| (pid, token));
+        assert_eq!(turn.map(|(pid, _)| pid), (!decided).then_some(self.submitter));
+        if let Some((_, token)) = turn {
+            out = self.world.holds(token, submitter);
+        }
         out.extend(self.world.pass(Duration::from_millis(5)));
         out
     }
@@ -149,6 +151,17 @@ fn the_dead_are_not_waited_for() {
 }
 
 #[test]
+fn who_has_an_orphan_is_gone_to_whoever_else_is_silent() {
+    let mut asking = Asking::new(AGAIN);
+    let [one, _silent] = asking.ingresses;
+    let said = words(&asking.world.holds(asking.token(one), asking.orphan()));
+    assert!(matches!(said[..], [(to, ..)] if to == one));
+    // And nobody is asked again.
+    let out = asking.world.pass_with(20, &asking.alive());
+    assert!(asked(&out).is_empty() && announced(&out).is_empty());
+}
+
+#[test]
 fn silence_alone_is_no_answer() {
     let mut asking = Asking::new(AGAIN);
     let [one, silent] = asking.ingresses;
@@ -160,9 +173,7 @@ fn silence_alone_is_no_answer() {
     assert!(again.len() >= 3 && again.iter().all(|(pid, ..)| *pid == silent));
     // It was there all the time.
     let orphan = asking.orphan();
-    let (_, token, _) =
-        asked(&asking.world.holds(again[again.len() - 1].1, orphan)).pop().expect("the submitter's turn");
-    let said = words(&asking.world.holds(token, nothing()));
+    let said = words(&asking.world.holds(again[again.len() - 1].1, orphan));
     assert!(matches!(said[..], [(to, ..)] if to == silent));
 
     // Of one that is dead the bus says so, now or later.
