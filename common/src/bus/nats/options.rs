@@ -92,6 +92,8 @@ impl NatsOptions {
         if logins.into_iter().filter(|given| *given).count() > 1 {
             return Err(NatsOptionsError::ManyLogins);
         }
+        // A cluster names its other servers without a scheme: to them as well, tls:// is a promise.
+        let all_over_tls = servers.iter().all(|server| server.scheme() == "tls");
         let mut options = ConnectOptions::new()
             .retry_on_initial_connect()
             .connection_timeout(CONNECT_LIMIT)
@@ -99,7 +101,7 @@ impl NatsOptions {
             .client_capacity(COMMANDS)
             .subscription_capacity(MESSAGES)
             .reconnect_delay_callback(pause)
-            .require_tls(self.tls.is_required())
+            .require_tls(self.tls.is_required() || all_over_tls)
             .tls_client_config(self.tls.config().await?);
         if let Some(name) = self.name {
             options = options.name(name);
@@ -283,6 +285,19 @@ mod tests {
             assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
         }
         assert!(!format!("{:?}", NatsOptions::new("nats://me:hush@a")).contains("hush"));
+    }
+
+    #[tokio::test]
+    async fn tls_is_required_where_it_was_asked_for() {
+        for (urls, required) in
+            [("tls://a", true), ("tls://a,tls://b", true), ("a", false), ("tls://a,nats://b", false)]
+        {
+            let Ok((_, options)) = NatsOptions::new(urls).check().await else { panic!("{urls}") };
+            assert!(
+                format!("{options:?}").contains(&format!("\"tls_required\": {required}")),
+                "{urls}: {options:?}"
+            );
+        }
     }
 
     #[tokio::test]
