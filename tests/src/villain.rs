@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +16,7 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Of an answer without end, so much is sent at a time.
 const PIECE: usize = 64 * 1024;
 /// An answer without end ends after so many bytes, in case that somebody does read it: far more than may be kept of it.
-const ENDLESS: usize = 100_000_000;
+const ENDLESS: usize = 40_000_000;
 /// Bytes of the packed answer; unpacked it is 158 times as long.
 pub const BOMB: usize = 8_000_000;
 
@@ -102,7 +102,7 @@ async fn serve(
     let is_poll = line.starts_with("GET /v1/batches/") && head.contains("-poll-");
     let asked = if is_result || is_poll { head.as_str() } else { line };
     let word = |deed: &&str| asked.contains(&format!("hostile-{deed}."));
-    match DEEDS.iter().position(|deed| word(&deed)) {
+    match DEEDS.iter().position(word) {
         Some(at) => {
             done[at].fetch_add(1, Ordering::Relaxed);
             harm(&mut stream, DEEDS[at]).await
@@ -134,7 +134,7 @@ async fn harm(stream: &mut TcpStream, deed: &str) -> io::Result<()> {
         "bomb" => {
             let head = once(&format!("content-encoding: gzip\r\ncontent-length: {BOMB}\r\n\r\n"));
             stream.write_all(head.as_bytes()).await?;
-            return stream.write_all(&bomb()).await;
+            return stream.write_all(&PACKED).await;
         }
         _ => ("\u{1}garbage\r\n\r\n".to_owned(), String::new()),
     };
@@ -149,9 +149,9 @@ async fn harm(stream: &mut TcpStream, deed: &str) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// A gzip file of so many bytes that unpacks into zeros without end: the code for 258 bytes as one byte before takes 13
+/// A gzip file of [`BOMB`] bytes that unpacks into zeros without end: the code for 258 bytes as one byte before takes 13
 /// bits, of fixed Huffman codes (RFC 1951, 3.2.6), and comes again and again.
-pub fn bomb() -> Vec<u8> {
+pub static PACKED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let mut bits = String::new();
     // The last block, with fixed codes; one literal zero.
@@ -165,4 +165,4 @@ pub fn bomb() -> Vec<u8> {
     let period = &period[..13];
     let zeros = period.iter().cycle();
     HEAD.iter().chain(first).chain(zeros).take(BOMB).copied().collect()
-}
+});
