@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Passes all tests, installing what they need into the repository's own .cache folder.
+# Passes all tests, installing what they need into the repository's own .cache folder; strace, on Linux, with the system's
+# packages.
 #
 #   scripts/test.sh          everything: formatting, lints, Rust tests, SDK tests
 #   scripts/test.sh rust     the Rust part alone

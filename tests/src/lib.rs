@@ -3,11 +3,15 @@
 pub mod calls;
 pub mod chaos;
 pub mod deployment;
+#[cfg(target_os = "linux")]
+pub mod hostile;
 pub mod markers;
 mod meeting;
 pub mod memory;
 pub mod nats;
 pub mod newlines;
 pub mod processes;
+pub mod raw;
 pub mod traced;
+pub mod villain;
 pub mod wiretap;

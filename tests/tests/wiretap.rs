@@ -154,6 +154,11 @@ async fn failed_batches(stage: &Stage) {
     }
 }
 
+/// Waits until there is one more job than before. Those before may still be polled.
+async fn a_new_job(stage: &Stage, before: usize) {
+    stage.until("there is a new job", || stage.simulator.batches().len() > before).await.unwrap();
+}
+
 /// Callers leave: one before its batch is made, then all of a batch.
 async fn callers_that_leave(stage: &Stage, tap: &Wiretap) {
     stage.simulator.set_faults(vec![Rule::new(Fault::Stall { after: 0 }).first(1)]);
@@ -164,9 +169,9 @@ async fn callers_that_leave(stage: &Stage, tap: &Wiretap) {
     early.abort();
     // Else it may be counted as one of those that follow.
     tap.until("Withdraw").await.unwrap();
-    let (polls, cancels) = (stage.simulator.received(Op::Retrieve), stage.simulator.received(Op::Cancel));
+    let (jobs, cancels) = (stage.simulator.batches().len(), stage.simulator.received(Op::Cancel));
     let calls = part.own(0..BATCH);
-    stage.received(Op::Retrieve, polls + 1).await.unwrap();
+    a_new_job(stage, jobs).await;
     calls.iter().for_each(JoinHandle::abort);
     stage.received(Op::Cancel, cancels + 1).await.unwrap();
 }
@@ -180,10 +185,10 @@ async fn a_retry_elsewhere(stage: &Stage) {
         let call = call.header("idempotency-key", format!("idem-{}", NAME.text));
         part.make(0, call.header("x-stainless-retry-count", times))
     };
-    let polls = stage.simulator.received(Op::Retrieve);
+    let jobs = stage.simulator.batches().len();
     let first = sent(0, "0");
     let others = part.own(1..BATCH);
-    stage.received(Op::Retrieve, polls + 1).await.unwrap();
+    a_new_job(stage, jobs).await;
     let mut ear = stage.spy.answers().await.unwrap();
     first.abort();
     let again = sent(1, "1");
@@ -197,10 +202,10 @@ async fn a_recovery(stage: &mut Stage) {
     stage.simulator.set_faults(vec![Rule::new(Fault::Stall { after: 0 }).first(1)]);
     let part = Part::new("recovery", stage);
     let mut ear = stage.spy.answers().await.unwrap();
-    let polls = stage.simulator.received(Op::Retrieve);
+    let jobs = stage.simulator.batches().len();
     let calls = part.own(0..BATCH);
     let holder = ear.grant().await.unwrap();
-    stage.received(Op::Retrieve, polls + 1).await.unwrap();
+    a_new_job(stage, jobs).await;
     stage.kill_submitter(holder).unwrap();
     stage.simulator.release(None);
     all_own(calls).await;
