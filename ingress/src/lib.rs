@@ -3,6 +3,9 @@
 mod args;
 pub mod core;
 pub mod dialect;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hold;
 pub mod http;
 pub mod relay;

@@ -49,5 +49,5 @@ pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
 /// Logs where calls are taken and where they go.
 pub(crate) fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
     info!("listening on http://{}", bound.local_addr());
-    info!("OpenAI is at {}", upstreams.openai_url);
+    info!("OpenAI is at {}", startup::without_login(&upstreams.openai_url));
 }
