@@ -54,7 +54,7 @@ impl Rig {
         let timing = Timing {
             linger: Duration::from_secs(20),
             poll_min: Duration::from_secs(2),
-            poll_max: Duration::from_secs(60),
+            poll_max: Duration::from_secs(if first & 2 == 2 { 86_400 } else { 60 }),
             settle: Duration::from_secs(30),
             cancel_after: (first & 1 == 1).then_some(Duration::from_secs(15)),
         };
