@@ -11,6 +11,7 @@ pub mod members;
 pub mod outcome;
 pub mod pairing;
 pub mod records;
+pub mod redact;
 pub mod seal;
 pub mod service;
 pub mod subjects;

@@ -1,5 +1,6 @@
 //! What goes back to a caller: a provider's response verbatim, or a fault of ours.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +17,8 @@ pub enum Outcome {
     Fault(Fault),
 }
 
-/// A provider's answer.
-#[derive(Debug, Clone, PartialEq)]
+/// A provider's answer. `Debug` does not show its body.
+#[derive(Clone, PartialEq)]
 pub struct Response {
     /// The provider's status for this request.
     pub status: StatusCode,
@@ -27,6 +28,17 @@ pub struct Response {
     pub job: String,
     /// The body, byte for byte.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("job", &self.job)
+            .field("body_len", &self.body.len())
+            .finish()
+    }
 }
 
 /// The one error type that crosses the bus. Its class says who acts and when.

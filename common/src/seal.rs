@@ -13,9 +13,10 @@ use http::HeaderMap;
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256 as SUITE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 use secrecy::{ExposeSecret, SecretSlice};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::ids::{Bid, Digest, Fingerprint, ID_LEN, Pid, Rid, random_bytes};
-use crate::wire::Role;
+use crate::wire::{self, Role};
 
 /// Length of an X25519 public key and of its encapsulation in bytes.
 const X25519_LEN: usize = 32;
@@ -57,8 +58,9 @@ impl Keyring {
             return Err(ShortSecret(secret.len()));
         }
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1").extract(secret);
-        let own = hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1 grants").extract(&random_bytes::<32>());
-        let key = |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, &expand(&prk, &[label]));
+        let own = Zeroizing::new(random_bytes::<32>());
+        let own = hkdf::Salt::new(hkdf::HKDF_SHA256, b"llm-proxy v1 grants").extract(&own[..]);
+        let key = |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, &expand(&prk, &[label])[..]);
         Ok(Self {
             fingerprint: key(b"fingerprint"),
             membership: key(b"membership"),
@@ -71,8 +73,8 @@ impl Keyring {
 
     /// Keys for a deployment of one process, from a secret that nobody else ever learns.
     pub fn for_one_process() -> Self {
-        let secret = random_bytes::<MIN_SECRET>().to_vec().into();
-        match Self::new(&secret) {
+        let secret = Zeroizing::new(random_bytes::<MIN_SECRET>());
+        match Self::new(&secret.to_vec().into()) {
             Ok(keyring) => Self { of_one_process: true, ..keyring },
             Err(ShortSecret(_)) => unreachable!("the secret has the least length"),
         }
@@ -145,11 +147,13 @@ fn membership_text(role: Role, pid: Pid, public_key: &[u8]) -> Vec<u8> {
     [&[role as u8], &pid.0[..], public_key].concat()
 }
 
-fn expand(prk: &hkdf::Prk, info: &[&[u8]]) -> [u8; 32] {
-    let mut out = [0; 32];
+fn expand(prk: &hkdf::Prk, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut out = Zeroizing::new([0; 32]);
     // 32 bytes are below HKDF's limit of 255 hashes, and the buffer has the length that was asked for.
     #[allow(clippy::expect_used)]
-    prk.expand(info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut out)).expect("32 bytes can be derived");
+    prk.expand(info, hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut out[..]))
+        .expect("32 bytes can be derived");
     out
 }
 
@@ -184,7 +188,7 @@ impl BoxKeys {
     ///
     /// # Errors
     /// [`SealError`] unless box, keys and `aad` belong together.
-    pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, SealError> {
+    pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (encapsulated, text) = sealed.split_at_checked(X25519_LEN).ok_or(SealError)?;
         let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
         SUITE.open(&encapsulated, INFO, aad, text, &self.private).map(Into::into).map_err(|_| SealError)
@@ -231,10 +235,18 @@ pub fn fetched_aad(caller: Rid, part: u32, last: bool, head: &[u8]) -> Vec<u8> {
     [b"fetched", &caller.0[..], &part.to_be_bytes(), &[u8::from(last)], head].concat()
 }
 
+/// Wipes what was inside the box of a grant, as far as nobody else holds it: encoding and decoding copy, so nobody does.
+pub fn wipe(secret: wire::GrantSecret) {
+    let values = secret.credential.into_iter().map(|line| line.value);
+    for mut value in values.chain([secret.key]).filter_map(|value| value.try_into_mut().ok()) {
+        value.zeroize();
+    }
+}
+
 /// A symmetric key (AES-256-GCM): of one grant, or of one caller's outcome on its way between ingresses.
 pub struct GrantKey {
     key: LessSafeKey,
-    bytes: zeroize::Zeroizing<[u8; 32]>,
+    bytes: Zeroizing<[u8; 32]>,
 }
 
 impl GrantKey {
@@ -248,14 +260,14 @@ impl GrantKey {
     /// # Errors
     /// [`SealError`] unless it has 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, SealError> {
-        bytes.try_into().map(Self::from_bytes).map_err(|_| SealError)
+        bytes.try_into().map(|bytes| Self::from_bytes(Zeroizing::new(bytes))).map_err(|_| SealError)
     }
 
-    fn from_bytes(bytes: [u8; 32]) -> Self {
+    fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
         // The only failure is a wrong length.
         #[allow(clippy::expect_used)]
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).expect("a key of 32 bytes");
-        Self { key: LessSafeKey::new(key), bytes: bytes.into() }
+        let key = UnboundKey::new(&AES_256_GCM, &bytes[..]).expect("a key of 32 bytes");
+        Self { key: LessSafeKey::new(key), bytes }
     }
 
     /// Seals what `parts` hold one after the other: a random nonce, the cipher text, the tag.

@@ -5,6 +5,7 @@ use std::fmt;
 pub mod admin;
 pub mod hardening;
 pub mod logging;
+pub mod panics;
 pub mod secret;
 pub mod shutdown;
 

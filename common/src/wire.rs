@@ -3,3 +3,10 @@
 #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::doc_markdown)]
 
 include!("wire/llmp.v1.rs");
+
+/// Says that there is a secret, and not which.
+impl std::fmt::Debug for GrantSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GrantSecret")
+    }
+}

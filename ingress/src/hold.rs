@@ -22,8 +22,8 @@ use crate::gate::{Gate, Share};
 /// When a caller that found the house full should come back.
 const COME_BACK: Duration = Duration::from_secs(5);
 
-/// An admitted call, complete.
-#[derive(Debug, Clone)]
+/// An admitted call, complete. `Debug` shows neither credential nor body.
+#[derive(Clone)]
 pub struct Call {
     /// What it may share a batch with.
     pub key: BatchKey,
@@ -35,6 +35,19 @@ pub struct Call {
     pub inputs: u32,
     /// What a repetition of it has in common with it.
     pub pairing: Pairing,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.credential.keys().collect();
+        f.debug_struct("Call")
+            .field("key", &self.key)
+            .field("credential", &names)
+            .field("body_len", &self.body.len())
+            .field("inputs", &self.inputs)
+            .field("pairing", &self.pairing)
+            .finish()
+    }
 }
 
 /// How a held call ended.

@@ -7,6 +7,8 @@ mod body;
 mod conn;
 mod credential;
 mod front;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod headers;
 mod intern;
 mod keep;

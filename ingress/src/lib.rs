@@ -4,6 +4,9 @@ mod args;
 pub mod core;
 pub mod dialect;
 mod fair;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 pub mod hold;
 pub mod http;

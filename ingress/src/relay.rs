@@ -2,7 +2,7 @@
 
 mod connect;
 mod lines;
-mod target;
+pub(crate) mod target;
 mod tunnel;
 
 use std::io;

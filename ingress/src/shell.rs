@@ -8,7 +8,7 @@ use common::drive::{Clock, drive};
 use common::ids::{Bid, Pid, Rid};
 use common::link::Link;
 use common::members::{Identity, Members};
-use common::seal::{GrantKey, Keyring, chunk_aad, fetched_aad, grant_aad, result_aad, seal_box};
+use common::seal::{GrantKey, Keyring, chunk_aad, fetched_aad, grant_aad, result_aad, seal_box, wipe};
 use common::wire::{self, Role, reply, to_ingress};
 use common::world::World;
 use prost::Message as _;
@@ -99,7 +99,7 @@ async fn subscribe(link: &Link, keyring: &Arc<Keyring>, inputs: &mpsc::Sender<In
         Some(Input::Pull(pull, message.reply?))
     };
     link.feed(&subjects.body(pid), inputs.clone(), parse).await;
-    let mut opener = Opener { keyring: keyring.clone(), last: None };
+    let mut opener = Opener::new(keyring.clone());
     link.feed(&subjects.results(pid), inputs.clone(), move |message| {
         opener.open(&message.payload).map(Input::Result)
     })
@@ -109,7 +109,7 @@ async fn subscribe(link: &Link, keyring: &Arc<Keyring>, inputs: &mpsc::Sender<In
 }
 
 /// What submitters and other ingresses send. A claim is taken only with the proof that its sender belongs to the deployment.
-fn addressed(keyring: &Keyring, message: Message) -> Option<Input<Waiter>> {
+pub fn addressed<W>(keyring: &Keyring, message: Message) -> Option<Input<W>> {
     let body = wire::ToIngress::decode(message.payload).ok()?.body?;
     let reply = message.reply;
     Some(match body {
@@ -134,7 +134,7 @@ fn addressed(keyring: &Keyring, message: Message) -> Option<Input<Waiter>> {
 }
 
 /// Opens a part of an outcome that another ingress hands over.
-fn handed_over(keyring: &Keyring, fetched: wire::Fetched) -> Option<FetchedPart> {
+pub fn handed_over(keyring: &Keyring, fetched: wire::Fetched) -> Option<FetchedPart> {
     let wire::Fetched { part, last, unknown, head, .. } = fetched;
     let caller = Rid::from_slice(&fetched.caller).ok()?;
     let encoded = head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
@@ -147,13 +147,19 @@ fn handed_over(keyring: &Keyring, fetched: wire::Fetched) -> Option<FetchedPart>
 }
 
 /// Opens results. Those of one batch come together, so the last key is kept.
-struct Opener {
+pub struct Opener {
     keyring: Arc<Keyring>,
     last: Option<(Bid, u32, GrantKey)>,
 }
 
 impl Opener {
-    fn open(&mut self, payload: &[u8]) -> Option<ResultPart> {
+    /// For the results of grants of this process.
+    pub fn new(keyring: Arc<Keyring>) -> Self {
+        Self { keyring, last: None }
+    }
+
+    /// Opens a result; `None` for what is none, or does not open.
+    pub fn open(&mut self, payload: &[u8]) -> Option<ResultPart> {
         let result = wire::Result::decode(payload).ok()?;
         let (rid, bid) = (Rid::from_slice(&result.rid).ok()?, Bid::from_slice(&result.bid).ok()?);
         let head = result.head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
@@ -265,6 +271,7 @@ impl<J: Fn(JobEvent)> Performer<J> {
         let credential = common::outcome::headers_to_wire(&credential);
         let secret = wire::GrantSecret { credential, key: Bytes::copy_from_slice(key.bytes()) };
         let plain = zeroize::Zeroizing::new(secret.encode_to_vec());
+        wipe(secret);
         let sealed_credential =
             seal_box(&public_key, &grant_aad(bid, epoch, fingerprint, submitter), &plain).ok()?;
         let granted = common::ids::pack_rids(&rids);

@@ -10,7 +10,7 @@ use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs};
 use common::bus::{Bus, MemoryBus, NatsBus, NatsOptions, NatsTls, Status};
 use common::seal::Keyring;
 use common::service::admin::{self, Routes};
-use common::service::{ConfigError, hardening, logging, secret, shutdown};
+use common::service::{ConfigError, hardening, logging, panics, secret, shutdown};
 use common::subjects::Subjects;
 use common::world::World;
 use tokio::task::JoinSet;
@@ -29,6 +29,7 @@ pub(crate) fn run(
     work: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     logging::init(log)?;
+    panics::log_without_state();
     if let Err(error) = hardening::forbid_dumps() {
         warn!(%error, "a crash may leave a core dump with keys and prompts in it");
     }
@@ -166,7 +167,8 @@ pub(crate) fn without_login(urls: &str) -> String {
         let (scheme, rest) = url.trim().split_once("://").unwrap_or(("nats", url.trim()));
         // The last @ ends the login: a password that was not encoded may hold others.
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{host}")
+        // A query may hold a key, too.
+        format!("{scheme}://{}", host.split('?').next().unwrap_or_default())
     };
     urls.split(',').map(one).collect::<Vec<_>>().join(",")
 }
@@ -182,5 +184,6 @@ mod tests {
             "nats://a:4222,tls://b,nats://c"
         );
         assert_eq!(without_login("me:hush@a"), "nats://a");
+        assert_eq!(without_login("https://me:hu?sh@a/v1?key=hush"), "https://a/v1");
     }
 }

@@ -36,10 +36,27 @@ pub enum OnExit {
     Leave,
 }
 
+/// The longest completion window of any provider.
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
+
 /// A provider that is asked without a pause answers with 429.
 fn parse_poll(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         wait if wait < Duration::from_millis(10) => Err("it must be at least 10ms".into()),
+        wait if wait > LONGEST_POLL => Err("it must be at most 24h: no batch takes longer".into()),
         wait => Ok(wait),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_neither_too_close_nor_too_far() {
+        assert_eq!(parse_poll("24h"), Ok(LONGEST_POLL));
+        for bad in ["0s", "9ms", "25h", "300000y", "soon"] {
+            assert!(parse_poll(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 mod args;
 pub mod core;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod openai;
 mod shell;
 

@@ -9,9 +9,10 @@ mod client;
 mod content;
 mod credential;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod line;
 mod listing;
-mod redact;
 mod result;
 mod split;
 #[cfg(test)]

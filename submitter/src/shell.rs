@@ -22,8 +22,8 @@ use work::Work;
 
 mod calls;
 mod courier;
-mod download;
-mod pull;
+pub(crate) mod download;
+pub(crate) mod pull;
 mod work;
 
 /// Inputs that wait for the state machine.
@@ -107,7 +107,7 @@ async fn subscribe(link: &Link, batches: &Batches, inputs: &mpsc::Sender<Input>)
 }
 
 /// What ingresses and batchers send. Acknowledgements are for the couriers and take no turn of the state machine.
-fn addressed(batches: &Batches, message: Message) -> Option<Parsed<Input>> {
+pub(crate) fn addressed(batches: &Batches, message: Message) -> Option<Parsed<Input>> {
     let reply = message.reply;
     Some(Parsed::Input(match wire::ToSubmitter::decode(message.payload).ok()?.body? {
         to_submitter::Body::Offer(offer) => Input::Offer(offer, reply?),
@@ -124,7 +124,7 @@ fn addressed(batches: &Batches, message: Message) -> Option<Parsed<Input>> {
 
 /// What the shell keeps for each batch: opened boxes and results on their way.
 #[derive(Clone, Default)]
-struct Batches(Arc<Mutex<HashMap<Bid, Arc<Work>>>>);
+pub(crate) struct Batches(Arc<Mutex<HashMap<Bid, Arc<Work>>>>);
 
 impl Batches {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Bid, Arc<Work>>> {

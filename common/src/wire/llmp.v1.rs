@@ -297,6 +297,7 @@ pub struct Grant {
 }
 /// Plain text inside the box of a grant.
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct GrantSecret {
     /// header lines to authenticate with
     #[prost(message, repeated, tag = "1")]

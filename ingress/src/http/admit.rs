@@ -87,7 +87,7 @@ impl Admission {
     }
 
     /// Judges a call by its body.
-    fn weigh(
+    pub(super) fn weigh(
         &self,
         endpoint: &'static str,
         headers: &HeaderMap,
@@ -149,7 +149,7 @@ fn streaming(key: &BatchKey, headers: &HeaderMap, body: &[u8]) -> (Option<Stream
 }
 
 /// Whether the body is JSON as such, by its head; a reason to relay if it is a form or compressed.
-fn form(headers: &HeaderMap) -> Result<Option<Unbatchable>, Problem> {
+pub(super) fn form(headers: &HeaderMap) -> Result<Option<Unbatchable>, Problem> {
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
         let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if media_type.to_ascii_lowercase().starts_with("multipart/") {

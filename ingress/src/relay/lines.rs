@@ -10,6 +10,16 @@ use crate::http::{Payload, is_ours};
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// Lines of a request that give its sender away, at any provider.
+const CREDENTIALS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
 /// Lines about one connection (RFC 9110, 7.6.1).
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION]
@@ -37,6 +47,10 @@ pub(super) fn to_provider(head: &Parts, body: &Payload) -> HeaderMap {
     }
     if accepts_trailers(&head.headers) {
         lines.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    // Never shown, and never put into a table of HTTP/2 that outlives the request (RFC 7541, 7.1.3).
+    for (name, value) in &mut lines {
+        value.set_sensitive(CREDENTIALS.contains(name) || value.is_sensitive());
     }
     lines
 }

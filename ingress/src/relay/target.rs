@@ -2,6 +2,7 @@
 
 use std::io;
 
+use common::redact::redact;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
@@ -9,7 +10,7 @@ use crate::dialect::Problem;
 use crate::http::below_v1;
 
 /// A provider's base URL in parts.
-pub(super) struct Target {
+pub(crate) struct Target {
     scheme: Scheme,
     authority: Authority,
     /// Without a slash at its end; `/v1` at OpenAI.
@@ -18,9 +19,10 @@ pub(super) struct Target {
 
 impl Target {
     /// Reads a base URL.
-    pub(super) fn new(base_url: &str) -> io::Result<Self> {
+    pub(crate) fn new(base_url: &str) -> io::Result<Self> {
         let bad = |why: String| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("{base_url:?} is no base URL: {why}"))
+            let shown = redact(base_url, std::iter::empty());
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{shown:?} is no base URL: {why}"))
         };
         let uri: Uri = base_url.parse().map_err(|error: http::uri::InvalidUri| bad(error.to_string()))?;
         let path = uri.path().trim_end_matches('/').to_owned();
@@ -36,7 +38,7 @@ impl Target {
     }
 
     /// The provider's URL for a request of ours: `/v1/x` and `/x` are both the base's `/x`; the query stays.
-    pub(super) fn uri(&self, ours: &Uri) -> Result<Uri, Problem> {
+    pub(crate) fn uri(&self, ours: &Uri) -> Result<Uri, Problem> {
         let path = ours.path();
         if !path.starts_with('/') {
             return Err(Problem::invalid("The URL of your request has no path."));

@@ -58,5 +58,5 @@ pub(crate) async fn bind(args: &::ingress::Args, admin: &AdminArgs) -> anyhow::R
 /// Logs where calls are taken and where they go.
 pub(crate) fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
     info!("listening on {}", bound.url());
-    info!("OpenAI is at {}", upstreams.openai_url);
+    info!("OpenAI is at {}", startup::without_login(&upstreams.openai_url));
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(args: SubmitterArgs) -> anyhow::Result<()> {
         let bus = startup::bus(&args.bus, "submitter").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let _admin = startup::admin(&args.admin, &world, &shutdown, None).await?;
-        info!("OpenAI is at {}", args.upstreams.openai_url);
+        info!("OpenAI is at {}", startup::without_login(&args.upstreams.openai_url));
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
         let role = ::submitter::run(args.submitter.clone(), args.upstreams.clone(), world, shutdown);
         roles.start("submitter", role);

@@ -63,7 +63,10 @@ impl Lines {
     /// Whether the provider has executed more lines than these.
     fn are_short_of(&self, counts: Option<(u64, u64, u64)>) -> bool {
         let (_, completed, failed) = counts.unwrap_or_default();
-        self.succeeded < completed || self.succeeded + self.failed < completed + failed
+        // Saturating: a provider may claim any numbers.
+        let (found, promised) =
+            (self.succeeded.saturating_add(self.failed), completed.saturating_add(failed));
+        self.succeeded < completed || found < promised
     }
 
     /// Whether the provider certainly has executed no more lines than these. Counts that are absent prove nothing, and
@@ -98,4 +101,19 @@ fn no_line(phase: JobPhase, not_executed: bool) -> Fault {
 pub(super) fn cancelled() -> Fault {
     let message = "The batch of this request was cancelled before the request was executed; send it again.";
     Fault::new(FaultClass::Unavailable, "batch_cancelled", message).retry_after(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_counts_prove_nothing() {
+        let lines = Lines { succeeded: 5, ..Lines::default() };
+        assert!(lines.are_all_of(Some((5, 5, 0))));
+        for (completed, failed) in [(5, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX)] {
+            assert!(lines.are_short_of(Some((5, completed, failed))));
+            assert!(!lines.are_all_of(Some((5, completed, failed))));
+        }
+    }
 }

@@ -307,6 +307,19 @@ fn failed_polls_do_not_fail_a_batch() {
 }
 
 #[test]
+fn an_operator_may_want_longer_waits_than_a_provider_is_given() {
+    let mut world = World::new(1);
+    world.polling();
+    world.op();
+    let day = Duration::from_secs(24 * 3600);
+    (world.core.timing.poll_min, world.core.timing.poll_max) = (day, day);
+    let asked = Trouble { retry_after: Some(day / 2), ..trouble(TroubleKind::Ambiguous, true) };
+    world.did(Did::Polled(Err(asked)));
+    assert_eq!(world.next_op(day / 2), None);
+    assert!(matches!(world.next_op(2 * day), Some(Op::Poll { .. })));
+}
+
+#[test]
 fn a_short_result_file_is_downloaded_again_before_lines_count_as_missing() {
     let mut world = World::new(2);
     world.polling();

@@ -9,6 +9,8 @@ use common::wire::{self, to_ingress};
 
 use super::{Core, Gone, JobPhase, JobView, LIFETIME, Op, Output, State, Trouble, salt, too_late};
 
+/// A provider is not asked later than this on its wish. The operator may want longer waits.
+const ASKED_MAX: Duration = Duration::from_secs(3600);
 /// How long a provider may not know a job that it has created (404 in between is seen at several providers).
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 /// First wait after a whole batch was refused for the provider's queue being full; it doubles up to the second.
@@ -72,7 +74,7 @@ impl Core {
             return self.fail(now, bid, outcome, out);
         }
         let wait = backoff(self.timing.poll_min, self.timing.poll_max, batch.attempt, salt(bid));
-        let wait = trouble.retry_after.map_or(wait, |asked| asked.clamp(wait, Duration::from_secs(3600)));
+        let wait = trouble.retry_after.map_or(wait, |asked| asked.min(ASKED_MAX).max(wait));
         self.later(now, bid, wait);
     }
 

@@ -5,12 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::redact::redact;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
 use super::Credential;
 use super::batch::{error_field, error_message};
-use super::redact::redact;
 
 /// Any error, kept as the cause of another.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -69,7 +69,7 @@ impl ApiError {
             _ => String::new(),
         };
         let separator = if detail.is_empty() || said.is_empty() { "" } else { ": " };
-        let message = redact(&format!("{detail}{separator}{said}"), credential);
+        let message = redact(&format!("{detail}{separator}{said}"), credential.secrets());
         Self(Box::new(Inner { operation, kind, message, client_request_id: client_request_id.to_owned() }))
     }
 

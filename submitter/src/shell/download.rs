@@ -102,7 +102,8 @@ fn count(outcome: &LineOutcome<'_>, lines: &mut Lines) {
     }
 }
 
-fn outcome(line: ResultLine<'_>, job: &str) -> Outcome {
+/// What a line means to its caller.
+pub(crate) fn outcome(line: ResultLine<'_>, job: &str) -> Outcome {
     match line.outcome {
         LineOutcome::Response { status, request_id, body } => {
             let mut headers = HeaderMap::new();

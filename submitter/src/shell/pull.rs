@@ -57,14 +57,15 @@ pub(super) async fn upload(
 /// The exact length of the file: what a line adds to its body is known, and the bodies are known together.
 fn length(work: &Work, from: &[Granted], except: &BTreeSet<Rid>) -> u64 {
     let lengths = work.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut total = 0;
+    let mut total: u64 = 0;
     for granted in from {
         let bodies = granted.body_bytes.saturating_sub((granted.rids.len() * RECORD_HEAD) as u64);
         let left_out = granted.rids.iter().filter(|rid| except.contains(rid));
         let without: u64 = left_out.filter_map(|rid| lengths.get(rid)).map(|length| u64::from(*length)).sum();
         let lines = granted.rids.iter().filter(|rid| !except.contains(rid));
         let envelopes: usize = lines.map(|rid| line_len(&rid.to_string(), &work.endpoint, 0)).sum();
-        total += bodies - without + envelopes as u64;
+        // Saturating: the length is an ingress's word, and a wrong one must end this upload, not this process.
+        total = bodies.saturating_sub(without).saturating_add(envelopes as u64).saturating_add(total);
     }
     total
 }
@@ -132,16 +133,16 @@ async fn pull(link: Link, work: Arc<Work>, ingress: Pid, epoch: u32, seq: u64) -
 
 /// Puts records together again that chunks have cut.
 #[derive(Default)]
-struct RecordReader {
+pub(crate) struct RecordReader {
     buffer: BytesMut,
 }
 
 impl RecordReader {
-    fn push(&mut self, chunk: Bytes) {
+    pub(crate) fn push(&mut self, chunk: Bytes) {
         self.buffer.extend_from_slice(&chunk);
     }
 
-    fn next_record(&mut self) -> Option<(Rid, Bytes)> {
+    pub(crate) fn next_record(&mut self) -> Option<(Rid, Bytes)> {
         let head = self.buffer.get(..RECORD_HEAD)?;
         let rid = Rid::from_slice(&head[..ID_LEN]).ok()?;
         let length = u32::from_be_bytes(head[ID_LEN..].try_into().ok()?) as usize;

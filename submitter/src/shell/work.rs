@@ -7,7 +7,7 @@ use common::ids::{Bid, Pid, Rid};
 use common::key::BatchKey;
 use common::link::Link;
 use common::outcome::headers_from_wire;
-use common::seal::{BoxKeys, GrantKey, grant_aad};
+use common::seal::{BoxKeys, GrantKey, grant_aad, wipe};
 use common::wire;
 use prost::Message as _;
 
@@ -48,9 +48,12 @@ impl Work {
                 tracing::warn!(%bid, ingress = %granted.ingress, "the box of a grant does not open");
                 continue;
             };
-            let Ok(grant_key) = GrantKey::from_slice(&secret.key) else { continue };
+            let grant_key = GrantKey::from_slice(&secret.key);
+            let headers = headers_from_wire(&secret.credential);
+            wipe(secret);
+            let Ok(grant_key) = grant_key else { continue };
             endpoint = key.endpoint().to_owned();
-            credential.get_or_insert_with(|| Credential::new(headers_from_wire(&secret.credential)));
+            credential.get_or_insert_with(|| Credential::new(headers));
             lanes.push((granted, grant_key));
         }
         let granted = lanes.iter().map(|(granted, _)| granted.clone()).collect();

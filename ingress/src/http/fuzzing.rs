@@ -1,0 +1,54 @@
+//! The way of a call through the front door, without sockets, for fuzz targets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::seal::Keyring;
+use http::request::Parts;
+
+use super::admit::{Admission, Verdict, form};
+use super::body::Intake;
+use super::credential;
+use super::headers::{is_ours, mode};
+use super::patience::{Patience, retry_count};
+use super::route::{Route, route};
+use crate::hold::Call;
+use crate::relay::target::Target;
+
+/// Everything that judges a call.
+pub struct Door {
+    admission: Admission,
+    target: Target,
+}
+
+impl Door {
+    /// A door whose provider is at `base_url`.
+    ///
+    /// # Errors
+    /// If that is no base URL.
+    pub fn new(base_url: &str) -> std::io::Result<Self> {
+        let keyring = Arc::new(Keyring::for_one_process());
+        let admission = Admission::new(keyring, Intake::new(u64::MAX, u64::MAX));
+        Ok(Self { admission, target: Target::new(base_url)? })
+    }
+
+    /// Reads all that is ever read of a call: the call, if it is held, and whether its answer is to be streamed.
+    pub fn read(&self, head: &Parts, body: &Bytes) -> Option<(Call, bool)> {
+        for (streamed, hold_status) in [(false, false), (false, true), (true, false), (true, true)] {
+            let _ = Patience::of(head, streamed, hold_status);
+        }
+        let _ = (retry_count(&head.headers), mode(&head.headers), form(&head.headers));
+        let _ = head.headers.keys().filter(|name| is_ours(name)).count();
+        let Route::Batch(endpoint) = route(&head.method, &head.uri) else { return None };
+        let credential = credential::openai(&head.headers).ok()?;
+        match self.admission.weigh(endpoint, &head.headers, credential, body.clone()).ok()? {
+            Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
+            Verdict::Relay(..) => None,
+        }
+    }
+
+    /// Where a call would be relayed to.
+    pub fn relayed_to(&self, head: &Parts) -> Option<http::Uri> {
+        self.target.uri(&head.uri).ok()
+    }
+}
