@@ -68,13 +68,18 @@ impl Admission {
         if head.uri.query().is_some_and(|query| !query.is_empty()) {
             return Ok(Verdict::Relay(Unbatchable::Query, None));
         }
-        let credential = credential::openai(&head.headers)?;
+        let credential = self.credential(&head.headers)?;
         if let Some(reason) = form(&head.headers)? {
             return Ok(Verdict::Relay(reason, None));
         }
-        let fingerprint = self.fingerprint(&credential);
-        let body = self.intake.read(fingerprint, body).await?;
-        self.weigh(endpoint, &head.headers, (fingerprint, credential), body)
+        let body = self.intake.read(credential.0, body).await?;
+        self.weigh(endpoint, &head.headers, credential, body)
+    }
+
+    /// Whose call it is.
+    pub(super) fn credential(&self, headers: &HeaderMap) -> Result<(Fingerprint, HeaderMap), Problem> {
+        let credential = credential::openai(headers)?;
+        Ok((self.fingerprint(&credential), credential))
     }
 
     /// Whose share a request counts against that is not held. Those without a key are one.

@@ -8,10 +8,10 @@ use http::request::Parts;
 
 use super::admit::{Admission, Verdict, form};
 use super::body::Intake;
-use super::credential;
 use super::headers::{is_ours, mode};
 use super::patience::{Patience, retry_count};
 use super::route::{Route, route};
+use crate::fair::Amount;
 use crate::hold::Call;
 use crate::relay::target::Target;
 
@@ -28,7 +28,8 @@ impl Door {
     /// If that is no base URL.
     pub fn new(base_url: &str) -> std::io::Result<Self> {
         let keyring = Arc::new(Keyring::for_one_process());
-        let admission = Admission::new(keyring, Intake::new(u64::MAX, u64::MAX));
+        let admission =
+            Admission::new(keyring, Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }));
         Ok(Self { admission, target: Target::new(base_url)? })
     }
 
@@ -40,7 +41,7 @@ impl Door {
         let _ = (retry_count(&head.headers), mode(&head.headers), form(&head.headers));
         let _ = head.headers.keys().filter(|name| is_ours(name)).count();
         let Route::Batch(endpoint) = route(&head.method, &head.uri) else { return None };
-        let credential = credential::openai(&head.headers).ok()?;
+        let credential = self.admission.credential(&head.headers).ok()?;
         match self.admission.weigh(endpoint, &head.headers, credential, body.clone()).ok()? {
             Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
             Verdict::Relay(..) => None,
