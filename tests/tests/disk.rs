@@ -166,9 +166,9 @@ impl Deployment {
     }
 }
 
-/// What the provider does wrong, one thing at a time. What it says of it quotes the key; of batches, also the prompt.
+/// What the provider does wrong, one thing at a time. What it says of it quotes the key and the prompt.
 fn faults() -> Vec<(String, Rule)> {
-    let message = Some(format!("Incorrect API key provided: sk-{}", KEY.text));
+    let message = Some(format!("Incorrect API key provided: sk-{}, for {}", KEY.text, PROMPT.text));
     let status =
         |code| Fault::Status { code, retry_after: Some(1), error_code: None, message: message.clone() };
     let mut faults = Vec::new();

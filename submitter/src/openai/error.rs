@@ -12,13 +12,16 @@ use http::header::{DATE, RETRY_AFTER};
 use super::Credential;
 use super::batch::{error_field, error_message};
 
+/// The longest code or request id that is logged; those of providers have at most 40 bytes.
+const MAX_NAME: usize = 64;
+
 /// Any error, kept as the cause of another.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A call that did not succeed.
 ///
-/// `Display` is for logs and never holds a credential: what looks like a key is taken out of the provider's words. The
-/// provider's own answer, unchanged, is in [`answer`](Self::answer), for the caller whose key it may quote.
+/// `Display` is for logs. It holds the provider's code and request id, and not its words, which may quote a key or a prompt. The
+/// provider's own answer, unchanged, is in [`answer`](Self::answer), for the caller whose key and prompt those are.
 pub struct ApiError(Box<Inner>);
 
 struct Inner {
@@ -65,7 +68,7 @@ impl ApiError {
         credential: &Credential,
     ) -> Self {
         let said = match &kind {
-            Kind::Rejected(answer) | Kind::Ambiguous(Some(answer)) => answer.message(),
+            Kind::Rejected(answer) | Kind::Ambiguous(Some(answer)) => answer.names(),
             _ => String::new(),
         };
         let separator = if detail.is_empty() || said.is_empty() { "" } else { ": " };
@@ -96,7 +99,7 @@ impl ApiError {
         self.answer().map(|answer| answer.status)
     }
 
-    /// What went wrong, in the provider's words where there are any; no longer than a screenful, without keys.
+    /// What went wrong, for logs; no longer than a screenful, without keys.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -150,6 +153,17 @@ impl Answer {
     /// The message in the body's error object, else the beginning of the body if it is text. May quote a key.
     pub fn message(&self) -> String {
         error_message(&self.body).unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim().to_owned())
+    }
+
+    /// Its code or kind of error, and its request id: what can be logged of it, where they look like names.
+    fn names(&self) -> String {
+        let is_name = |text: &String| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+            (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(plain)
+        };
+        let code = self.code().filter(is_name).or_else(|| error_field(&self.body, "type").filter(is_name));
+        let request = self.request_id.clone().filter(is_name).map(|id| format!("request {id}"));
+        code.into_iter().chain(request).collect::<Vec<_>>().join(", ")
     }
 
     /// The code in the body's error object.
@@ -295,16 +309,27 @@ mod tests {
     #[test]
     fn no_key_is_shown() {
         let credential = Credential::bearer("0123456789abcdef").unwrap();
-        let body = r#"{"error":{"message":"Incorrect API key provided: 0123456789abcdef, sk-abc***def."}}"#;
-        let answer = Answer::new(401, &HeaderMap::new(), body.into());
+        let body = r#"{"error":{"message":"Incorrect API key provided: 0123456789abcdef, sk-abc***def.","code":"invalid_api_key"}}"#;
+        let answer = Answer::new(401, &headers(&[("x-request-id", "req_1")]), body.into());
         let error = ApiError::new("upload", Kind::Rejected(answer), "", "id", &credential);
-        assert_eq!(
-            error.to_string(),
-            "upload refused (status 401): Incorrect API key provided: [redacted], [redacted]."
-        );
+        assert_eq!(error.to_string(), "upload refused (status 401): invalid_api_key, request req_1");
         for shown in [format!("{error:?}"), format!("{credential:?}")] {
             assert!(!shown.contains("0123456789") && !shown.contains("sk-abc"), "{shown}");
         }
         assert!(error.answer().unwrap().message().contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn what_a_provider_quotes_is_not_shown() {
+        for body in [
+            r#"{"error":{"message":"Invalid value: my secret plan","type":"invalid_request_error"}}"#,
+            r#"{"error":{"message":"x","code":"my secret plan","type":"invalid_request_error"}}"#,
+            r#"{"error":"my secret plan"}"#,
+            "my secret plan",
+        ] {
+            let error = refused(400, &headers(&[("x-request-id", "my secret plan")]), body);
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(error.answer().unwrap().message().contains("my secret plan") || body.contains("code"));
+        }
     }
 }

@@ -138,7 +138,7 @@ async fn an_empty_file_and_a_missing_one() {
     assert_eq!(download(&client, 0).await.unwrap(), "");
     let error = download(&client, 0).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::Rejected(_)));
-    assert_eq!(error.message(), "No such File object: file-1");
+    assert_eq!(error.answer().unwrap().message(), "No such File object: file-1");
 }
 
 #[tokio::test]

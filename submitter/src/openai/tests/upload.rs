@@ -114,7 +114,8 @@ async fn a_refusal_in_mid_upload_is_heard_and_ends_the_body() {
         .chain(stream::pending())
         .map(move |item| (item, held.clone()).0);
     let error = client(&server.base()).upload(&credential(), "f.jsonl", 1 << 40, body).await.unwrap_err();
-    assert_eq!((error.status(), error.message()), (Some(413), "File is too large."), "{error:?}");
+    let said = error.answer().unwrap().message();
+    assert_eq!((error.status(), &*said), (Some(413), "File is too large."), "{error:?}");
     assert!(matches!(error.kind(), Kind::Rejected(_)));
     dropped(&alive).await;
 }
