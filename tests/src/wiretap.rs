@@ -197,7 +197,7 @@ impl Heard {
             ["llmp", "v1", "ing", _, "in"] => name(&ToIngress::decode(payload).ok()?.body?),
             ["llmp", "v1", "ing", _, "body"] => "Pull".into(),
             ["llmp", "v1", "ing", _, "r", _] => "Result".into(),
-            ["llmp", "v1", "re", ..] => name(&Reply::decode(payload).ok()?.body?),
+            ["llmp", "v1", "ing" | "bat" | "sub", _, "re", _] => name(&Reply::decode(payload).ok()?.body?),
             // What a client of ours sends itself to learn that a subscription is in force.
             ["_R", ..] if payload.is_empty() => "Probe".into(),
             _ => return None,

@@ -37,6 +37,7 @@ impl<W> Core<W> {
                 continue;
             }
             let Some(mut request) = self.requests.remove(&caller) else { continue };
+            self.questions.forget(caller);
             self.pairs.rename(request.place, rid);
             self.repetitions.extend(request.callers.ids().map(|id| (id, rid)));
             request.phase = Phase::Granted(bid);
@@ -69,12 +70,8 @@ impl<W> Core<W> {
         let own =
             request.callers.first_of_here().filter(|own| !self.requests.contains_key(own)).unwrap_or(rid);
         self.pairs.rename(request.place, own);
-        for id in request.callers.ids() {
-            match id == own {
-                true => drop(self.repetitions.remove(&id)),
-                false => drop(self.repetitions.insert(id, own)),
-            }
-        }
+        // Its own too: of a caller at another ingress this tells what it waits for.
+        self.repetitions.extend(request.callers.ids().map(|id| (id, own)));
         self.requests.insert(own, request);
         own
     }

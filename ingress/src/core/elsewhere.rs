@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use common::ids::{Pid, Rid, pack_rids, unpack_rids};
 use common::outcome::{Fault, FaultClass, Outcome};
+use common::pairing::Pairing;
 use common::subjects::Token;
 use common::timers::Now;
 use common::wire::{self, reply, to_ingress};
@@ -26,7 +27,7 @@ pub(super) struct Elsewhere {
     calls: BTreeMap<Rid, Waiting>,
     /// Where the outcomes came from that are being given to callers here. They stay there until a caller has received them: this
     /// process may die first.
-    handed_over: BTreeMap<Rid, Pid>,
+    handed_over: BTreeMap<Rid, (Pid, Pairing)>,
     /// What is to be said, by ingress.
     words: BTreeMap<Pid, Words>,
     exchanges: BTreeMap<Token, Said>,
@@ -103,7 +104,7 @@ impl<W> Core<W> {
 
     /// A caller has received an outcome that may be another ingress's, or the last of them has gone without it.
     pub(super) fn returned_elsewhere(&mut self, rid: Rid, received: bool) {
-        let Some(at) = self.elsewhere.handed_over.remove(&rid) else { return };
+        let Some((at, _)) = self.elsewhere.handed_over.remove(&rid) else { return };
         let words = self.elsewhere.words.entry(at).or_default();
         if received { words.received.push(rid) } else { words.gone.push(rid) }
     }
@@ -117,8 +118,12 @@ impl<W> Core<W> {
                 words.gone.extend(said.gone);
             }
         }
-        for (caller, waiting) in &self.elsewhere.calls {
-            self.elsewhere.words.entry(waiting.at).or_default().wait.push(*caller);
+        let waiting = self.elsewhere.calls.iter().map(|(caller, waiting)| (*caller, waiting.at));
+        let reading = self.elsewhere.handed_over.iter().map(|(caller, (at, _))| (*caller, *at));
+        for (caller, at) in waiting.chain(reading) {
+            if self.members.contains(at) {
+                self.elsewhere.words.entry(at).or_default().wait.push(caller);
+            }
         }
     }
 
@@ -129,9 +134,11 @@ impl<W> Core<W> {
             let most = wait.len().max(received.len()).max(gone.len());
             for from in (0..most).step_by(PACK) {
                 let token = self.token();
-                let call = |caller: &Rid| {
-                    self.requests.get(caller).map(|request| request.place.sought().to_wire(*caller))
+                let sought = |caller: &Rid| match self.requests.get(caller) {
+                    Some(request) => Some(request.place.sought()),
+                    None => self.elsewhere.handed_over.get(caller).map(|(_, pairing)| *pairing),
                 };
+                let call = |caller: &Rid| Some(sought(caller)?.to_wire(*caller));
                 let (received, gone) = (pack(&received, from).to_vec(), pack(&gone, from).to_vec());
                 let attach = wire::Attach {
                     ingress: self.members.pid().to_bytes(),
@@ -251,7 +258,9 @@ impl<W> Core<W> {
             return self.ask_anew(now, at, caller);
         }
         self.elsewhere.calls.remove(&caller);
-        self.elsewhere.handed_over.insert(caller, at);
+        if let Some(request) = self.requests.get(&caller) {
+            self.elsewhere.handed_over.insert(caller, (at, request.place.sought()));
+        }
         self.end(now, caller, outcome.unwrap_or_else(|| Outcome::Fault(unreadable())), out);
     }
 }

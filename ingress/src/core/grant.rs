@@ -1,5 +1,6 @@
 //! Granting requests to submitters, handing out their bodies, and registering what is about to be created.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,12 +295,11 @@ impl<W> Core<W> {
     /// earlier id of the batch, and the answers came by another.
     pub(super) fn delivered(&self, delivered: &wire::Delivered, reply: String, out: &mut Vec<Output<W>>) {
         let Ok(bid) = Bid::from_slice(&delivered.bid) else { return };
-        let today = self.batches.get_key_value(&bid);
-        let of_then = || self.batches.iter().find(|(_, batch)| batch.former.contains(&bid));
-        let unread = match today.or_else(of_then) {
-            Some((today, batch)) => batch.former.iter().chain([today]).map(|id| self.kept.unread(*id)).sum(),
-            None => self.kept.unread(bid),
-        };
+        let same = |(today, batch): &(&Bid, &Batch)| **today == bid || batch.former.contains(&bid);
+        let ids = self.batches.iter().filter(same);
+        let ids = ids.flat_map(|(today, batch)| batch.former.iter().chain([today]).copied());
+        let ids: BTreeSet<Bid> = ids.chain([bid]).collect();
+        let unread = ids.into_iter().map(|id| self.kept.unread(id)).sum();
         out.push(Output::Reply(reply, reply::Body::DeliveredReply(wire::DeliveredReply { unread })));
     }
 

@@ -140,6 +140,8 @@ impl Kept {
 
     /// A caller is done with an answer: it has received it, or has not.
     pub(super) fn returned(&mut self, now: Now, rid: Rid, received: bool) -> Returned {
+        // Its place on the shelf, if it had one, follows from when it is dropped.
+        self.unshelve(rid);
         let Some(answer) = self.answers.get_mut(&rid) else { return Returned::Nothing };
         answer.readers = answer.readers.saturating_sub(1);
         if received && !answer.received {

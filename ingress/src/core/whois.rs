@@ -103,7 +103,8 @@ impl Questions {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.due.len() + self.rounds.values().map(|round| round.callers.len()).sum::<usize>()
+        let asked = self.rounds.values().map(|round| round.callers.len()).sum::<usize>();
+        self.due.len() + asked + self.spent.len()
     }
 }
 

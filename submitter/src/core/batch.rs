@@ -52,6 +52,8 @@ pub(super) struct Batch {
     /// Of so many grants.
     pub(super) uploading_of: usize,
     pub(super) downloads: u32,
+    /// How often in a row its results were not there.
+    pub(super) absent: u32,
     pub(super) rounds: u32,
     pub(super) chores: Vec<Chore>,
     /// When each ingress said last that nobody waits there; at most one entry for each grant.
@@ -130,6 +132,7 @@ impl Batch {
             uploading: false,
             uploading_of: 0,
             downloads: 0,
+            absent: 0,
             rounds: 0,
             chores: Vec::new(),
             abandoned: BTreeMap::new(),

@@ -31,10 +31,12 @@ impl Core {
         let late = if batch.recovery.is_some() { LATE } else { LATE_OF_OWN };
         let phase = batch.job.as_ref().map_or(JobPhase::Completed, |job| job.phase);
         let unread = || Outcome::Fault(no_line(phase, false));
+        let absent = result.as_ref().is_err_and(|trouble| trouble.status == Some(404));
+        batch.absent = if absent { batch.absent + 1 } else { 0 };
         let lines = match result {
             Ok(lines) => lines,
             // Somebody else has delivered this job and deleted its files, unless they are only seen late.
-            Err(trouble) if trouble.status == Some(404) && batch.attempt >= late => {
+            Err(_) if batch.absent > late => {
                 return self.fail(now, bid, unread(), out);
             }
             Err(trouble) if batch.attempt < TRIES => return self.again(now, bid, &trouble, out),

@@ -232,6 +232,28 @@ fn all_callers_of_what_came_to_nothing_get_the_answer_of_its_new_request() {
 }
 
 #[test]
+fn who_waits_for_it_at_another_ingress_is_found_by_its_new_id() {
+    let mut adopting = Adopting::one();
+    let other = adopting.world.join(Role::Ingress);
+    adopting.claims();
+    adopting.world.give(Input::Gone(adopting.callers[0]));
+    let remote = AGAIN.rid();
+    let attach =
+        wire::Attach { ingress: other.to_bytes(), calls: vec![AGAIN.to_wire(remote)], ..Default::default() };
+    let waits = |world: &mut World| {
+        let out = world.give(Input::Attach(attach.clone(), "reply".into()));
+        let attached = out.iter().find_map(|output| match output {
+            Output::Reply(_, reply::Body::Attached(attached)) => Some(attached.waiting.clone()),
+            _ => None,
+        });
+        attached.is_some_and(|waiting| waiting == remote.to_bytes())
+    };
+    assert!(waits(&mut adopting.world));
+    adopting.release(1);
+    assert!(waits(&mut adopting.world) && adopting.world.core.held() == 1);
+}
+
+#[test]
 fn it_may_be_found_in_the_same_batch_again() {
     let mut adopting = Adopting::one();
     adopting.claims();

@@ -126,6 +126,19 @@ fn an_outcome_that_did_not_reach_its_caller_stays_where_it_came_from() {
 }
 
 #[test]
+fn while_its_caller_reads_an_outcome_is_said_to_be_wanted() {
+    let mut waiting = Waiting::new();
+    let (holder, caller) = (waiting.holder, waiting.caller);
+    waiting.ended();
+    waiting.part(0, true, b"x");
+    let said = words(&waiting.world.pass_with(6, &[(holder, Role::Ingress)]));
+    assert!(said.iter().any(|(to, _, said)| *to == holder && said.calls[0].caller == caller.to_bytes()));
+    waiting.world.give(Input::Received(caller));
+    let said = words(&waiting.world.pass_with(6, &[(holder, Role::Ingress)]));
+    assert!(said.iter().all(|(_, _, said)| said.calls.is_empty()));
+}
+
+#[test]
 fn a_part_that_is_lost_is_asked_for_again() {
     let mut waiting = Waiting::new();
     let (holder, caller) = (waiting.holder, waiting.caller);
