@@ -99,6 +99,7 @@ impl Link {
         I: Send + 'static,
         F: Fn(Answer) -> I + Send + 'static,
     {
+        tracing::info!(%pid, ?role, "joining the bus under this name");
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let next_call = AtomicU64::new(CALLS);
         let link =

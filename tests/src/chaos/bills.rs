@@ -11,7 +11,7 @@ use common::ids::{Pid, Rid};
 use simulator::Entry;
 
 use super::client::{Answer, Sent};
-use super::spy::{Grants, Spy};
+use super::spy::Grants;
 use super::stage::Member;
 
 /// A heartbeat may be heard so long after its process was killed.
@@ -50,7 +50,6 @@ pub(super) struct Story<'a> {
     /// When each job was first seen at the provider.
     pub(super) jobs: &'a BTreeMap<String, Instant>,
     pub(super) submitters: &'a [Member],
-    pub(super) spy: &'a Spy,
     pub(super) began: Instant,
 }
 
@@ -147,11 +146,9 @@ impl Story<'_> {
         deaths.filter(|at| *at <= before).max()
     }
 
-    /// When a submitter was killed: that was the next kill of one after it was last heard.
+    /// When a submitter was killed, whose name on the bus is in its log.
     fn death(&self, pid: Pid) -> Option<Instant> {
-        let heard = self.spy.last_heard(pid)?;
-        let next = |kill: &&Kill| kill.role == "submitter" && kill.at + ON_ITS_WAY >= heard;
-        self.kills.iter().find(next).map(|kill| kill.at)
+        self.deaths_of_those_who_said(&["joining the bus", &pid.to_string()]).into_iter().flatten().next()
     }
 
     fn describe(&self, marker: &str, lines: &[Paid<'_>]) -> String {

@@ -131,7 +131,6 @@ pub async fn play(plan: Plan) -> Result<Tally> {
         grants: &grants,
         jobs: &jobs,
         submitters: &stage.submitters,
-        spy: &stage.spy,
         began,
     };
     let bills = story.bills(&stage.simulator.ledger());

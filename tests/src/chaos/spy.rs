@@ -105,11 +105,6 @@ impl Spy {
         tokio::time::timeout(PATIENCE, met).await.context("the services do not meet")
     }
 
-    /// When a process was last heard of.
-    pub fn last_heard(&self, pid: Pid) -> Option<Instant> {
-        self.beats().get(&pid).map(|(.., at)| *at)
-    }
-
     /// Writes down all grants from now on.
     ///
     /// # Errors
