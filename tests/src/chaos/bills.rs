@@ -102,11 +102,8 @@ impl Story<'_> {
     /// When the last of those died who held a request, if they all did: who made its job, and who was granted it last.
     fn lost_its_submitter(&self, line: &Paid<'_>, before: Instant) -> Option<Instant> {
         let by_grants = self.grants_of(line.id).iter().rev().find(|(_, at)| *at <= before);
-        let mut deaths = match by_grants {
-            Some((holder, _)) => vec![self.death(*holder)],
-            None => self.deaths_of_those_who_said(&[line.job]),
-        };
-        deaths.extend(self.deaths_of_its_creators(line.job));
+        let mut deaths = self.deaths_of_its_creators(line.job);
+        deaths.extend(by_grants.map(|(holder, _)| self.death(*holder)));
         let deaths: Option<Vec<Instant>> = deaths.into_iter().collect();
         deaths?.into_iter().max().filter(|at| *at <= before)
     }
