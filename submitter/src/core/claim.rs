@@ -122,10 +122,18 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Opening) else {
             return;
         };
-        // Those that were given up since they granted are left out.
+        // Those that were given up since they granted are left out. What was another's may be in a job all the same, and nobody else
+        // may be left who knows of it.
         let members = &self.members;
-        batch.grants = opened.iter().filter(|grant| members.contains(grant.ingress)).cloned().collect();
+        let (there, gone): (Vec<_>, Vec<_>) =
+            opened.iter().cloned().partition(|grant| members.contains(grant.ingress));
+        batch.grants = there;
         batch.boxes = Vec::new();
+        if batch.recovery.is_some() && gone.iter().any(|grant| !grant.rids.is_empty()) {
+            batch.lost = gone;
+            batch.lost_at = Some(now);
+            self.timers.set(now + ORPHANED, Timer::Cancel(bid));
+        }
         let epoch = opened.iter().map(|grant| grant.epoch).max().unwrap_or(0);
         match (opened.is_empty(), &batch.recovery) {
             (true, _) => self.forget(bid, out),

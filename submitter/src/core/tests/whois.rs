@@ -332,3 +332,18 @@ fn what_every_caller_has_received_is_free_although_its_files_are_still_being_del
     assert!(!world.core.batches.is_empty());
     assert_eq!(world.standing(), None, "nothing could be delivered any more");
 }
+
+#[test]
+fn what_was_taken_over_is_known_although_its_ingress_dies_before_the_grant_is_opened() {
+    let mut world = World::of(&[PLAIN]);
+    let claim = world.claims_of_another("batch_9", &["f1"]);
+    let granted = pack_rids(&world.rids);
+    let grant = wire::Grant { bid: world.bid.to_bytes(), epoch: 2, granted, ..Default::default() };
+    world.give(Input::Answer(claim, Some(reply::Body::Grant(grant))));
+    let Op::Open(boxes) = world.op() else { panic!() };
+    world.hear(world.ingress, true);
+    world.did(Did::Opened(boxes.into_iter().map(|(_, granted, _)| granted).collect()));
+    // Its job is watched, and who repeats the request is told of it.
+    assert!(matches!(world.op(), Op::Poll { job } if job == "batch_9"));
+    assert_eq!(world.standing(), Some(false));
+}
