@@ -66,6 +66,8 @@ pub enum Fault {
         /// Milliseconds before the answer.
         ms: u64,
     },
+    /// The work is done at once, the answer waits until a test lets it go.
+    Hold,
     /// A download is cut after so many bytes.
     Truncate {
         /// Bytes that still arrive.
@@ -308,6 +310,8 @@ pub struct BatchFaults {
 /// Everything the rules decided for one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
+    /// The answer waits until a test lets it go.
+    pub hold: bool,
     /// Milliseconds between the work and the answer.
     pub delay: u64,
     /// Set: the work is not done.
@@ -405,6 +409,7 @@ impl Decision {
             Fault::LostAnswer => self.ending = Ending::Lost,
             Fault::Late { ms } => self.ending = Ending::Late(ms),
             Fault::Delay { ms } => self.delay += ms,
+            Fault::Hold => self.hold = true,
             Fault::Truncate { after, chunked } => self.truncate = Some((after, chunked)),
             Fault::ListLag { ms } => self.list_lag = self.list_lag.max(ms),
             Fault::FailBatch { code, message, lines } => self.batch.fail = Some((code, message, lines)),

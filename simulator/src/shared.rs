@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     wake: Notify,
     origin: (Instant, Millis),
     requests: AtomicU64,
+    /// One permit for each held answer that may go.
+    go: Semaphore,
 }
 
 impl Shared {
@@ -52,6 +54,7 @@ impl Shared {
             wake: Notify::new(),
             origin: (Instant::now(), epoch),
             requests: AtomicU64::new(0),
+            go: Semaphore::new(0),
             config,
         }
     }
@@ -75,6 +78,19 @@ impl Shared {
     /// A number that no other request has.
     pub(crate) fn next_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until an answer that is held back may go.
+    pub(crate) async fn held(&self) {
+        // The semaphore is never closed.
+        if let Ok(permit) = self.go.acquire().await {
+            permit.forget();
+        }
+    }
+
+    /// Lets one answer go.
+    pub(crate) fn let_go(&self) {
+        self.go.add_permits(1);
     }
 
     /// Forgets everything, faults included. Ids do not repeat.

@@ -105,6 +105,11 @@ impl Handle {
         released
     }
 
+    /// Lets one answer go that [`Fault::Hold`](crate::Fault::Hold) holds back, or the next one.
+    pub fn let_go(&self) {
+        self.shared.let_go();
+    }
+
     /// Forgets everything, faults included.
     pub fn reset(&self) {
         self.shared.reset();

@@ -45,6 +45,9 @@ pub(crate) async fn perform<T: Send + 'static>(
             if ending == Ending::Lost { control.reset().await } else { result }
         }
     };
+    if decision.hold {
+        shared.held().await;
+    }
     if decision.delay > 0 {
         tokio::time::sleep(Duration::from_millis(decision.delay)).await;
     }

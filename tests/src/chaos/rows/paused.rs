@@ -65,11 +65,12 @@ pub(super) async fn while_downloading() -> Result<Outcome> {
 /// The acknowledgement of its intent waits for it: what it does first when it wakes is to create the job.
 pub(super) async fn before_the_post(settle: &'static str, in_the_middle: bool) -> Result<Outcome> {
     let name = if in_the_middle { "8.5s" } else { "8.5" };
-    let setup = Setup { settle, ..with(name, Fault::Delay { ms: 8_000 }, Op::Upload) };
+    let setup = Setup { settle, ..with(name, Fault::Hold, Op::Upload) };
     let (mut stage, calls, holder) = granted(setup).await?;
     stage.received(Op::Upload, 1).await?;
     let mut ear = stage.spy.questions().await?;
     stage.ingresses[0].process.pause()?;
+    stage.simulator.let_go();
     ear.question("an intent", |body| matches!(body, Body::Intent(_)).then_some(())).await?;
     stage.submitter(holder)?.pause()?;
     drop(ear);
