@@ -129,9 +129,14 @@ impl Core {
 
     fn token(&mut self, now: Now, purpose: Purpose, patience: Duration) -> Token {
         self.next_token += 1;
-        self.tokens.insert(self.next_token, purpose);
-        self.timers.set(now + patience, Timer::Unanswered(self.next_token));
+        self.expect(now, self.next_token, purpose, patience);
         self.next_token
+    }
+
+    /// Waits for an answer under a token; again, where the question is repeated and an answer to the first one is as good.
+    fn expect(&mut self, now: Now, token: Token, purpose: Purpose, patience: Duration) {
+        self.tokens.insert(token, purpose);
+        self.timers.set(now + patience, Timer::Unanswered(token));
     }
 
     /// Moves a batch to its next state, from which it goes on at once.
@@ -292,7 +297,7 @@ impl Core {
 
     fn unanswered(&mut self, now: Now, token: Token, out: &mut Vec<Output>) {
         match self.tokens.remove(&token) {
-            Some(Purpose::Claim(bid, ingress)) => self.claim_again(now, bid, ingress, out),
+            Some(Purpose::Claim(bid, ingress)) => self.claim_again(now, bid, ingress, token, out),
             Some(Purpose::Intent(bid, ingress)) => self.intent_again(now, bid, ingress, out),
             Some(Purpose::Submitted(bid, ingress, attempt)) => {
                 self.submitted_again(now, bid, ingress, attempt, out)
