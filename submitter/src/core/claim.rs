@@ -35,7 +35,8 @@ impl Core {
         if known || !room {
             return;
         }
-        self.begin(now, bid, Batch::new(now, key, offer.parts), out);
+        let caps = self.upstreams.caps(key.upstream());
+        self.begin(now, bid, Batch::new(now, key, caps, offer.parts), out);
     }
 
     /// Takes a batch in hand: claims its parts.
