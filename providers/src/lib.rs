@@ -4,7 +4,9 @@
 //! business; how callers of a provider speak is the ingress's, by [`Dialect`].
 
 mod about;
+pub mod anthropic;
 mod caps;
+pub mod gemini;
 mod job;
 pub mod json;
 pub mod openai;
@@ -20,7 +22,7 @@ pub use result::{LineError, LineOutcome, ResultLine};
 pub use upstreams::{Upstream, UpstreamArgs, Upstreams};
 
 /// Every provider.
-pub static ALL: &[&dyn Provider] = &[&openai::OpenAi];
+pub static ALL: &[&dyn Provider] = &[&anthropic::Anthropic, &gemini::Gemini, &openai::OpenAi];
 
 /// A provider by its name.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {

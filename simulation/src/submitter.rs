@@ -191,7 +191,8 @@ impl Submitter {
     fn start(&mut self, bid: Bid, op: Op, effects: &mut Effects) {
         let Some(work) = self.works.get_mut(&bid) else { return };
         match op {
-            Op::Open(_) => {}
+            // The simulated provider takes files alone.
+            Op::Open(_) | Op::CreateInline { .. } => {}
             Op::Upload { name, from, except } => {
                 let upload = Upload::new(bid, name, from, except, work.courier.keys());
                 self.pull(upload, effects);

@@ -14,7 +14,7 @@ use common::wire;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ingress::core::{GrantDraft, Input, Output};
 use ingress::hold::{Call, Ended};
-use submitter::openai::{Answer, Credential};
+use submitter::api::{Answer, Credential};
 
 const KEY: &str = "sk-marker-0123456789";
 const BODY: &str = "marker of a body";

@@ -36,7 +36,7 @@ impl Stage {
             max_requests: 1000,
             max_bytes: 25_000_000,
         };
-        let running = tokio::spawn(run(args, world.clone(), shutdown.clone()));
+        let running = tokio::spawn(run(args, Upstreams::default(), world.clone(), shutdown.clone()));
         let hello: Heartbeat = next(&mut beats).await;
         assert!(hello.hello && hello.role() == Role::Batcher);
         let batcher = Pid::from_slice(&hello.pid).unwrap();

@@ -95,5 +95,7 @@ struct List<T> {
     operation: &'static str,
     created_after: i64,
     page: fn(&dyn Provider, Option<&str>) -> Option<Call>,
-    read: fn(&dyn Provider, &[u8]) -> Result<Page<T>, Unreadable>,
+    read: Read<T>,
 }
+
+type Read<T> = fn(&dyn Provider, &[u8]) -> Result<Page<T>, Unreadable>;

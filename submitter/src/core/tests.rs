@@ -315,7 +315,7 @@ fn an_operator_may_want_longer_waits_than_a_provider_is_given() {
     world.polling();
     world.op();
     let day = Duration::from_secs(24 * 3600);
-    (world.core.timing.poll_min, world.core.timing.poll_max) = (day, day);
+    (world.core.timing.poll_min, world.core.timing.poll_max) = (Some(day), day);
     let asked = Trouble { retry_after: Some(day / 2), ..trouble(TroubleKind::Ambiguous, true) };
     world.did(Did::Polled(Err(asked)));
     assert_eq!(world.next_op(day / 2), None);

@@ -141,7 +141,7 @@ pub(crate) fn outcome(line: ResultLine<'_>, job: &str, id_header: HeaderName) ->
                 status,
                 headers,
                 job: job.to_owned(),
-                body: Bytes::copy_from_slice(body),
+                body: Bytes::copy_from_slice(&body),
             })
         }
         // What has a status was executed, whatever its code says.

@@ -17,6 +17,9 @@ use super::stage::Member;
 /// A heartbeat may be heard so long after its process was killed.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
+/// A job may be seen at the provider for the first time so long after it was made.
+const SEEN_AFTER: Duration = Duration::from_secs(1);
+
 /// One process was killed.
 #[derive(Debug, Clone)]
 pub(super) struct Kill {
@@ -104,8 +107,23 @@ impl Story<'_> {
         let by_grants = self.grants_of(line.id).iter().rev().find(|(_, at)| *at <= before);
         let mut deaths = self.deaths_of_its_creators(line.job);
         deaths.extend(by_grants.map(|(holder, _)| self.death(*holder)));
+        if deaths.is_empty() {
+            deaths.extend(self.death_of_its_unnamed_creator(line.job).map(Some));
+        }
         let deaths: Option<Vec<Instant>> = deaths.into_iter().collect();
         deaths?.into_iter().max().filter(|at| *at <= before)
+    }
+
+    /// A job that no log names, made under a grant that was not heard since the bus was down: who made it died before it had read
+    /// the provider's answer. A submitter that lives names every job that it made or found.
+    fn death_of_its_unnamed_creator(&self, job: &str) -> Option<Instant> {
+        let named = self.submitters.iter().any(|member| {
+            let starts = 1..=member.process.starts();
+            starts.into_iter().any(|start| member.process.log_of(start).contains(job))
+        });
+        let seen = *self.jobs.get(job).filter(|_| !named)?;
+        let kills = self.kills.iter().filter(|kill| kill.role == "submitter").map(|kill| kill.at);
+        kills.filter(|at| *at + SEEN_AFTER >= seen).min()
     }
 
     /// Of those whose own creation the job is. Who only found it has the part of it that it was granted, which may be another

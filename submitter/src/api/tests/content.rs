@@ -1,6 +1,6 @@
 use super::server::{Reply, Seen, Server, answer, status};
-use super::{client, credential};
-use crate::openai::{ApiError, Client, ContentStream, Kind, LineSplitter};
+use super::{client, content, credential};
+use crate::api::{ApiError, Client, ContentStream, Kind, LineSplitter};
 
 const TEXT: &str = "{\"a\":\"\u{2028}\"}\nsecond line\n\nlast\n";
 
@@ -13,7 +13,7 @@ async fn rest(stream: &mut ContentStream) -> Result<String, ApiError> {
 }
 
 async fn download(client: &Client, offset: u64) -> Result<String, ApiError> {
-    rest(&mut client.content(&credential(), "file-1", offset).await?).await
+    rest(&mut client.content(&credential(), &content(), offset).await?).await
 }
 
 fn offset(seen: &Seen) -> Option<usize> {
@@ -63,7 +63,7 @@ async fn a_cut_download_is_an_error_and_resumes_by_line() {
         let mut lines = Vec::new();
         let mut errors = 0;
         loop {
-            let mut stream = client.content(&credential(), "file-1", splitter.offset()).await.unwrap();
+            let mut stream = client.content(&credential(), &content(), splitter.offset()).await.unwrap();
             let end = loop {
                 match stream.chunk().await {
                     Ok(Some(chunk)) => splitter.push(chunk),
@@ -145,7 +145,7 @@ async fn an_empty_file_and_a_missing_one() {
 async fn a_download_that_stops_moving_ends() {
     let server =
         Server::start(|_| Reply::Keep(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc".into())).await;
-    let mut stream = client(&server.base()).content(&credential(), "file-1", 0).await.unwrap();
+    let mut stream = client(&server.base()).content(&credential(), &content(), 0).await.unwrap();
     assert_eq!(stream.total(), Some(9));
     assert_eq!(stream.chunk().await.unwrap().unwrap(), "abc");
     tokio::time::pause();

@@ -5,19 +5,15 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::server::{Reply, Server, answer, ok, status};
-use super::{client, credential};
-use crate::openai::{ApiError, BatchObject, Client, Kind, NewBatch};
+use super::{NEW, client, credential};
+use providers::Job;
+
+use crate::api::{ApiError, Client, Kind};
 
 const BATCH: &str = r#"{"id":"batch_1","status":"validating"}"#;
 
-async fn create(client: &Client) -> Result<BatchObject, ApiError> {
-    let new = NewBatch {
-        input_file_id: "file-1",
-        endpoint: "/v1/responses",
-        metadata: &[],
-        outputs_expire_after: None,
-    };
-    client.create(&credential(), &new).await
+async fn create(client: &Client) -> Result<Job, ApiError> {
+    client.create(&credential(), &NEW, "file-1").await
 }
 
 type Broken = fn() -> Reply;

@@ -99,7 +99,7 @@ fn a_job_that_is_known_is_watched_and_delivered() {
 fn a_job_that_is_not_known_is_looked_for_by_its_first_id() {
     let mut world = World::new(3);
     world.takes_over("", &["f1", "f2"]);
-    let Op::Find { batch, age } = world.op() else { panic!() };
+    let Op::Find { batch, age, .. } = world.op() else { panic!() };
     assert_eq!(batch, ORIGIN);
     assert!(age >= Duration::from_secs(60));
     let other = JobView { id: "other".into(), input_file: Some("f0".into()), ..job(JobPhase::Running, 3) };

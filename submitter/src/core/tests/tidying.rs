@@ -85,7 +85,7 @@ fn an_upload_of_a_dead_submitter_is_looked_for_by_name_until_it_must_have_shown(
     let bid = world.bid.to_bytes();
     let mut looks = Vec::new();
     while let Some(op) = world.next_op(seconds(3600)) {
-        let Op::Find { batch, age } = op else { panic!("{op:?}: first the jobs") };
+        let Op::Find { batch, age, .. } = op else { panic!("{op:?}: first the jobs") };
         assert!(batch == ORIGIN && age >= seconds(60));
         world.did(Did::Found(Ok((Vec::new(), true))));
         let Op::Sweep { name, keep, .. } = world.op() else { panic!("then the files") };
