@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod azure;
+mod compatible;
 mod config;
 mod core;
 mod credential;

@@ -8,9 +8,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::compatible::PROFILES;
 use crate::config::Config;
 use crate::core::{Core, Millis};
-use crate::openai;
+use crate::openai::{self, Profile};
 
 /// Pieces of slow work that run at once; the simulator shares its machine with what it tests.
 const WORKERS: usize = 2;
@@ -22,12 +23,63 @@ pub struct World {
     pub core: Core,
     /// `OpenAI`.
     pub openai: openai::Model,
+    /// The APIs made after it.
+    pub compatible: Vec<openai::Model>,
 }
 
 impl World {
     /// A world in which nothing has happened yet.
     pub fn new(config: Arc<Config>) -> Self {
-        Self { core: Core::new(config), openai: openai::Model::default() }
+        let compatible = PROFILES.iter().map(|profile| openai::Model::new(profile)).collect();
+        Self { core: Core::new(config), openai: openai::Model::default(), compatible }
+    }
+
+    /// What providers share, and the model of one API.
+    pub fn of(&mut self, profile: &Profile) -> (&mut Core, &mut openai::Model) {
+        let Self { core, openai, compatible } = self;
+        let found = compatible.iter_mut().find(|model| model.profile().name == profile.name);
+        (core, found.unwrap_or(openai))
+    }
+
+    /// The models of all APIs.
+    pub fn models(&self) -> impl Iterator<Item = &openai::Model> {
+        std::iter::once(&self.openai).chain(&self.compatible)
+    }
+
+    /// All batches, oldest first.
+    pub fn batches(&self) -> Vec<&openai::Batch> {
+        let mut batches: Vec<_> = self.models().flat_map(openai::Model::batches).collect();
+        batches.sort_by_key(|batch| batch.created);
+        batches
+    }
+
+    /// All files that are there at `now`.
+    pub fn files(&self, now: Millis) -> impl Iterator<Item = &openai::File> {
+        self.models().flat_map(move |model| model.files.alive(now))
+    }
+
+    /// Executes all lines of all batches that are due.
+    pub fn execute(&mut self, now: Millis) {
+        for model in std::iter::once(&mut self.openai).chain(&mut self.compatible) {
+            model.execute(&mut self.core, now);
+        }
+    }
+
+    /// Lets stalled batches go on: one, or all of them. Returns how many there were.
+    pub fn release(&mut self, now: Millis, batch: Option<&str>) -> usize {
+        let models = std::iter::once(&mut self.openai).chain(&mut self.compatible);
+        models.map(|model| model.release(now, batch)).sum()
+    }
+
+    /// Moves every batch on that is due; the work that this needs, and when to come back.
+    fn tick(&mut self, now: Millis) -> (Vec<(&'static Profile, openai::Work)>, Option<Millis>) {
+        let (mut work, mut next) = (Vec::new(), None);
+        for model in std::iter::once(&mut self.openai).chain(&mut self.compatible) {
+            let profile = model.profile();
+            work.extend(model.tick(&mut self.core, now).into_iter().map(|piece| (profile, piece)));
+            next = next.into_iter().chain(model.next_due()).min();
+        }
+        (work, next)
     }
 }
 
@@ -108,11 +160,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, stop: CancellationToken) {
     let workers = Arc::new(Semaphore::new(WORKERS));
     loop {
         let (work, wait) = shared.with(|world, now| {
-            let work = world.openai.tick(&mut world.core, now);
-            (work, world.openai.next_due().map(|due| due.saturating_sub(now)))
+            let (work, due) = world.tick(now);
+            (work, due.map(|due| due.saturating_sub(now)))
         });
-        for piece in work {
-            tokio::spawn(run(shared.clone(), workers.clone(), piece));
+        for (profile, piece) in work {
+            tokio::spawn(run(shared.clone(), workers.clone(), profile, piece));
         }
         let due = async {
             match wait {
@@ -129,11 +181,14 @@ pub(crate) async fn drive(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-async fn run(shared: Arc<Shared>, workers: Arc<Semaphore>, work: openai::Work) {
+async fn run(shared: Arc<Shared>, workers: Arc<Semaphore>, profile: &'static Profile, work: openai::Work) {
     let Ok(_permit) = workers.acquire().await else { return };
     match tokio::task::spawn_blocking(|| work.run()).await {
         Ok(done) => {
-            shared.with(|world, now| world.openai.finish(&mut world.core, now, done));
+            shared.with(|world, now| {
+                let (core, model) = world.of(profile);
+                model.finish(core, now, done);
+            });
             shared.wake();
         }
         Err(error) => tracing::error!(%error, "work on a batch was lost"),

@@ -19,6 +19,8 @@ const MAX_TWICE: usize = 100;
 /// One batch.
 #[derive(Debug, Clone, Serialize)]
 pub struct BatchSummary {
+    /// The simulated provider, such as `openai`.
+    pub provider: &'static str,
     /// `batch_...`
     pub id: String,
     /// Fingerprint of whose it is.
@@ -94,6 +96,7 @@ pub struct Summary {
 impl From<&Batch> for BatchSummary {
     fn from(batch: &Batch) -> Self {
         Self {
+            provider: batch.profile.name,
             id: batch.id.to_string(),
             credential: batch.owner.to_string(),
             endpoint: batch.endpoint.path(),
@@ -112,7 +115,7 @@ impl From<&Batch> for BatchSummary {
 impl Summary {
     /// Sums up the world as it is at `now`.
     pub fn of(world: &mut World, now: Millis) -> Self {
-        world.openai.execute(&mut world.core, now);
+        world.execute(now);
         let core = &world.core;
         let billed = |mode| {
             core.ledger.entries().filter(|entry| entry.billed && entry.mode == mode).fold(
@@ -127,12 +130,12 @@ impl Summary {
         let mut twice = core.ledger.billed_twice();
         let billed_twice = twice.len();
         twice.truncate(MAX_TWICE);
-        let mut batches: Vec<BatchSummary> = world.openai.batches().map(Into::into).collect();
+        let mut batches: Vec<BatchSummary> = world.batches().into_iter().map(Into::into).collect();
         let (batch_count, active) =
             (batches.len(), batches.iter().filter(|batch| !batch.status.is_terminal()).count());
         batches.reverse();
         batches.truncate(MAX_BATCHES);
-        let files = || world.openai.files.alive(now);
+        let files = || world.files(now);
         Self {
             files_left: files().count(),
             file_bytes_left: files().map(|file| file.content.len() as u64).sum(),

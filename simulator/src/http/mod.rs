@@ -11,12 +11,14 @@ use axum::extract::DefaultBodyLimit;
 
 pub(crate) use reply::{cut, perform, read_body};
 
+use crate::compatible;
 use crate::openai;
 use crate::shared::Shared;
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    openai::routes()
+    openai::routes(&shared)
+        .merge(compatible::routes(&shared))
         .merge(echo::routes())
         .merge(admin::routes())
         // Every handler bounds its body by itself: 200 MB must get in, and too large a file has an answer of its own.

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::endpoint::Endpoint;
 use super::error::ApiError;
 use super::json;
+use super::profile::Profile;
 use super::request::Request;
 use crate::credential::{hex, sha256};
 
@@ -25,6 +26,8 @@ pub(crate) struct Style {
     pub dimensions: usize,
     /// The tier that serves it.
     pub tier: &'static str,
+    /// Whose answer it is.
+    pub profile: &'static Profile,
 }
 
 /// White space, escapes, separators and numbers that break clients which split lines or rebuild JSON.
@@ -79,7 +82,8 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// Writes the answer's body to the end of `out` and returns its completion tokens.
 pub(crate) fn write(request: &Request<'_>, style: &Style, out: &mut Vec<u8>) -> u64 {
-    let (head, output_tokens) = match request.endpoint {
+    let own = (style.profile.answer)(request, style);
+    let (head, output_tokens) = own.unwrap_or_else(|| match request.endpoint {
         Endpoint::ChatCompletions => chat(request, style),
         Endpoint::Responses => responses(request, style, "completed"),
         Endpoint::Completions => completions(request, style),
@@ -87,7 +91,7 @@ pub(crate) fn write(request: &Request<'_>, style: &Style, out: &mut Vec<u8>) -> 
         Endpoint::Moderations => (moderation(request, style), 0),
         Endpoint::ImagesGenerations | Endpoint::ImagesEdits => (images(request, style), 1),
         Endpoint::Videos => (video(request, style), 1),
-    };
+    });
     out.extend_from_slice(head.as_bytes());
     if style.awkward {
         out.extend_from_slice(AWKWARD.as_bytes());
@@ -340,15 +344,20 @@ fn video(request: &Request<'_>, style: &Style) -> String {
 mod tests {
     use super::*;
     use crate::openai::json::Fields;
+    use crate::openai::profile::OPENAI;
     use crate::openai::request::model_of;
     use serde_json::Value;
+
+    fn style(awkward: bool) -> Style {
+        Style { id: 1, created: 2, awkward, dimensions: 4, tier: "default", profile: &OPENAI }
+    }
 
     fn answer(endpoint: Endpoint, body: &str, awkward: bool) -> (String, Value) {
         let fields = Fields::parse(body).unwrap();
         let model = model_of(endpoint, &fields).unwrap();
         let request = Request::check(endpoint, model, fields, body.len()).unwrap();
         let mut out = Vec::new();
-        write(&request, &Style { id: 1, created: 2, awkward, dimensions: 4, tier: "default" }, &mut out);
+        write(&request, &style(awkward), &mut out);
         let text = String::from_utf8(out).unwrap();
         let value = serde_json::from_str(&text).unwrap();
         (text, value)

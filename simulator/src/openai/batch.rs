@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
 use super::examine::{BatchError, Place, Plan};
+use super::profile::Profile;
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
 use crate::faults::BatchFaults;
@@ -106,14 +108,24 @@ pub(crate) struct Times {
 /// A batch with everything that is known of it.
 #[derive(Debug)]
 pub struct Batch {
+    /// The API that it was created with.
+    pub profile: &'static Profile,
     /// `batch_...`
     pub id: Arc<str>,
     /// Whose it is.
     pub owner: Credential,
     /// Its endpoint.
     pub endpoint: Endpoint,
-    /// Its input file, which may be deleted since.
+    /// Its input file, which may be deleted since; empty if its lines came with its creation.
     pub input_file: String,
+    /// The lines that came with its creation.
+    pub inline: Option<Bytes>,
+    /// The model that its creation named.
+    pub asked_model: Option<String>,
+    /// The name that its creation gave it, if it did.
+    pub name: String,
+    /// Its completion window, as its creation named it.
+    pub window: String,
     /// The caller's own pairs.
     pub metadata: BTreeMap<String, String>,
     /// How long its result files live, in seconds.
@@ -124,6 +136,8 @@ pub struct Batch {
     pub created: Millis,
     /// When its completion window ends.
     pub expires: Millis,
+    /// When it stops for that; the end of time where windows are only hopes.
+    pub stops: Millis,
     /// The time from which lists show it.
     pub listed_from: Millis,
     /// Its model, once it is validated.
@@ -134,6 +148,8 @@ pub struct Batch {
     pub output_file: Option<String>,
     /// The error file, if there is one.
     pub error_file: Option<String>,
+    /// The result lines, if they are not kept in files.
+    pub results: Bytes,
     /// Its counts.
     pub counts: Counts,
     /// Prompt and completion tokens of the billed lines.
@@ -204,7 +220,7 @@ impl Batch {
             Phase::Running(run) => {
                 let stop = self.ceiling(run);
                 let stalls = self.faults.stall_after.is_some_and(|after| after == stop);
-                Some(if stalls { self.expires } else { run.time_of(stop).min(self.expires) })
+                Some(if stalls { self.stops } else { run.time_of(stop).min(self.stops) })
             }
             _ => None,
         }
@@ -212,47 +228,52 @@ impl Batch {
 
     /// The batch object.
     pub fn view(&self) -> Value {
-        let seconds = |time: Option<Millis>| time.map(|time| time / 1000);
-        let at_end = |status| seconds(self.times.ended.filter(|_| self.status == status));
-        let no_file = if self.faults.empty_string_file_ids && self.status.is_terminal() {
-            json!("")
-        } else {
-            Value::Null
-        };
-        let file = |id: &Option<String>| id.as_ref().map_or(no_file.clone(), |id| json!(id));
-        let errors = self.errors.iter().map(|error| {
-            json!({"code": error.code, "line": error.line, "message": error.message, "param": error.param})
-        });
-        let errors: Vec<Value> = errors.collect();
-        json!({
-            "id": &*self.id,
-            "object": "batch",
-            "endpoint": self.endpoint.path(),
-            "model": self.model.as_deref(),
-            "errors": if errors.is_empty() { Value::Null } else { json!({"object": "list", "data": errors}) },
-            "input_file_id": self.input_file,
-            "completion_window": "24h",
-            "status": self.status.as_str(),
-            "output_file_id": file(&self.output_file),
-            "error_file_id": file(&self.error_file),
-            "created_at": self.created / 1000,
-            "in_progress_at": seconds(self.times.in_progress),
-            "expires_at": self.expires / 1000,
-            "finalizing_at": seconds(self.times.finalizing),
-            "completed_at": at_end(Status::Completed),
-            "failed_at": at_end(Status::Failed),
-            "expired_at": at_end(Status::Expired),
-            "cancelling_at": seconds(self.times.cancelling),
-            "cancelled_at": at_end(Status::Cancelled),
-            "request_counts": self.counts,
-            "usage": {
-                "input_tokens": self.usage.0,
-                "input_tokens_details": {"cached_tokens": 0},
-                "output_tokens": self.usage.1,
-                "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": self.usage.0 + self.usage.1,
-            },
-            "metadata": self.metadata,
-        })
+        (self.profile.batch)(self)
     }
+}
+
+/// The batch object of `OpenAI`'s API.
+pub(crate) fn view(batch: &Batch) -> Value {
+    let seconds = |time: Option<Millis>| time.map(|time| time / 1000);
+    let at_end = |status| seconds(batch.times.ended.filter(|_| batch.status == status));
+    let no_file = if batch.faults.empty_string_file_ids && batch.status.is_terminal() {
+        json!("")
+    } else {
+        Value::Null
+    };
+    let file = |id: &Option<String>| id.as_ref().map_or(no_file.clone(), |id| json!(id));
+    let errors = batch.errors.iter().map(|error| {
+        json!({"code": error.code, "line": error.line, "message": error.message, "param": error.param})
+    });
+    let errors: Vec<Value> = errors.collect();
+    json!({
+        "id": &*batch.id,
+        "object": "batch",
+        "endpoint": batch.endpoint.path(),
+        "model": batch.model.as_deref(),
+        "errors": if errors.is_empty() { Value::Null } else { json!({"object": "list", "data": errors}) },
+        "input_file_id": batch.input_file,
+        "completion_window": batch.window,
+        "status": batch.status.as_str(),
+        "output_file_id": file(&batch.output_file),
+        "error_file_id": file(&batch.error_file),
+        "created_at": batch.created / 1000,
+        "in_progress_at": seconds(batch.times.in_progress),
+        "expires_at": batch.expires / 1000,
+        "finalizing_at": seconds(batch.times.finalizing),
+        "completed_at": at_end(Status::Completed),
+        "failed_at": at_end(Status::Failed),
+        "expired_at": at_end(Status::Expired),
+        "cancelling_at": seconds(batch.times.cancelling),
+        "cancelled_at": at_end(Status::Cancelled),
+        "request_counts": batch.counts,
+        "usage": {
+            "input_tokens": batch.usage.0,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": batch.usage.1,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": batch.usage.0 + batch.usage.1,
+        },
+        "metadata": batch.metadata,
+    })
 }

@@ -4,17 +4,18 @@
 
 mod answer;
 mod assemble;
-mod batch;
-mod batches;
-mod endpoint;
-mod error;
+pub(crate) mod batch;
+pub(crate) mod batches;
+pub(crate) mod endpoint;
+pub(crate) mod error;
 mod examine;
-mod files;
+pub(crate) mod files;
 mod json;
 mod magic;
 mod model;
+pub mod profile;
 mod request;
-mod routes;
+pub(crate) mod routes;
 mod stream;
 
 #[cfg(test)]
@@ -24,4 +25,5 @@ pub use answer::embedding;
 pub use batch::{Batch, Counts, Status};
 pub use files::File;
 pub use model::{Done, Model, Work};
+pub use profile::Profile;
 pub(crate) use routes::routes;

@@ -1,0 +1,257 @@
+//! The APIs made after OpenAI's, over HTTP, as a client sees them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::time::{Duration, Instant};
+
+use reqwest::multipart::{Form, Part};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use simulator::{Config, Credential, Fault, Handle, Op, Rule, Simulator};
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// One API of a simulator, and a caller of it.
+struct Lab {
+    provider: Handle,
+    client: Client,
+    prefix: &'static str,
+    key: &'static str,
+}
+
+impl Lab {
+    async fn new(prefix: &'static str, key: &'static str) -> Self {
+        let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        Self { provider: Simulator::start(Config::default()).await.unwrap(), client, prefix, key }
+    }
+
+    fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{}{path}", self.provider.addr(), self.prefix))
+    }
+
+    fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(self.key)
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        read(self.call(Method::GET, path)).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        read(self.call(Method::POST, path).body(body.to_string())).await
+    }
+
+    async fn delete(&self, path: &str) -> (u16, Value) {
+        read(self.call(Method::DELETE, path)).await
+    }
+
+    async fn upload(&self, content: String) -> (u16, Value) {
+        let part = Part::bytes(content.into_bytes()).file_name("in.jsonl");
+        let form = Form::new().text("purpose", "batch").part("file", part);
+        read(self.call(Method::POST, "/v1/files").multipart(form)).await
+    }
+
+    async fn create(&self, file: &Value, window: &str) -> (u16, Value) {
+        let body = json!({"input_file_id": file, "endpoint": CHAT, "completion_window": window});
+        self.post("/v1/batches", body).await
+    }
+
+    /// Asks until the answer is as wanted; a minute is far beyond what any machine needs.
+    async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let (status, answer) = self.get(path).await;
+            assert_eq!(status, 200, "{answer}");
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{answer}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn content(&self, file: &Value) -> String {
+        let path = format!("/v1/files/{}/content", file.as_str().unwrap());
+        self.call(Method::GET, &path).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// What the only batch is in the summary: provider and status.
+    fn summary(&self) -> (&'static str, String) {
+        let batches = self.provider.batches();
+        assert_eq!(batches.len(), 1);
+        (batches[0].provider, batches[0].status.as_str().to_owned())
+    }
+}
+
+async fn read(request: RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
+}
+
+fn chat(model: &str, text: &str) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": text}]})
+}
+
+fn line(model: &str, id: &str, text: &str) -> String {
+    json!({"custom_id": id, "method": "POST", "url": CHAT, "body": chat(model, text)}).to_string() + "\n"
+}
+
+fn lines(model: &str, count: usize) -> String {
+    (0..count).map(|i| line(model, &format!("r{i}"), &format!("echo:m{i}"))).collect()
+}
+
+fn is(status: &'static str) -> impl Fn(&Value) -> bool {
+    move |object| object["status"] == status
+}
+
+fn path(prefix: &str, id: &Value) -> String {
+    format!("{prefix}/{}", id.as_str().unwrap())
+}
+
+#[tokio::test]
+async fn azure_from_upload_to_clean_up() {
+    let lab = Lab::new("/azure/openai", "entra-token").await;
+    let file = lab.upload(lines("gpt-batch", 5)).await.1;
+    assert_eq!((&file["status"], &file["expires_at"]), (&json!("pending"), &Value::Null));
+    let (status, error) = lab.create(&file["id"], "24h").await;
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("input_file_id")), "{error}");
+    lab.until(&path("/v1/files", &file["id"]), is("processed")).await;
+    let (status, batch) = lab.create(&file["id"], "24h").await;
+    assert_eq!((status, &batch["status"]), (200, &json!("Validating")));
+    assert_eq!(batch["request_counts"], json!({"total": null, "completed": null, "failed": null}));
+    assert!(batch["created_at"].as_str().unwrap().ends_with("0000+00:00"), "{batch}");
+    let batch = lab.until(&path("/v1/batches", &batch["id"]), is("Completed")).await;
+    assert_eq!(batch["request_counts"], json!({"total": 5, "completed": 5, "failed": 0}));
+    assert_eq!(lab.content(&batch["output_file_id"]).await.lines().count(), 5);
+    assert_eq!(lab.content(&batch["error_file_id"]).await, "");
+    let listed = lab.get("/v1/batches").await.1;
+    assert_eq!((&listed["value"][0]["id"], &listed["data"]), (&batch["id"], &Value::Null));
+    assert_eq!(lab.summary(), ("azure", "completed".to_owned()));
+    assert!(lab.provider.ledger().iter().all(|entry| entry.provider == "azure"));
+    let owner = Credential::of_key("entra-token");
+    assert_eq!(lab.provider.files_left(&owner), 3);
+    for id in [&file["id"], &batch["output_file_id"], &batch["error_file_id"]] {
+        assert_eq!(lab.delete(&path("/v1/files", id)).await.0, 200);
+    }
+    assert_eq!(lab.provider.files_left_total(), 0);
+    assert_eq!((lab.provider.billed_count(), lab.provider.billed_twice()), (5, vec![]));
+}
+
+#[tokio::test]
+async fn azure_has_deployments_versions_and_expiries() {
+    let lab = Lab::new("/azure/openai", "token").await;
+    let with_key = |method, path: &str| lab.anonymous(method, path).header("api-key", "0123");
+    let (status, error) = read(lab.anonymous(Method::GET, "/v1/files")).await;
+    assert_eq!((status, &error["error"]["code"]), (401, &json!("401")));
+    assert_eq!(read(with_key(Method::GET, "/v1/files")).await.0, 200);
+    assert_eq!(read(with_key(Method::GET, "/files")).await.0, 404, "no api-version");
+    assert_eq!(read(with_key(Method::GET, "/files?api-version=2024-10-21")).await.0, 200);
+
+    let call = "/deployments/gpt-sync/chat/completions?api-version=2024-10-21";
+    let body = json!({"messages": [{"role": "user", "content": "echo:hello"}]});
+    let (status, answer) = lab.post(call, body.clone()).await;
+    assert_eq!(
+        (status, &answer["model"], &answer["choices"][0]["message"]["content"]),
+        (200, &json!("gpt-sync"), &json!("hello"))
+    );
+    assert_eq!(lab.post(&call.replace("gpt-sync", "gpt-batch"), body.clone()).await.0, 400);
+    let (status, error) = lab.post(&call.replace("gpt-sync", "gpt-missing"), body).await;
+    assert_eq!((status, &error["error"]["code"]), (404, &json!("DeploymentNotFound")));
+    assert_eq!(lab.post("/v1/chat/completions", chat("gpt-sync", "hi")).await.0, 200);
+
+    let file = lab.upload(lines("gpt-sync", 2)).await.1;
+    lab.until(&path("/v1/files", &file["id"]), is("processed")).await;
+    let short =
+        json!({"input_file_id": file["id"], "endpoint": "/chat/completions", "completion_window": "24h"});
+    let batch = lab.post("/v1/batches", short).await.1;
+    let batch = lab.until(&path("/v1/batches", &batch["id"]), is("Failed")).await;
+    assert_eq!(batch["errors"]["data"][0]["code"], "model_not_found");
+
+    let form = |names: &str, seconds: &str| {
+        let part = Part::bytes(lines("m-batch", 1).into_bytes()).file_name("in.jsonl");
+        let (anchor, name) = names.split_once(' ').unwrap();
+        let form = Form::new().text("purpose", "batch").part("file", part);
+        form.text(anchor.to_owned(), "created_at").text(name.to_owned(), seconds.to_owned())
+    };
+    let dots = "expires_after.anchor expires_after.seconds";
+    for names in [dots, "expires_after[anchor] expires_after[seconds]"] {
+        let upload = lab.call(Method::POST, "/v1/files").multipart(form(names, "1209600"));
+        assert!(read(upload).await.1["expires_at"].is_u64());
+        let upload = lab.call(Method::POST, "/v1/files").multipart(form(names, "3600"));
+        assert_eq!(read(upload).await.0, 400);
+    }
+    for _ in 1..500 {
+        assert_eq!(lab.upload(lines("m-batch", 1)).await.0, 200);
+    }
+    let (status, error) = lab.upload(lines("m-batch", 1)).await;
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("expires_after")));
+    let upload = lab.call(Method::POST, "/v1/files").multipart(form(dots, "1209600"));
+    assert_eq!(read(upload).await.0, 200);
+}
+
+#[tokio::test]
+async fn groq_from_upload_to_results() {
+    let lab = Lab::new("/groq/openai", "gsk_1").await;
+    let file = lab.upload(lines("llama-3.3-70b-versatile", 3)).await.1;
+    let batch = lab.create(&file["id"], "7d").await.1;
+    let day = batch["expires_at"].as_u64().unwrap() - batch["created_at"].as_u64().unwrap();
+    assert_eq!((&batch["completion_window"], day), (&json!("7d"), 7 * 86_400));
+    let batch = lab.until(&path("/v1/batches", &batch["id"]), is("completed")).await;
+    assert_eq!(lab.content(&batch["output_file_id"]).await.lines().count(), 3);
+    assert_eq!(lab.summary(), ("groq", "completed".to_owned()));
+}
+
+#[tokio::test]
+async fn groq_takes_only_what_it_documents() {
+    let lab = Lab::new("/groq/openai", "gsk_1").await;
+    assert_eq!(read(lab.anonymous(Method::GET, "/v1/files").bearer_auth("sk-1")).await.0, 401);
+    assert_eq!(read(lab.anonymous(Method::GET, "/v1/batches").bearer_auth("gsk_nobatch")).await.0, 403);
+    let file = lab.upload(lines("llama", 1)).await.1;
+    for window in ["8d", "169h", "23h", "1w"] {
+        assert_eq!(lab.create(&file["id"], window).await.1["error"]["param"], "completion_window");
+    }
+    let embeddings =
+        json!({"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"});
+    assert_eq!(lab.post("/v1/batches", embeddings).await.1["error"]["param"], "endpoint");
+    assert_eq!(lab.post("/v1/embeddings", json!({"model": "m", "input": "x"})).await.0, 404);
+    let (status, error) = lab.upload("x".repeat(100_000_001)).await;
+    assert_eq!((status, &error["error"]["message"]), (400, &json!("File is too large.")));
+    assert_eq!(lab.post("/v1/chat/completions", chat("llama", "hi")).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_plain_api_is_a_world_of_its_own() {
+    let lab = Lab::new("/compat", "ck-1").await;
+    let file = lab.upload(lines("my-model", 2)).await.1;
+    let batch = lab.create(&file["id"], "24h").await.1;
+    let batch = lab.until(&path("/v1/batches", &batch["id"]), is("completed")).await;
+    assert_eq!(lab.content(&batch["output_file_id"]).await.lines().count(), 2);
+    assert_eq!(lab.summary(), ("compat", "completed".to_owned()));
+    let elsewhere = Lab { prefix: "/groq/openai", key: "gsk_1", ..lab };
+    assert_eq!(elsewhere.get(&path("/v1/batches", &batch["id"])).await.0, 404);
+    assert_eq!(elsewhere.get("/v1/files").await.1["data"], json!([]));
+    let at_openai = elsewhere.client.get(format!("{}/files", elsewhere.provider.url())).bearer_auth("ck-1");
+    assert_eq!(read(at_openai).await.0, 401);
+}
+
+#[tokio::test]
+async fn the_plain_api_has_the_same_faults() {
+    let lab = Lab::new("/compat", "ck-1").await;
+    lab.provider.set_faults(vec![
+        Rule::new(Fault::NotFoundAtFirst { ms: 0, times: 1 }).on([Op::Create]),
+        Rule::new(Fault::Stall { after: 1 }),
+    ]);
+    let file = lab.upload(lines("my-model", 2)).await.1;
+    assert_eq!(lab.create(&file["id"], "24h").await.0, 400);
+    assert_eq!(lab.create(&file["id"], "48h").await.0, 400);
+    let batch = lab.create(&file["id"], "24h").await.1;
+    let begun = Instant::now();
+    while lab.provider.release(batch["id"].as_str()) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lab.until(&path("/v1/batches", &batch["id"]), is("completed")).await;
+    assert_eq!(lab.provider.received(Op::Create), 3);
+}
