@@ -9,6 +9,7 @@ mod credential;
 mod faults;
 mod http;
 mod ledger;
+mod mistral;
 mod net;
 pub mod openai;
 mod rng;

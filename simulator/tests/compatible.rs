@@ -255,3 +255,83 @@ async fn the_plain_api_has_the_same_faults() {
     lab.until(&path("/v1/batches", &batch["id"]), is("completed")).await;
     assert_eq!(lab.provider.received(Op::Create), 3);
 }
+
+fn body_line(id: &str, body: Value) -> String {
+    json!({"custom_id": id, "body": body}).to_string() + "\n"
+}
+
+#[tokio::test]
+async fn mistral_from_upload_to_clean_up() {
+    let lab = Lab::new("/mistral", "any-key").await;
+    let content: String = (0..4).map(|i| body_line(&format!("r{i}"), chat("m", &format!("echo:m{i}")))).collect();
+    let file = lab.upload(content + &body_line("bad", chat("m", "fail:500"))).await.1;
+    assert_eq!((&file["sample_type"], &file["num_lines"]), (&json!("batch_request"), &json!(5)));
+    let job = json!({"endpoint": CHAT, "model": "m", "input_files": [file["id"]], "metadata": {"batch": "b1"}});
+    let (status, job) = lab.post("/v1/batch/jobs", job).await;
+    assert_eq!((status, &job["status"], &job["total_requests"]), (200, &json!("QUEUED"), &json!(0)));
+    let job = lab.until(&path("/v1/batch/jobs", &job["id"]), is("SUCCESS")).await;
+    let counts = ["total_requests", "completed_requests", "succeeded_requests", "failed_requests"];
+    assert_eq!(counts.map(|name| job[name].as_u64().unwrap()), [5, 5, 4, 1]);
+    let output = lab.content(&job["output_file"]).await;
+    let row: Value = serde_json::from_str(output.lines().next().unwrap()).unwrap();
+    let body = &row["response"]["body"];
+    assert_eq!((&row["response"]["status_code"], &body["object"]), (&json!(200), &json!("chat.completion")));
+    assert!(body["choices"][0]["message"]["content"].as_str().unwrap().starts_with('m'));
+    assert!(lab.content(&job["error_file"]).await.contains("\"object\":\"error\""));
+    let listed = lab.get("/v1/batch/jobs?page=0&page_size=10").await.1;
+    assert_eq!((&listed["total"], &listed["data"][0]["metadata"]["batch"]), (&json!(1), &json!("b1")));
+    assert_eq!(lab.get("/v1/batch/jobs?page=1&page_size=10").await.1["data"], json!([]));
+    let inline = lab.get(&(path("/v1/batch/jobs", &job["id"]) + "?inline=true")).await.1;
+    assert_eq!(inline["outputs"].as_array().unwrap().len(), 5);
+    assert_eq!(lab.summary(), ("mistral", "completed".to_owned()));
+    for id in [&file["id"], &job["output_file"], &job["error_file"]] {
+        assert_eq!(lab.delete(&path("/v1/files", id)).await.0, 200);
+    }
+    assert_eq!(lab.provider.files_left_total(), 0);
+    assert_eq!((lab.provider.billed_count(), lab.provider.billed_twice()), (4, vec![]));
+}
+
+#[tokio::test]
+async fn mistral_takes_requests_inline_and_cancels() {
+    let lab = Lab::new("/mistral", "any-key").await;
+    let requests = json!([{"custom_id": "a", "body": {"messages": [{"role": "user", "content": "echo:a"}]}}]);
+    let job = json!({"endpoint": CHAT, "model": "m", "requests": requests, "timeout_hours": 48});
+    let job = lab.post("/v1/batch/jobs", job).await.1;
+    lab.until(&path("/v1/batch/jobs", &job["id"]), is("SUCCESS")).await;
+    let done = lab.get(&(path("/v1/batch/jobs", &job["id"]) + "?inline=true")).await.1;
+    assert_eq!(done["outputs"][0]["response"]["body"]["choices"][0]["message"]["content"], "a");
+    assert_eq!((&done["output_file"], lab.provider.files_left_total()), (&Value::Null, 0));
+    assert_eq!(lab.delete(&path("/v1/batch/jobs", &job["id"])).await.1["deleted"], true);
+
+    lab.provider.set_faults(Rule::new(Fault::Stall { after: 0 }));
+    let requests = json!([{"custom_id": "a", "body": chat("m", "hi")}]);
+    let job = lab.post("/v1/batch/jobs", json!({"endpoint": CHAT, "requests": requests})).await.1;
+    lab.until(&path("/v1/batch/jobs", &job["id"]), is("RUNNING")).await;
+    let cancelled = lab.post(&(path("/v1/batch/jobs", &job["id"]) + "/cancel"), json!({})).await.1;
+    assert_eq!(cancelled["status"], "CANCELLATION_REQUESTED");
+    lab.until(&path("/v1/batch/jobs", &job["id"]), is("CANCELLED")).await;
+}
+
+#[tokio::test]
+async fn mistral_takes_only_its_own_form() {
+    let lab = Lab::new("/mistral", "any-key").await;
+    assert_eq!(read(lab.anonymous(Method::GET, "/v1/files")).await, (401, json!({"detail": "Unauthorized"})));
+    let mut extra = chat("m", "hi");
+    extra["stream_options"] = json!({});
+    let (status, error) = lab.post("/v1/chat/completions", extra).await;
+    assert_eq!((status, &error["detail"][0]["loc"]), (422, &json!(["body", "stream_options"])));
+    let answer = lab.post("/v1/embeddings", json!({"model": "mistral-embed", "input": ["a", "b"]})).await.1;
+    assert_eq!((answer["data"].as_array().unwrap().len(), &answer["usage"]["completion_tokens"]), (2, &json!(0)));
+    let both = json!({"endpoint": CHAT, "input_files": ["x"], "requests": []});
+    assert_eq!(lab.post("/v1/batch/jobs", both).await.0, 422);
+    let absent = json!({"endpoint": CHAT, "input_files": ["x"]});
+    assert_eq!(lab.post("/v1/batch/jobs", absent).await.0, 404);
+    for (content, model) in [(lines("m", 1), "m"), (body_line("a", chat("other", "hi")), "m")] {
+        let file = lab.upload(content).await.1;
+        let job = json!({"endpoint": CHAT, "model": model, "input_files": [file["id"]]});
+        let job = lab.post("/v1/batch/jobs", job).await.1;
+        let job = lab.until(&path("/v1/batch/jobs", &job["id"]), is("FAILED")).await;
+        assert_eq!(job["errors"][0]["count"], 1);
+    }
+    assert_eq!(lab.provider.billed_count(), 1);
+}

@@ -166,7 +166,7 @@ fn chat_message(request: &Request<'_>, style: &Style, text: &str) -> (String, &'
 }
 
 /// The arguments of a tool call, `{"text": ...}` in a string.
-fn arguments(text: &str) -> String {
+pub(crate) fn arguments(text: &str) -> String {
     quote(&format!(r#"{{"text":{}}}"#, quote(text)))
 }
 

@@ -98,11 +98,11 @@ pub struct Counts {
 /// When a batch got where, in milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Times {
-    pub(super) in_progress: Option<Millis>,
+    pub(crate) in_progress: Option<Millis>,
     pub(super) finalizing: Option<Millis>,
-    pub(super) cancelling: Option<Millis>,
+    pub(crate) cancelling: Option<Millis>,
     /// When it reached its terminal status.
-    pub(super) ended: Option<Millis>,
+    pub(crate) ended: Option<Millis>,
 }
 
 /// A batch with everything that is known of it.
@@ -158,7 +158,7 @@ pub struct Batch {
     pub enqueued: u64,
     /// What is broken about it.
     pub faults: BatchFaults,
-    pub(super) times: Times,
+    pub(crate) times: Times,
     pub(super) phase: Phase,
 }
 
@@ -226,6 +226,15 @@ impl Batch {
         }
     }
 
+    /// The id of a result file as the batch object has it.
+    pub(crate) fn file_id(&self, id: &Option<String>) -> Value {
+        match id {
+            Some(id) => json!(id),
+            None if self.faults.empty_string_file_ids && self.status.is_terminal() => json!(""),
+            None => Value::Null,
+        }
+    }
+
     /// The batch object.
     pub fn view(&self) -> Value {
         (self.profile.batch)(self)
@@ -236,12 +245,6 @@ impl Batch {
 pub(crate) fn view(batch: &Batch) -> Value {
     let seconds = |time: Option<Millis>| time.map(|time| time / 1000);
     let at_end = |status| seconds(batch.times.ended.filter(|_| batch.status == status));
-    let no_file = if batch.faults.empty_string_file_ids && batch.status.is_terminal() {
-        json!("")
-    } else {
-        Value::Null
-    };
-    let file = |id: &Option<String>| id.as_ref().map_or(no_file.clone(), |id| json!(id));
     let errors = batch.errors.iter().map(|error| {
         json!({"code": error.code, "line": error.line, "message": error.message, "param": error.param})
     });
@@ -255,8 +258,8 @@ pub(crate) fn view(batch: &Batch) -> Value {
         "input_file_id": batch.input_file,
         "completion_window": batch.window,
         "status": batch.status.as_str(),
-        "output_file_id": file(&batch.output_file),
-        "error_file_id": file(&batch.error_file),
+        "output_file_id": batch.file_id(&batch.output_file),
+        "error_file_id": batch.file_id(&batch.error_file),
         "created_at": batch.created / 1000,
         "in_progress_at": seconds(batch.times.in_progress),
         "expires_at": batch.expires / 1000,

@@ -274,6 +274,26 @@ impl Model {
         Ok(batch.view())
     }
 
+    /// Everything a caller's list shows, newest first.
+    pub fn listed(&mut self, core: &mut Core, now: Millis, owner: &Credential) -> Vec<&Batch> {
+        self.execute(core, now);
+        let shown = |batch: &&Batch| batch.owner == *owner && batch.listed_from <= now;
+        self.batches.values().rev().filter(shown).collect()
+    }
+
+    /// Forgets a batch that has ended.
+    pub fn remove(&mut self, owner: &Credential, id: &str) -> Result<(), ApiError> {
+        let batch = self.batch(owner, id)?;
+        if !batch.status.is_terminal() {
+            let message = format!("Cannot delete a batch with status '{}'.", batch.status.as_str());
+            return Err(ApiError::new(409, message));
+        }
+        if let Some(number) = self.numbers.remove(id) {
+            self.batches.remove(&number);
+        }
+        Ok(())
+    }
+
     /// `GET /batches`, newest first.
     pub fn list(
         &mut self,

@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         Self {
             job,
             rng: Rng::labelled(job.seed, &job.batch),
-            model: job.model.as_deref().map(Into::into).filter(|_| job.profile.lines == Lines::Bodies),
+            model: None,
             ids: HashSet::new(),
             embedding_inputs: 0,
             input_tokens: 0,
@@ -265,16 +265,16 @@ impl<'a> Reader<'a> {
                 error.message,
             )
         })?;
-        match &self.model {
-            Some(first) if **first == *model => return Ok(first.clone()),
-            Some(_) if self.job.profile.lines == Lines::Mixed => {}
-            Some(first) => {
-                let message = format!(
-                    "All requests of a batch must use one model; the first uses '{first}', this one '{model}'."
-                );
-                return Err(BatchError::at(number, "model_mismatch", "body.model", message));
-            }
-            None => {}
+        if let Some(first) = self.model.as_ref().filter(|first| ***first == *model) {
+            return Ok(first.clone());
+        }
+        let first = self.model.as_deref().or(self.job.model.as_deref());
+        if let Some(first) = first.filter(|first| **first != *model && self.job.profile.lines != Lines::Mixed)
+        {
+            let message = format!(
+                "All requests of a batch must use one model; the first uses '{first}', this one '{model}'."
+            );
+            return Err(BatchError::at(number, "model_mismatch", "body.model", message));
         }
         let model: Arc<str> = model.as_ref().into();
         self.model = Some(model.clone());

@@ -2,7 +2,7 @@
 //!
 //! [`Model`] is the state; everything under `routes` is HTTP around it.
 
-mod answer;
+pub(crate) mod answer;
 mod assemble;
 pub(crate) mod batch;
 pub(crate) mod batches;
@@ -10,11 +10,11 @@ pub(crate) mod endpoint;
 pub(crate) mod error;
 mod examine;
 pub(crate) mod files;
-mod json;
+pub(crate) mod json;
 mod magic;
 mod model;
 pub mod profile;
-mod request;
+pub(crate) mod request;
 pub(crate) mod routes;
 mod stream;
 
