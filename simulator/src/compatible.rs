@@ -14,7 +14,10 @@ use crate::openai::endpoint::Endpoint;
 use crate::openai::profile::{Models, Profile};
 use crate::openai::routes::{batch_routes, files_routes, serve};
 use crate::openai::{Batch, Model};
+use crate::openrouter;
 use crate::shared::Shared;
+use crate::together;
+use crate::xai;
 
 /// Groq: chat completions only, smaller files, longer windows (its SDK's types).
 static GROQ: Profile = Profile {
@@ -31,7 +34,15 @@ static GROQ: Profile = Profile {
 static COMPAT: Profile = Profile { name: "compat", key: "ck-", models: Models::Any, ..Profile::openai() };
 
 /// All of them.
-pub(crate) static PROFILES: [&Profile; 4] = [&azure::PROFILE, &GROQ, &COMPAT, &mistral::PROFILE];
+pub(crate) static PROFILES: [&Profile; 7] = [
+    &azure::PROFILE,
+    &GROQ,
+    &COMPAT,
+    &mistral::PROFILE,
+    &xai::PROFILE,
+    &openrouter::PROFILE,
+    &together::PROFILE,
+];
 
 /// Their routes.
 pub(crate) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
@@ -41,6 +52,9 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .nest("/groq/openai", plain(&GROQ))
         .nest("/compat", plain(&COMPAT))
         .nest("/mistral", mistral::routes(shared))
+        .nest("/xai", xai::routes(shared))
+        .nest("/openrouter/api", openrouter::routes(shared))
+        .nest("/together", together::routes(shared))
 }
 
 /// A time as text, with seven decimals and the zone as it is to be written.

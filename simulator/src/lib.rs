@@ -12,10 +12,13 @@ mod ledger;
 mod mistral;
 mod net;
 pub mod openai;
+mod openrouter;
 mod rng;
 mod shared;
 mod simulator;
 mod summary;
+mod together;
+mod xai;
 
 pub use args::Args;
 pub use config::Config;

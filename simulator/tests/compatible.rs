@@ -263,10 +263,12 @@ fn body_line(id: &str, body: Value) -> String {
 #[tokio::test]
 async fn mistral_from_upload_to_clean_up() {
     let lab = Lab::new("/mistral", "any-key").await;
-    let content: String = (0..4).map(|i| body_line(&format!("r{i}"), chat("m", &format!("echo:m{i}")))).collect();
+    let content: String =
+        (0..4).map(|i| body_line(&format!("r{i}"), chat("m", &format!("echo:m{i}")))).collect();
     let file = lab.upload(content + &body_line("bad", chat("m", "fail:500"))).await.1;
     assert_eq!((&file["sample_type"], &file["num_lines"]), (&json!("batch_request"), &json!(5)));
-    let job = json!({"endpoint": CHAT, "model": "m", "input_files": [file["id"]], "metadata": {"batch": "b1"}});
+    let job =
+        json!({"endpoint": CHAT, "model": "m", "input_files": [file["id"]], "metadata": {"batch": "b1"}});
     let (status, job) = lab.post("/v1/batch/jobs", job).await;
     assert_eq!((status, &job["status"], &job["total_requests"]), (200, &json!("QUEUED"), &json!(0)));
     let job = lab.until(&path("/v1/batch/jobs", &job["id"]), is("SUCCESS")).await;
@@ -321,7 +323,10 @@ async fn mistral_takes_only_its_own_form() {
     let (status, error) = lab.post("/v1/chat/completions", extra).await;
     assert_eq!((status, &error["detail"][0]["loc"]), (422, &json!(["body", "stream_options"])));
     let answer = lab.post("/v1/embeddings", json!({"model": "mistral-embed", "input": ["a", "b"]})).await.1;
-    assert_eq!((answer["data"].as_array().unwrap().len(), &answer["usage"]["completion_tokens"]), (2, &json!(0)));
+    assert_eq!(
+        (answer["data"].as_array().unwrap().len(), &answer["usage"]["completion_tokens"]),
+        (2, &json!(0))
+    );
     let both = json!({"endpoint": CHAT, "input_files": ["x"], "requests": []});
     assert_eq!(lab.post("/v1/batch/jobs", both).await.0, 422);
     let absent = json!({"endpoint": CHAT, "input_files": ["x"]});
@@ -334,4 +339,191 @@ async fn mistral_takes_only_its_own_form() {
         assert_eq!(job["errors"][0]["count"], 1);
     }
     assert_eq!(lab.provider.billed_count(), 1);
+}
+
+/// Whether an xAI batch is over, as its clients find out.
+fn settled(batch: &Value) -> bool {
+    let state = &batch["state"];
+    !batch["cancel_time"].is_null() || (state["num_requests"] != 0 && state["num_pending"] == 0)
+}
+
+/// All pages of an xAI batch's results.
+async fn results(lab: &Lab, id: &Value, size: usize) -> Vec<Value> {
+    let (mut rows, mut token) = (Vec::new(), String::new());
+    loop {
+        let query = format!("/results?limit={size}&pagination_token={token}");
+        let page = lab.get(&(path("/v1/batches", id) + &query)).await.1;
+        let results = page["results"].as_array().unwrap();
+        assert!(results.len() <= size);
+        rows.extend(results.iter().cloned());
+        match &page["pagination_token"] {
+            Value::String(next) => token = next.clone(),
+            _ => return rows,
+        }
+    }
+}
+
+#[tokio::test]
+async fn xai_from_upload_to_results() {
+    let lab = Lab::new("/xai", "xai-1").await;
+    let responses = json!({"model": "grok-other", "input": "echo:other"});
+    let other = json!({"custom_id": "x", "method": "POST", "url": "/v1/responses", "body": responses});
+    let content = lines("grok", 5) + &line("grok", "bad", "fail:400") + &other.to_string() + "\n";
+    let form = Form::new().part("file", Part::bytes(content.into_bytes()).file_name("in.jsonl"));
+    let file = read(lab.call(Method::POST, "/v1/files").multipart(form)).await.1;
+    assert_eq!(file["purpose"], "");
+    let (status, batch) = lab.post("/v1/batches", json!({"name": "b1", "input_file_id": file["id"]})).await;
+    assert_eq!((status, &batch["state"]["num_requests"], &batch["status"]), (200, &json!(0), &Value::Null));
+    let id = batch["batch_id"].clone();
+    let batch = lab.until(&path("/v1/batches", &id), settled).await;
+    let state =
+        json!({"num_requests": 7, "num_pending": 0, "num_success": 6, "num_error": 1, "num_cancelled": 0});
+    assert_eq!((&batch["state"], &batch["cancel_time"]), (&state, &Value::Null));
+    let rows = results(&lab, &id, 3).await;
+    assert_eq!(rows.len(), 7);
+    let of =
+        |name: &str| rows.iter().find(|row| row["batch_request_id"] == name).unwrap()["batch_result"].clone();
+    assert_eq!(of("r1")["response"]["chat_get_completion"]["choices"][0]["message"]["content"], "m1");
+    assert_eq!(of("x")["response"]["responses"]["model"], "grok-other");
+    assert_eq!((&of("bad")["error"]["code"], &of("bad")["response"]), (&json!(400), &Value::Null));
+    assert_eq!(lab.get("/v1/batches?limit=10").await.1["batches"][0]["name"], "b1");
+    assert_eq!(lab.summary(), ("xai", "completed".to_owned()));
+    assert_eq!((lab.provider.files_left_total(), lab.provider.billed_count()), (1, 6));
+}
+
+#[tokio::test]
+async fn xai_says_why_it_cancelled_or_that_its_caller_did() {
+    let lab = Lab::new("/xai", "xai-1").await;
+    let file = lab.upload(line("grok-missing", "a", "hi")).await.1;
+    let create = |file: &Value| json!({"name": "b", "input_file_id": file["id"]});
+    let batch = lab.post("/v1/batches", create(&file)).await.1;
+    let batch = lab.until(&path("/v1/batches", &batch["batch_id"]), settled).await;
+    assert!(batch["cancel_by_xai_message"].as_str().unwrap().contains("line 1"), "{batch}");
+
+    lab.provider.set_faults(Rule::new(Fault::Stall { after: 2 }));
+    let file = lab.upload(lines("grok", 4)).await.1;
+    let batch = lab.post("/v1/batches", create(&file)).await.1;
+    let at = path("/v1/batches", &batch["batch_id"]);
+    lab.until(&at, |batch| batch["state"]["num_success"] == 2).await;
+    assert_eq!(lab.post(&format!("{at}:stop"), json!({})).await.0, 404);
+    assert_eq!(lab.post(&format!("{at}:cancel"), json!({})).await.0, 200);
+    let ended = lab.until(&at, settled).await;
+    assert_eq!((&ended["state"]["num_pending"], &ended["state"]["num_cancelled"]), (&json!(0), &json!(2)));
+    let rows = results(&lab, &batch["batch_id"], 1000).await;
+    assert_eq!(
+        rows.iter().filter(|row| row["batch_result"]["error"]["code"] == "batch_cancelled").count(),
+        2
+    );
+    let extra = json!({"name": "b", "input_file_id": file["id"], "completion_window": "24h"});
+    let (status, error) = lab.post("/v1/batches", extra).await;
+    assert_eq!((status, &error["code"]), (400, &json!("Client specified an invalid argument")));
+}
+
+#[tokio::test]
+async fn openrouter_from_creation_to_deletion() {
+    let lab = Lab::new("/openrouter/api", "sk-or-1").await;
+    let message = |text: &str| json!({"messages": [{"role": "user", "content": text}]});
+    let requests = json!([{"custom_id": "a", "body": message("echo:a")}, {"custom_id": "b", "body": message("fail:500")}]);
+    let body = format!(r#"{{"endpoint": "{CHAT}", "model": "x/y", "requests": {requests:#}}}"#);
+    let (status, batch) = read(lab.call(Method::POST, "/v1/batches").body(body)).await;
+    assert_eq!((status, &batch["status"], &batch["results"]), (202, &json!("validating"), &Value::Null));
+    let batch = lab.until(&path("/v1/batches", &batch["id"]), is("completed")).await;
+    assert_eq!(batch["request_counts"], json!({"total": 2, "completed": 1, "failed": 1}));
+    let rows = batch["results"].as_array().unwrap();
+    let of = |name: &str| rows.iter().find(|row| row["custom_id"] == name).unwrap()["response"].clone();
+    assert_eq!(of("a")["body"]["choices"][0]["message"]["content"], "a");
+    assert_eq!((&of("b")["status_code"], &of("b")["body"]["error"]["code"]), (&json!(500), &json!(500)));
+    assert_eq!(lab.get("/v1/batches").await.1["data"][0]["id"], batch["id"]);
+    assert_eq!(lab.summary(), ("openrouter", "completed".to_owned()));
+    assert_eq!((lab.provider.files_left_total(), lab.provider.billed_count()), (0, 1));
+    assert_eq!(lab.delete(&path("/v1/batches", &batch["id"])).await.1["deleted"], true);
+    assert_eq!(lab.get(&path("/v1/batches", &batch["id"])).await.0, 404);
+}
+
+#[tokio::test]
+async fn openrouter_wants_the_requests_last() {
+    let lab = Lab::new("/openrouter/api", "sk-or-1").await;
+    let create = async |body: String| read(lab.call(Method::POST, "/v1/batches").body(body)).await;
+    let one = json!([{"custom_id": "a", "body": {"messages": [{"role": "user", "content": "hi"}]}}]);
+    let first = format!(r#"{{"requests": {one}, "endpoint": "{CHAT}", "model": "x/y"}}"#);
+    assert_eq!(create(first).await.0, 400);
+    let middle = format!(
+        r#"{{"endpoint": "{CHAT}", "model": "x/y", "requests": {one}, "callback_url": "https://x"}}"#
+    );
+    let (status, error) = create(middle).await;
+    assert_eq!((status, &error["error"]["code"]), (400, &json!(400)));
+    let (status, error) =
+        create(format!(r#"{{"endpoint": "{CHAT}", "model": "x/nobatch", "requests": {one}}}"#)).await;
+    assert_eq!(
+        (status, &error["error"]["message"]),
+        (400, &json!("Model 'x/nobatch' does not have a :batch endpoint."))
+    );
+    let many: Vec<Value> = (0..5_001).map(|i| json!({"custom_id": i.to_string(), "body": {}})).collect();
+    let many = format!(r#"{{"endpoint": "{CHAT}", "model": "x/y", "requests": {}}}"#, json!(many));
+    let (status, batch) = create(many).await;
+    assert_eq!(status, 202);
+    let batch = lab.until(&path("/v1/batches", &batch["id"]), is("failed")).await;
+    assert!(batch["error"]["message"].as_str().unwrap().contains("5000"), "{batch}");
+    assert_eq!(read(lab.anonymous(Method::GET, "/v1/batches").bearer_auth("sk-1")).await.0, 401);
+}
+
+/// Uploads as Together wants it; the file's id, and the answer of the last step.
+async fn two_steps(lab: &Lab, content: String) -> (Value, u16) {
+    let form =
+        Form::new().text("purpose", "batch-api").text("file_name", "in.jsonl").text("file_type", "jsonl");
+    let place = lab.call(Method::POST, "/v1/files").multipart(form).send().await.unwrap();
+    assert_eq!(place.status(), 302);
+    let header = |name: &str| place.headers()[name].to_str().unwrap().to_owned();
+    let (url, id) = (header("location"), header("x-together-file-id"));
+    let put = |url: &str| lab.client.put(url).body(content.clone());
+    assert_eq!(put(url.split('?').next().unwrap()).send().await.unwrap().status(), 403, "no signature");
+    assert_eq!(put(&url).bearer_auth("k").send().await.unwrap().status(), 400, "the storage gets no key");
+    assert_eq!(put(&url).send().await.unwrap().status(), 200);
+    let create = json!({"input_file_id": id, "endpoint": CHAT});
+    assert_eq!(lab.post("/v1/batches", create).await.0, 400, "not preprocessed");
+    let (status, file) = lab.post(&format!("/v1/files/{id}/preprocess"), json!({})).await;
+    (file["id"].clone(), status)
+}
+
+#[tokio::test]
+async fn together_from_upload_to_results() {
+    let lab = Lab::new("/together", "any").await;
+    let (file, status) = two_steps(&lab, lines("llama", 3)).await;
+    assert_eq!(status, 200);
+    let create = json!({"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"});
+    let (status, created) = lab.post("/v1/batches", create).await;
+    assert_eq!(
+        (status, &created["warning"], &created["job"]["status"]),
+        (201, &json!(""), &json!("VALIDATING"))
+    );
+    let job = lab.until(&path("/v1/batches", &created["job"]["id"]), is("COMPLETED")).await;
+    assert_eq!((&job["progress"], &job["error"]), (&json!(100.0), &json!("")));
+    assert!(job["created_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(lab.content(&job["output_file_id"]).await.lines().count(), 3);
+    assert_eq!(lab.get("/v1/batches").await.1[0]["id"], job["id"]);
+    assert_eq!(lab.summary(), ("together", "completed".to_owned()));
+    for id in [&file, &job["output_file_id"]] {
+        assert_eq!(lab.delete(&path("/v1/files", id)).await.0, 200);
+    }
+    assert_eq!(lab.provider.files_left_total(), 0);
+}
+
+#[tokio::test]
+async fn together_takes_only_its_own_form() {
+    let lab = Lab::new("/together", "any").await;
+    assert_eq!(lab.upload(lines("llama", 1)).await.0, 400, "not in one step");
+    let (file, _) = two_steps(&lab, lines("llama-nobatch", 1)).await;
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"input_file_id": file, "endpoint": CHAT});
+        body[name] = value;
+        body
+    };
+    assert_eq!(lab.post("/v1/batches", with("metadata", json!({}))).await.0, 400);
+    assert_eq!(lab.post("/v1/batches", with("endpoint", json!("/v1/embeddings"))).await.0, 400);
+    assert_eq!(lab.post("/v1/batches", with("completion_window", json!("48h"))).await.0, 400);
+    let job = lab.post("/v1/batches", with("priority", json!(1))).await.1["job"].clone();
+    let job = lab.until(&path("/v1/batches", &job["id"]), is("FAILED")).await;
+    assert!(job["error"].as_str().unwrap().starts_with("line 1: "), "{job}");
+    let (violations, _) = (lab.provider.violations(), lab.provider.reset());
+    assert!(violations.iter().any(|text| text.contains("a key was sent to the storage")), "{violations:?}");
 }

@@ -143,8 +143,7 @@ impl Files {
         let lifetime = lifetime(self.profile, upload.anchor.as_deref(), upload.seconds.as_deref())?;
         self.check_number(now, owner, lifetime.is_some())?;
         let lifetime = lifetime.or(self.profile.lifetime_s.filter(|_| purpose == "batch"));
-        let recent = self.uploads.entry(owner.clone()).or_default();
-        admit(recent, now, 60_000, core.config.uploads_per_minute, "uploads per minute")?;
+        self.admit_upload(core, now, owner)?;
         let new = NewFile { name, purpose, content: upload.content, lifetime };
         let (view, polled_files) = (self.profile.file, self.profile.polled_files);
         let file = self.add(core, now, owner, new);
@@ -167,6 +166,19 @@ impl Files {
             let message = format!("At most {lasting} files without 'expires_after' can be stored.");
             return Err(ApiError::invalid(message, "expires_after", "missing_required_parameter"));
         }
+        Ok(())
+    }
+
+    /// Lets an upload through if there were not too many lately.
+    pub fn admit_upload(&mut self, core: &Core, now: Millis, owner: &Credential) -> Result<(), ApiError> {
+        let recent = self.uploads.entry(owner.clone()).or_default();
+        admit(recent, now, 60_000, core.config.uploads_per_minute, "uploads per minute")
+    }
+
+    /// Gives a file its content, whoever asks.
+    pub fn fill(&mut self, id: &str, content: Bytes) -> Result<(), ApiError> {
+        let file = self.numbers.get(id).and_then(|number| self.by_number.get_mut(number));
+        file.ok_or_else(|| missing(id))?.content = content;
         Ok(())
     }
 
