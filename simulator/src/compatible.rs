@@ -57,6 +57,11 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .nest("/together", together::routes(shared))
 }
 
+/// A time as nothing but its day.
+pub(crate) fn day(ms: Millis) -> String {
+    iso(ms, "Z").chars().take(10).collect()
+}
+
 /// A time as text, with seven decimals and the zone as it is to be written.
 pub(crate) fn iso(ms: Millis, zone: &str) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();

@@ -82,6 +82,11 @@ impl Handle {
         format!("http://{}/v1", self.addr)
     }
 
+    /// Where the provider of this name is mounted: `http://HOST:PORT/name`. `OpenAI` is at [`Handle::url`].
+    pub fn url_of(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.addr)
+    }
+
     /// Everything at this moment.
     pub fn state(&self) -> Summary {
         self.with(Summary::of)

@@ -22,8 +22,17 @@ struct Lab {
 
 impl Lab {
     async fn new(prefix: &'static str, key: &'static str) -> Self {
+        Self::with(Config::default(), prefix, key).await
+    }
+
+    async fn with(config: Config, prefix: &'static str, key: &'static str) -> Self {
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
-        Self { provider: Simulator::start(Config::default()).await.unwrap(), client, prefix, key }
+        Self { provider: Simulator::start(config).await.unwrap(), client, prefix, key }
+    }
+
+    /// A caller of another API of the same simulator.
+    fn at(self, prefix: &'static str, key: &'static str) -> Self {
+        Self { prefix, key, ..self }
     }
 
     fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
@@ -192,6 +201,26 @@ async fn azure_has_deployments_versions_and_expiries() {
 }
 
 #[tokio::test]
+async fn azure_batches_do_not_expire() {
+    let config = Config { window_time: Duration::from_millis(200), ..Config::default() };
+    let lab = Lab::with(config, "/azure/openai", "token").await;
+    lab.provider.set_faults(Rule::new(Fault::Stall { after: 1 }));
+    let file = lab.upload(lines("m-batch", 2)).await.1;
+    lab.until(&path("/v1/files", &file["id"]), is("processed")).await;
+    let azure = path("/v1/batches", &lab.create(&file["id"], "24h").await.1["id"]);
+    // One that was created later, where batches do expire.
+    let lab = lab.at("/compat", "ck-1");
+    let file = lab.upload(lines("m", 2)).await.1;
+    let batch = lab.create(&file["id"], "24h").await.1;
+    lab.until(&path("/v1/batches", &batch["id"]), is("expired")).await;
+    let lab = lab.at("/azure/openai", "token");
+    assert_eq!(lab.get(&azure).await.1["status"], "InProgress");
+    assert_eq!(lab.post(&(azure.clone() + "/cancel"), json!({})).await.1["status"], "Cancelling");
+    let batch = lab.until(&azure, is("Cancelled")).await;
+    assert_eq!(lab.content(&batch["output_file_id"]).await.lines().count(), 1);
+}
+
+#[tokio::test]
 async fn groq_from_upload_to_results() {
     let lab = Lab::new("/groq/openai", "gsk_1").await;
     let file = lab.upload(lines("llama-3.3-70b-versatile", 3)).await.1;
@@ -229,7 +258,7 @@ async fn the_plain_api_is_a_world_of_its_own() {
     let batch = lab.until(&path("/v1/batches", &batch["id"]), is("completed")).await;
     assert_eq!(lab.content(&batch["output_file_id"]).await.lines().count(), 2);
     assert_eq!(lab.summary(), ("compat", "completed".to_owned()));
-    let elsewhere = Lab { prefix: "/groq/openai", key: "gsk_1", ..lab };
+    let elsewhere = lab.at("/groq/openai", "gsk_1");
     assert_eq!(elsewhere.get(&path("/v1/batches", &batch["id"])).await.0, 404);
     assert_eq!(elsewhere.get("/v1/files").await.1["data"], json!([]));
     let at_openai = elsewhere.client.get(format!("{}/files", elsewhere.provider.url())).bearer_auth("ck-1");
@@ -374,6 +403,7 @@ async fn xai_from_upload_to_results() {
     assert_eq!(file["purpose"], "");
     let (status, batch) = lab.post("/v1/batches", json!({"name": "b1", "input_file_id": file["id"]})).await;
     assert_eq!((status, &batch["state"]["num_requests"], &batch["status"]), (200, &json!(0), &Value::Null));
+    assert_eq!(batch["create_time"].as_str().unwrap().len(), "2026-01-31".len());
     let id = batch["batch_id"].clone();
     let batch = lab.until(&path("/v1/batches", &id), settled).await;
     let state =

@@ -157,7 +157,7 @@ pub(super) async fn retrieve(
     }
 }
 
-/// `GET /v1/batch/jobs`, newest first.
+/// `GET /v1/batch/jobs`, newest first unless `order_by=created`.
 pub(super) async fn list(
     State(shell): State<Shell>,
     Extension(control): Extension<Control>,
@@ -165,7 +165,10 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
 ) -> Response {
     let list = shell.on_all(&control, &headers, Op::List, move |core, model, now, owner| {
-        let all = model.listed(core, now, owner);
+        let mut all = model.listed(core, now, owner);
+        if paging.order_by.as_deref() == Some("created") {
+            all.reverse();
+        }
         paging.of(all, |batch| batch.view())
     });
     shell.answer(list.await)

@@ -57,6 +57,7 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
 struct Paging {
     page: Option<String>,
     page_size: Option<String>,
+    order_by: Option<String>,
 }
 
 impl Paging {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::compatible::{iso, result_lines, spliced};
+use crate::compatible::{day, result_lines, spliced};
 use crate::core::Millis;
 use crate::faults::Op;
 use crate::http::cut;
@@ -81,9 +81,9 @@ fn parse(body: &[u8]) -> Result<Create, ApiError> {
     }
 }
 
-/// The batch object: counters from which a client derives how far it is.
+/// The batch object: counters from which a client derives how far it is. Over REST times are bare days.
 fn view(batch: &Batch) -> Value {
-    let time = |time: Option<Millis>| time.map(|time| iso(time, "Z"));
+    let time = |time: Option<Millis>| time.map(day);
     let (failed, counts) = (batch.status == Status::Failed, batch.counts);
     let done = counts.completed + counts.failed;
     let ended = batch.status.is_terminal();

@@ -182,8 +182,10 @@ impl Shell {
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
-        headers.insert("openai-processing-ms", HeaderValue::from_static("1"));
+        if self.profile.name == "openai" {
+            headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
+            headers.insert("openai-processing-ms", HeaderValue::from_static("1"));
+        }
         if let Ok(id) = HeaderValue::from_str(&format!("req_{:032x}", self.shared.next_request())) {
             headers.insert("x-request-id", id);
         }
