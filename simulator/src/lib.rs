@@ -6,13 +6,16 @@ mod core;
 mod credential;
 mod faults;
 mod http;
+mod json;
 mod ledger;
+mod magic;
 mod net;
 pub mod openai;
 mod rng;
 mod shared;
 mod simulator;
 mod summary;
+mod text;
 
 pub use args::Args;
 pub use config::Config;

@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 use super::answer::{self, Style};
 use super::endpoint::{Endpoint, model_batches, model_exists};
 use super::error::ApiError;
-use super::json::{self, Fields};
 use super::request::{Request, model_of};
 use crate::config::Config;
 use crate::core::Millis;
 use crate::credential::{Credential, sha256};
+use crate::json::{self, Fields};
 use crate::ledger::{Entry, Mode};
 use crate::rng::Rng;
+use crate::text::quote;
 
 /// Errors that a failed batch lists at most.
 const MAX_ERRORS: usize = 1_000;
@@ -273,7 +274,7 @@ impl<'a> Reader<'a> {
             )),
             false => Request::check(self.job.endpoint, model.to_string().into(), fields, raw.len()),
         };
-        let quoted = answer::quote(id);
+        let quoted = quote(id);
         let mut line =
             PlannedLine { at: 0, place: Place::Output, result: 0..0, id: quoted.into(), entry: None };
         let start = self.results.len();

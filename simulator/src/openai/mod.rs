@@ -10,8 +10,6 @@ mod endpoint;
 mod error;
 mod examine;
 mod files;
-mod json;
-mod magic;
 mod model;
 mod request;
 mod routes;

@@ -45,7 +45,7 @@ pub(super) async fn upload(
         &control,
         &decision,
         |instead| Err(refusal(Op::Upload, "", instead)),
-        move |World { core, openai }, now| openai.files.upload(core, now, &owner, upload, lag),
+        move |World { core, openai, .. }, now| openai.files.upload(core, now, &owner, upload, lag),
     );
     answer(&shared, result.await)
 }
@@ -136,7 +136,7 @@ pub(super) async fn delete(
     let decision = begin(&shared, Op::Delete, &owner, &id);
     let refused = |instead: &Instead| Err(refusal(Op::Delete, &id, instead));
     let wanted = id.clone();
-    let work = move |World { core, openai }: &mut World, now| -> Result<Value, ApiError> {
+    let work = move |World { core, openai, .. }: &mut World, now| -> Result<Value, ApiError> {
         openai.delete_file(core, now, &owner, &wanted)
     };
     answer(&shared, perform(&shared, &control, &decision, refused, work).await)
@@ -183,7 +183,7 @@ fn begin(
     owner: &crate::credential::Credential,
     id: &str,
 ) -> Decision {
-    shared.with(|World { core, openai }, now| {
+    shared.with(|World { core, openai, .. }, now| {
         let age = openai.files.get(now, owner, id).ok().map(|file| now.saturating_sub(file.created));
         core.begin(op, age.map(|age| (id, age)))
     })
