@@ -55,6 +55,11 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).ok()
     }
 
+    /// The names of all members, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.0.as_ref())
+    }
+
     /// The last member of that name, null included.
     pub(crate) fn get_any(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(member, _)| member.0 == name).map(|(_, value)| *value)

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod anthropic;
 mod args;
 mod config;
 mod core;
@@ -11,6 +12,7 @@ mod ledger;
 mod magic;
 mod net;
 pub mod openai;
+mod plan;
 mod rng;
 mod shared;
 mod simulator;

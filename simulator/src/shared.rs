@@ -8,9 +8,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::anthropic;
 use crate::config::Config;
 use crate::core::{Core, Millis};
 use crate::openai;
+use crate::summary::BatchSummary;
 
 /// Pieces of slow work that run at once; the simulator shares its machine with what it tests.
 const WORKERS: usize = 2;
@@ -22,12 +24,85 @@ pub struct World {
     pub core: Core,
     /// `OpenAI`.
     pub openai: openai::Model,
+    /// Anthropic.
+    pub anthropic: anthropic::Model,
+}
+
+/// Slow work of any provider that needs no state.
+#[derive(Debug)]
+pub enum Work {
+    /// `OpenAI`'s.
+    OpenAi(openai::Work),
+    /// Anthropic's.
+    Anthropic(anthropic::Work),
+}
+
+/// What came of a piece of work.
+#[derive(Debug)]
+pub enum Done {
+    /// `OpenAI`'s.
+    OpenAi(openai::Done),
+    /// Anthropic's.
+    Anthropic(anthropic::Done),
+}
+
+impl Work {
+    /// Does the work; takes up to seconds for the largest batches.
+    pub fn run(self) -> Done {
+        match self {
+            Work::OpenAi(work) => Done::OpenAi(work.run()),
+            Work::Anthropic(work) => Done::Anthropic(work.run()),
+        }
+    }
 }
 
 impl World {
     /// A world in which nothing has happened yet.
     pub fn new(config: Arc<Config>) -> Self {
-        Self { core: Core::new(config), openai: openai::Model::default() }
+        Self {
+            core: Core::new(config),
+            openai: openai::Model::default(),
+            anthropic: anthropic::Model::default(),
+        }
+    }
+
+    /// Moves every batch on that is due, and hands out the work that this needs.
+    pub fn tick(&mut self, now: Millis) -> Vec<Work> {
+        let openai = self.openai.tick(&mut self.core, now).into_iter().map(Work::OpenAi);
+        let anthropic = self.anthropic.tick(&mut self.core, now).into_iter().map(Work::Anthropic);
+        openai.chain(anthropic).collect()
+    }
+
+    /// When [`World::tick`] is next needed; None when nothing will happen by itself.
+    pub fn next_due(&self) -> Option<Millis> {
+        [self.openai.next_due(), self.anthropic.next_due()].into_iter().flatten().min()
+    }
+
+    /// Takes the result of a piece of work.
+    pub fn finish(&mut self, now: Millis, done: Done) {
+        match done {
+            Done::OpenAi(done) => self.openai.finish(&mut self.core, now, done),
+            Done::Anthropic(done) => self.anthropic.finish(&self.core, now, done),
+        }
+    }
+
+    /// Executes all lines of all batches that are due.
+    pub fn execute(&mut self, now: Millis) {
+        self.openai.execute(&mut self.core, now);
+        self.anthropic.execute(&mut self.core, now);
+    }
+
+    /// Lets stalled batches go on: one, or all of them. Returns how many there were.
+    pub fn release(&mut self, now: Millis, batch: Option<&str>) -> usize {
+        self.openai.release(now, batch) + self.anthropic.release(now, batch)
+    }
+
+    /// The batches of all providers, oldest first.
+    pub fn batches(&self) -> Vec<BatchSummary> {
+        let openai = self.openai.batches().map(BatchSummary::from);
+        let mut batches: Vec<_> = openai.chain(self.anthropic.batches().map(BatchSummary::from)).collect();
+        batches.sort_by_key(|batch| batch.created_ms);
+        batches
     }
 }
 
@@ -108,8 +183,8 @@ pub(crate) async fn drive(shared: Arc<Shared>, stop: CancellationToken) {
     let workers = Arc::new(Semaphore::new(WORKERS));
     loop {
         let (work, wait) = shared.with(|world, now| {
-            let work = world.openai.tick(&mut world.core, now);
-            (work, world.openai.next_due().map(|due| due.saturating_sub(now)))
+            let work = world.tick(now);
+            (work, world.next_due().map(|due| due.saturating_sub(now)))
         });
         for piece in work {
             tokio::spawn(run(shared.clone(), workers.clone(), piece));
@@ -129,11 +204,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-async fn run(shared: Arc<Shared>, workers: Arc<Semaphore>, work: openai::Work) {
+async fn run(shared: Arc<Shared>, workers: Arc<Semaphore>, work: Work) {
     let Ok(_permit) = workers.acquire().await else { return };
     match tokio::task::spawn_blocking(|| work.run()).await {
         Ok(done) => {
-            shared.with(|world, now| world.openai.finish(&mut world.core, now, done));
+            shared.with(|world, now| world.finish(now, done));
             shared.wake();
         }
         Err(error) => tracing::error!(%error, "work on a batch was lost"),

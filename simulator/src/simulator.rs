@@ -77,9 +77,14 @@ impl Handle {
         self.addr
     }
 
-    /// The base URL for SDKs, ending in `/v1`.
+    /// The base URL for SDKs of `OpenAI`, ending in `/v1`.
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.addr)
+    }
+
+    /// The base URL for SDKs of Anthropic, without `/v1`.
+    pub fn anthropic_url(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     /// Everything at this moment.
@@ -100,7 +105,7 @@ impl Handle {
 
     /// Lets stalled batches go on: one, or all of them. Returns how many there were.
     pub fn release(&self, batch: Option<&str>) -> usize {
-        let released = self.with(|world, now| world.openai.release(now, batch));
+        let released = self.with(|world, now| world.release(now, batch));
         self.shared.wake();
         released
     }
@@ -120,7 +125,7 @@ impl Handle {
         self.with(|world, _| world.core.received(op))
     }
 
-    /// Everything one credential paid for more than once.
+    /// Everything one credential paid one provider for more than once.
     pub fn billed_twice(&self) -> Vec<BilledTwice> {
         self.executed(|world| world.core.ledger.billed_twice())
     }
@@ -157,14 +162,20 @@ impl Handle {
         self.with(|world, now| world.openai.files.alive(now).count())
     }
 
-    /// The batches, oldest first.
+    /// The batches of all providers, deleted ones included, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
-        self.executed(|world| world.openai.batches().map(Into::into).collect())
+        self.executed(World::batches)
     }
 
-    /// How many batches have a status.
+    /// How many batches of all providers have a status, in the words that `OpenAI` has for it.
     pub fn batches_in(&self, status: Status) -> usize {
-        self.executed(|world| world.openai.batches().filter(|batch| batch.status == status).count())
+        self.executed(|world| {
+            let openai = world.openai.batches().map(|batch| batch.status);
+            openai
+                .chain(world.anthropic.batches().map(|batch| batch.status))
+                .filter(|&of| of == status)
+                .count()
+        })
     }
 
     /// What a careful client does not do, but this one did.
@@ -185,7 +196,7 @@ impl Handle {
     /// Looks at the world after all lines that are due were executed.
     fn executed<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         self.with(|world, now| {
-            world.openai.execute(&mut world.core, now);
+            world.execute(now);
             look(world)
         })
     }

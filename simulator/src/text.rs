@@ -1,6 +1,11 @@
 //! What all providers' answers are made of: a text that follows from the request, its tokens, its pieces.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
 use crate::credential::{hex, sha256};
+use crate::json::{self, Fields};
 use crate::magic::Magic;
 
 /// White space, escapes, separators and numbers that break clients which split lines or rebuild JSON: a member for the
@@ -36,6 +41,27 @@ pub(crate) fn answer_to(text: &str, magic: &Magic, awkward: bool) -> String {
         }
     }
     answer
+}
+
+/// The text of the last message of a user, else of the last message.
+pub(crate) fn last_user_text(messages: &[Fields<'_>]) -> String {
+    let of_user =
+        messages.iter().rev().find(|message| message.text("role").is_some_and(|role| role == "user"));
+    let content = of_user.or(messages.last()).and_then(|message| message.get("content"));
+    content.map(spoken).unwrap_or_default()
+}
+
+/// The text of a string, or of the parts of a list of parts.
+pub(crate) fn spoken(raw: &RawValue) -> String {
+    if let Some(text) = json::text(raw) {
+        return text.into_owned();
+    }
+    let parts = json::list(raw).unwrap_or_default();
+    let texts = parts.into_iter().filter_map(|part| match json::object(part) {
+        Some(fields) => fields.text("text").map(Cow::into_owned),
+        None => json::text(part).map(Cow::into_owned),
+    });
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// The tokens of a text: a quarter of its bytes, at least one.

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 
-pub(crate) use reply::{cut, perform, read_body};
+pub(crate) use reply::{cut, perform, read_body, shorten, trickle};
 
-use crate::openai;
 use crate::shared::Shared;
+use crate::{anthropic, openai};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     openai::routes()
+        .merge(anthropic::routes())
         .merge(echo::routes())
         .merge(admin::routes())
         // Every handler bounds its body by itself: 200 MB must get in, and too large a file has an answer of its own.

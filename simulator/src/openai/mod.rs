@@ -18,6 +18,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+/// The provider's name in the ledger and in summaries.
+pub const NAME: &str = "openai";
+
 pub use answer::embedding;
 pub use batch::{Batch, Counts, Status};
 pub use files::File;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Shell, answer, credential, refusal, refuse, respond};
 use crate::faults::{Decision, Instead, Op};
-use crate::http::{cut, perform};
+use crate::http::{cut, perform, shorten};
 use crate::net::Control;
 use crate::openai::error::ApiError;
 use crate::openai::files::{ListFiles, Upload};
@@ -192,28 +192,4 @@ fn begin(
 /// The N of `Range: bytes=N-`.
 fn range_start(headers: &HeaderMap) -> Option<usize> {
     headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
-}
-
-/// Without its last lines.
-fn shorten(content: Bytes, lines: usize) -> Bytes {
-    let ends = memchr::memrchr_iter(b'\n', &content);
-    match lines {
-        0 => content,
-        // The last line's own newline is the first one met from behind.
-        lines => ends.map(|at| at + 1).nth(lines).map_or_else(Bytes::new, |end| content.slice(..end)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shortened_files_lack_their_last_lines() {
-        let content = Bytes::from_static(b"1\n2\n3\n");
-        assert_eq!(shorten(content.clone(), 0), content);
-        assert_eq!(shorten(content.clone(), 1), "1\n2\n");
-        assert_eq!(shorten(content.clone(), 2), "1\n");
-        assert_eq!(shorten(content, 3), "");
-    }
 }

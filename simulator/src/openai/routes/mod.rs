@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::batches::no_input;
 use super::endpoint::{LISTED_MODELS, model_exists};
 use super::error::ApiError;
+use crate::anthropic;
 use crate::credential::Credential;
 use crate::faults::{Instead, Op};
 use crate::shared::Shared;
@@ -127,6 +128,9 @@ fn refuse(shared: &Shared, error: &ApiError) -> Response {
 }
 
 async fn models(State(shared): Shell, headers: HeaderMap) -> Response {
+    if anthropic::is_meant(&headers) {
+        return anthropic::models(&shared, &headers);
+    }
     let list = credential(&headers).map(|_| {
         let models: Vec<Value> = LISTED_MODELS.iter().map(|id| model_view(id)).collect();
         json!({"object": "list", "data": models})
@@ -135,6 +139,9 @@ async fn models(State(shared): Shell, headers: HeaderMap) -> Response {
 }
 
 async fn model(State(shared): Shell, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    if anthropic::is_meant(&headers) {
+        return anthropic::model(&shared, &headers, &id);
+    }
     let found = credential(&headers).and_then(|_| known(&id).map(|()| model_view(&id)));
     answer(&shared, found)
 }
@@ -158,7 +165,10 @@ fn model_view(id: &str) -> Value {
     json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "openai"})
 }
 
-async fn unknown(State(shared): Shell, method: Method, uri: Uri) -> Response {
+async fn unknown(State(shared): Shell, method: Method, headers: HeaderMap, uri: Uri) -> Response {
+    if anthropic::is_meant(&headers) {
+        return anthropic::unknown(&shared);
+    }
     refuse(&shared, &ApiError::new(404, format!("Invalid URL ({method} {})", uri.path())))
 }
 

@@ -9,13 +9,12 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::header::CONTENT_TYPE;
 
 use super::{Shell, credential, refusal, refuse, respond};
 use crate::credential::{Credential, sha256};
 use crate::faults::{Decision, Instead, Op};
-use crate::http::{cut, perform, read_body};
+use crate::http::{cut, perform, read_body, trickle};
 use crate::json::Fields;
 use crate::ledger::{Entry, Mode};
 use crate::net::Control;
@@ -108,6 +107,7 @@ impl Outcome {
             }
         };
         let entry = Entry {
+            provider: crate::openai::NAME,
             credential: owner.clone(),
             batch: None,
             custom_id: None,
@@ -145,14 +145,8 @@ async fn deliver(shared: &Arc<Shared>, control: &Control, decision: &Decision, o
             cut(headed(respond(shared, 200, "application/json", Body::empty())), body, decision)
         }
         Ok(Parts::Events(events)) => {
-            let pause = slow / events.len().max(1) as u32;
-            let body = stream::iter(events).then(move |event| async move {
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
-                Ok::<_, std::convert::Infallible>(event)
-            });
-            headed(respond(shared, 200, "text/event-stream; charset=utf-8", Body::from_stream(body)))
+            let body = trickle(events, slow);
+            headed(respond(shared, 200, "text/event-stream; charset=utf-8", body))
         }
     }
 }
