@@ -296,9 +296,10 @@ fn check_message(place: &str, message: &Fields<'_>, dialect: Dialect) -> Result<
         return Err(ApiError::extra(&format!("{place}.{name}")));
     }
     let role = message.get("role").ok_or_else(|| ApiError::missing(&format!("{place}.role")))?;
-    let role = json::text(role)
-        .filter(|role| ["user", "assistant"].contains(&role.as_ref()))
-        .ok_or_else(|| ApiError::invalid(format!("{place}.role: Input should be 'user' or 'assistant'")))?;
+    let role =
+        json::text(role).filter(|role| ["user", "assistant", "system"].contains(&role.as_ref())).ok_or_else(
+            || ApiError::invalid(format!("{place}.role: Input should be 'user', 'assistant' or 'system'")),
+        )?;
     let content = message.get("content").ok_or_else(|| ApiError::missing(&format!("{place}.content")))?;
     if let Some(text) = json::text(content) {
         return if text.is_empty() && role == "user" {
@@ -398,12 +399,13 @@ mod tests {
             ("{}", "messages"),
             ("[1]", "messages.0"),
             (r#"[{"content":"x"}]"#, "messages.0.role"),
-            (r#"[{"role":"system","content":"x"}]"#, "messages.0.role"),
+            (r#"[{"role":"tool","content":"x"}]"#, "messages.0.role"),
             (r#"[{"role":"user"}]"#, "messages.0.content"),
             (r#"[{"role":"user","content":""}]"#, "messages.0"),
             (r#"[{"role":"user","content":"x","name":"y"}]"#, "messages.0.name"),
             (r#"[{"role":"user","content":[{"text":"x"}]}]"#, "messages.0.content.0.type"),
             (r#"[{"role":"assistant","content":"x"}]"#, "messages"),
+            (r#"[{"role":"system","content":"x"}]"#, "messages"),
         ] {
             let body = format!(r#"{{"model":"claude-x","max_tokens":9,"messages":{messages}}}"#);
             assert_eq!(refused(&body), field, "{messages}");

@@ -176,7 +176,7 @@ fn bad_params_are_errored_at_the_end() {
         request("none", "{}"),
         request("zero", &params("x", r#","max_tokens":0"#)),
         request("model", &params("x", "").replace("claude-x", "gpt-4o")),
-        request("role", &params("x", "").replace("\"user\"", "\"system\"")),
+        request("role", &params("x", "").replace("\"user\"", "\"tool\"")),
         request("429", &params("fail:429", "")),
         request("529", &params("fail:529", "")),
         request("expire", &params("expire", "")),
