@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::rng::Rng;
 
 /// A kind of call that rules can hit and that is counted.
+///
+/// The paths are `OpenAI`'s. Anthropic's calls count as what they correspond to: a batch's results are its content, its
+/// deletion is a deletion, and messages are synchronous calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {

@@ -23,7 +23,7 @@ pub enum Mode {
 /// One executed line or call.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The simulated provider, such as `openai`.
+    /// The provider, such as `openai`.
     pub provider: &'static str,
     /// Who pays.
     pub credential: Credential,
@@ -68,6 +68,8 @@ pub enum Identity {
 /// Work that one credential was billed for more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BilledTwice {
+    /// The provider.
+    pub provider: &'static str,
     /// Fingerprint of who paid.
     pub credential: String,
     /// What makes it the same work.
@@ -145,7 +147,7 @@ impl Ledger {
     /// Everything one credential paid one provider for more than once: the same marker (else the same body) at the same endpoint,
     /// or the same `custom_id`. Sorted by identity.
     pub fn billed_twice(&self) -> Vec<BilledTwice> {
-        let mut work: HashMap<(&str, &Credential, &str, WorkKey<'_>), u64> = HashMap::new();
+        let mut work: HashMap<(&'static str, &Credential, &str, WorkKey<'_>), u64> = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.billed) {
             let key = match &entry.marker {
                 Some(marker) => WorkKey::Marker(marker),
@@ -158,13 +160,16 @@ impl Ledger {
         }
         let twice = work.into_iter().filter(|(_, times)| *times > 1);
         let mut list: Vec<_> = twice
-            .map(|((_, credential, _, key), times)| BilledTwice {
+            .map(|((provider, credential, _, key), times)| BilledTwice {
+                provider,
                 credential: credential.to_string(),
                 identity: key.into(),
                 times,
             })
             .collect();
-        list.sort_by(|a, b| (&a.identity, &a.credential).cmp(&(&b.identity, &b.credential)));
+        list.sort_by(|a, b| {
+            (&a.identity, a.provider, &a.credential).cmp(&(&b.identity, b.provider, &b.credential))
+        });
         list
     }
 }
@@ -224,20 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn providers_bill_apart() {
+        let mut ledger = Ledger::new(10, 1000);
+        ledger.record(entry("sk-a", "1", "{}"));
+        ledger.record(Entry { provider: "anthropic", ..entry("sk-a", "1", "{}") });
+        assert!(ledger.billed_twice().is_empty());
+    }
+
+    #[test]
     fn unbilled_entries_do_not_count() {
         let mut ledger = Ledger::new(10, 1000);
         ledger.record(entry("sk-a", "1", "{}"));
         ledger.record(Entry { billed: false, status: 500, ..entry("sk-a", "1", "{}") });
         assert!(ledger.billed_twice().is_empty());
         assert_eq!(ledger.billed_count(), 1);
-    }
-
-    #[test]
-    fn another_provider_is_paid_for_other_work() {
-        let mut ledger = Ledger::new(10, 1000);
-        ledger.record(entry("sk-a", "1", "{}"));
-        ledger.record(Entry { provider: "another", ..entry("sk-a", "1", "{}") });
-        assert!(ledger.billed_twice().is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod anthropic;
 mod args;
 mod azure;
 mod compatible;
@@ -8,15 +9,19 @@ mod core;
 mod credential;
 mod faults;
 mod http;
+mod json;
 mod ledger;
+mod magic;
 mod mistral;
 mod net;
 pub mod openai;
 mod openrouter;
+mod plan;
 mod rng;
 mod shared;
 mod simulator;
 mod summary;
+mod text;
 mod together;
 mod xai;
 

@@ -77,7 +77,7 @@ impl Handle {
         self.addr
     }
 
-    /// The base URL for SDKs, ending in `/v1`.
+    /// The base URL for SDKs of `OpenAI`, ending in `/v1`.
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }
@@ -85,6 +85,11 @@ impl Handle {
     /// Where the provider of this name is mounted: `http://HOST:PORT/name`. `OpenAI` is at [`Handle::url`].
     pub fn url_of(&self, name: &str) -> String {
         format!("http://{}/{name}", self.addr)
+    }
+
+    /// The base URL for SDKs of Anthropic, without `/v1`.
+    pub fn anthropic_url(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     /// Everything at this moment.
@@ -125,7 +130,7 @@ impl Handle {
         self.with(|world, _| world.core.received(op))
     }
 
-    /// Everything one credential paid for more than once.
+    /// Everything one credential paid one provider for more than once.
     pub fn billed_twice(&self) -> Vec<BilledTwice> {
         self.executed(|world| world.core.ledger.billed_twice())
     }
@@ -160,14 +165,14 @@ impl Handle {
         self.with(|world, now| world.files(now).count())
     }
 
-    /// The batches, oldest first.
+    /// The batches of all providers, deleted ones included, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
-        self.executed(|world| world.batches().into_iter().map(Into::into).collect())
+        self.executed(World::batches)
     }
 
-    /// How many batches have a status.
+    /// How many batches of all providers have a status, in the words that `OpenAI` has for it.
     pub fn batches_in(&self, status: Status) -> usize {
-        self.executed(|world| world.batches().iter().filter(|batch| batch.status == status).count())
+        self.executed(|world| world.statuses().filter(|of| *of == status).count())
     }
 
     /// What a careful client does not do, but this one did.

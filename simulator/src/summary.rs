@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::anthropic;
 use crate::core::Millis;
 use crate::faults::Op;
 use crate::ledger::{BilledTwice, Mode};
@@ -19,23 +20,23 @@ const MAX_TWICE: usize = 100;
 /// One batch.
 #[derive(Debug, Clone, Serialize)]
 pub struct BatchSummary {
-    /// The simulated provider, such as `openai`.
+    /// The provider, such as `openai`.
     pub provider: &'static str,
-    /// `batch_...`
+    /// `batch_...`, or what the provider's ids look like.
     pub id: String,
     /// Fingerprint of whose it is.
     pub credential: String,
     /// Its endpoint's path.
     pub endpoint: &'static str,
-    /// Its model, once validated.
+    /// Its model, once validated; None if its lines have several.
     pub model: Option<String>,
-    /// Its status.
+    /// Its status, in the words that `OpenAI` has for it.
     pub status: Status,
-    /// Its counts.
+    /// Its counts as they are, whatever the provider already shows of them.
     pub counts: Counts,
-    /// Its input file.
+    /// Its input file; empty where the provider has none.
     pub input_file: String,
-    /// Its metadata.
+    /// Its metadata; empty where the provider has none.
     pub metadata: BTreeMap<String, String>,
     /// Codes of its errors, with their lines.
     pub errors: Vec<(String, Option<usize>)>,
@@ -43,6 +44,8 @@ pub struct BatchSummary {
     pub created_ms: Millis,
     /// Input tokens and output tokens.
     pub usage: (u64, u64),
+    /// Whether the caller deleted it.
+    pub deleted: bool,
 }
 
 /// What one price class cost.
@@ -108,6 +111,27 @@ impl From<&Batch> for BatchSummary {
             errors: batch.errors.iter().map(|error| (error.code.clone(), error.line)).collect(),
             created_ms: batch.created,
             usage: batch.usage,
+            deleted: false,
+        }
+    }
+}
+
+impl From<&anthropic::Batch> for BatchSummary {
+    fn from(batch: &anthropic::Batch) -> Self {
+        Self {
+            provider: anthropic::NAME,
+            id: batch.id.to_string(),
+            credential: batch.owner.to_string(),
+            endpoint: anthropic::ENDPOINT,
+            model: batch.model.as_deref().map(str::to_owned),
+            status: batch.status,
+            counts: batch.counts,
+            input_file: String::new(),
+            metadata: BTreeMap::new(),
+            errors: Vec::new(),
+            created_ms: batch.created,
+            usage: batch.usage,
+            deleted: batch.deleted,
         }
     }
 }
@@ -130,7 +154,7 @@ impl Summary {
         let mut twice = core.ledger.billed_twice();
         let billed_twice = twice.len();
         twice.truncate(MAX_TWICE);
-        let mut batches: Vec<BatchSummary> = world.batches().into_iter().map(Into::into).collect();
+        let mut batches = world.batches();
         let (batch_count, active) =
             (batches.len(), batches.iter().filter(|batch| !batch.status.is_terminal()).count());
         batches.reverse();

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 
-pub(crate) use reply::{cut, perform, read_body};
+pub(crate) use reply::{cut, perform, read_body, shorten, trickle};
 
-use crate::compatible;
-use crate::openai;
 use crate::shared::Shared;
+use crate::{anthropic, compatible, openai};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     openai::routes(&shared)
+        .merge(anthropic::routes())
         .merge(compatible::routes(&shared))
         .merge(echo::routes())
         .merge(admin::routes())

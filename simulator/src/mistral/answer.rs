@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::openai::answer::{Style, arguments, content, embedding, quote, tokens};
+use crate::json;
+use crate::openai::answer::{Style, arguments, content, embedding};
 use crate::openai::endpoint::Endpoint;
-use crate::openai::json;
 use crate::openai::request::Request;
+use crate::text::{quote, tokens};
 
 /// The answer without its closing brace, and its completion tokens.
 pub(super) fn write(request: &Request<'_>, style: &Style) -> Option<(String, u64)> {

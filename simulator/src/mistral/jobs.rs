@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::Paging;
 use crate::compatible::{result_lines, spliced};
 use crate::faults::Op;
+use crate::json::{Fields, inline_lines};
 use crate::net::Control;
 use crate::openai::batches::{Create, members, metadata, string};
 use crate::openai::error::ApiError;
-use crate::openai::json::{Fields, inline_lines};
 use crate::openai::routes::{Shell, batches};
 use crate::openai::{Batch, Status};
 

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use crate::core::Millis;
 use crate::faults::Op;
+use crate::json::Fields;
 use crate::net::Control;
 use crate::openai::endpoint::Endpoint;
 use crate::openai::error::ApiError;
 use crate::openai::files::File;
-use crate::openai::json::Fields;
 use crate::openai::profile::{Lines, Models, Profile};
 use crate::openai::routes::{Shell, batches, file_routes, files, serve};
 use crate::shared::Shared;

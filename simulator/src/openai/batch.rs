@@ -7,11 +7,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
-use super::examine::{BatchError, Place, Plan};
+use super::examine::BatchError;
 use super::profile::Profile;
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
 use crate::faults::BatchFaults;
+use crate::plan::Run;
 
 /// A batch's `status` (`OpenAI` API specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -71,17 +72,6 @@ pub(crate) enum Phase {
     Assembling,
     /// Nothing.
     Over,
-}
-
-/// The lines of a batch in progress.
-#[derive(Debug)]
-pub struct Run {
-    /// When it went in progress.
-    pub started: Millis,
-    /// All lines, in the order in which they get done.
-    pub plan: Plan,
-    /// How many are done.
-    pub done: usize,
 }
 
 /// How many lines there are and what became of them.
@@ -162,66 +152,22 @@ pub struct Batch {
     pub(super) phase: Phase,
 }
 
-impl Run {
-    /// How many lines are done by `now`, if nothing holds them up.
-    pub fn due(&self, now: Millis) -> usize {
-        let elapsed = now.saturating_sub(self.started);
-        self.plan.lines.partition_point(|line| line.at <= elapsed)
-    }
-
-    /// When the last of the first `lines` lines is done.
-    pub fn time_of(&self, lines: usize) -> Millis {
-        let last = lines.checked_sub(1).and_then(|index| self.plan.lines.get(index));
-        last.map_or(self.started, |line| self.started.saturating_add(line.at))
-    }
-}
-
 impl Batch {
-    /// How many lines can be done before a fault stops it.
-    pub fn ceiling(&self, run: &Run) -> usize {
-        let stops = [self.faults.stall_after, self.faults.expire_after];
-        stops.into_iter().flatten().fold(run.plan.lines.len(), usize::min)
-    }
-
     /// Executes all lines that are due: writes them into the ledger and counts them.
     pub fn execute(&mut self, core: &mut Core, now: Millis) {
-        let Phase::Running(run) = &self.phase else { return };
-        let until = run.due(now).min(self.ceiling(run));
-        let (vanish, counted) = self.faults.vanish.unwrap_or_default();
         let Phase::Running(run) = &mut self.phase else { return };
-        for index in run.done..until {
-            let line = &mut run.plan.lines[index];
-            let mut entry = line.entry.take();
-            if index < vanish {
-                line.place = Place::Nowhere;
-                entry = entry.filter(|_| counted);
-            }
-            match &entry {
-                Some(entry) if entry.billed => {
-                    self.counts.completed += 1;
-                    self.usage.0 += entry.input_tokens;
-                    self.usage.1 += entry.output_tokens;
-                }
-                Some(_) => self.counts.failed += 1,
-                None if line.place == Place::Expired => self.counts.failed += 1,
-                None => {}
-            }
-            if let Some(entry) = entry {
-                core.ledger.record(entry);
-            }
-        }
-        run.done = run.done.max(until);
+        let tally = run.execute(core, now, &self.faults);
+        self.counts.completed += tally.completed;
+        self.counts.failed += tally.failed;
+        self.usage.0 += tally.usage.0;
+        self.usage.1 += tally.usage.1;
     }
 
     /// When the batch next needs attention; None when nothing will happen by itself.
     pub fn next_due(&self) -> Option<Millis> {
         match &self.phase {
             Phase::Waiting(at) | Phase::Closing(at, ..) => Some(*at),
-            Phase::Running(run) => {
-                let stop = self.ceiling(run);
-                let stalls = self.faults.stall_after.is_some_and(|after| after == stop);
-                Some(if stalls { self.stops } else { run.time_of(stop).min(self.stops) })
-            }
+            Phase::Running(run) => Some(run.stops(&self.faults, self.stops)),
             _ => None,
         }
     }

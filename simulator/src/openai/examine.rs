@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,14 +12,16 @@ use serde_json::value::RawValue;
 use super::answer::{self, Style};
 use super::endpoint::Endpoint;
 use super::error::ApiError;
-use super::json::{self, Fields};
 use super::profile::{Lines, Profile};
 use super::request::{Request, model_of};
 use crate::config::Config;
 use crate::core::Millis;
 use crate::credential::{Credential, sha256};
+use crate::json::{self, Fields};
 use crate::ledger::{Entry, Mode};
+use crate::plan::{Place, Plan, PlannedLine, spread};
 use crate::rng::Rng;
+use crate::text::quote;
 
 /// Errors that a failed batch lists at most.
 const MAX_ERRORS: usize = 1_000;
@@ -62,47 +63,6 @@ pub struct BatchError {
     pub message: String,
     /// The `param`.
     pub param: Option<String>,
-}
-
-/// Where a line's result goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The output file.
-    Output,
-    /// The error file, as an HTTP error.
-    Error,
-    /// The error file, as `batch_expired`: it was not executed.
-    Expired,
-    /// Neither file: it was not executed.
-    Nowhere,
-}
-
-/// What will become of a line.
-#[derive(Debug)]
-pub struct PlannedLine {
-    /// When it is done, in milliseconds after the batch went in progress.
-    pub at: Millis,
-    /// Where its result goes.
-    pub place: Place,
-    /// Its result in [`Plan::results`].
-    pub result: Range<usize>,
-    /// Its `custom_id`, as a JSON string.
-    pub id: Box<str>,
-    /// What the ledger will say, until it does.
-    pub entry: Option<Entry>,
-}
-
-/// A file that is valid, with the results of its lines in the order in which they will be done.
-#[derive(Debug)]
-pub struct Plan {
-    /// The one model of the file.
-    pub model: Arc<str>,
-    /// Its lines in the order of their times.
-    pub lines: Vec<PlannedLine>,
-    /// The results, one after another, each ending in a newline.
-    pub results: Vec<u8>,
-    /// Prompt tokens of all lines.
-    pub input_tokens: u64,
 }
 
 impl Examine {
@@ -306,7 +266,7 @@ impl<'a> Reader<'a> {
             false => (self.job.profile.check)(endpoint, &fields)
                 .and_then(|()| Request::check(endpoint, model.to_string().into(), fields, raw.len())),
         };
-        let quoted = answer::quote(id);
+        let quoted = quote(id);
         let mut line =
             PlannedLine { at: 0, place: Place::Output, result: 0..0, id: quoted.into(), entry: None };
         let start = self.results.len();
@@ -389,19 +349,9 @@ impl<'a> Reader<'a> {
         status
     }
 
-    /// Gives every line its time: spread over the batch's time in random order, slow lines not before theirs.
+    /// Gives every line its time.
     fn plan(mut self) -> Plan {
-        let config = &self.job.config;
-        self.rng.shuffle(&mut self.lines);
-        let swing = 1.0 + config.jitter * (self.rng.unit() * 2.0 - 1.0);
-        let count = self.lines.len() as f64;
-        let whole =
-            config.batch_time.as_millis() as f64 * swing + config.line_time.as_secs_f64() * 1e3 * count;
-        for (index, line) in self.lines.iter_mut().enumerate() {
-            // A cast from f64 saturates: a negative or absurd configuration cannot overflow.
-            line.at = line.at.max((whole * (index + 1) as f64 / count) as Millis);
-        }
-        self.lines.sort_by_key(|line| line.at);
+        spread(&mut self.lines, &mut self.rng, &self.job.config);
         let model = self.model.unwrap_or_else(|| "".into());
         Plan { model, lines: self.lines, results: self.results, input_tokens: self.input_tokens }
     }

@@ -10,8 +10,6 @@ pub(crate) mod endpoint;
 pub(crate) mod error;
 mod examine;
 pub(crate) mod files;
-pub(crate) mod json;
-mod magic;
 mod model;
 pub mod profile;
 pub(crate) mod request;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::assemble::{Assemble, Files as Made};
-use super::batch::{Batch, Counts, Phase, Run, Status};
+use super::batch::{Batch, Counts, Phase, Status};
 use super::error::ApiError;
-use super::examine::{BatchError, Examine, Plan};
+use super::examine::{BatchError, Examine};
 use super::files::{Files, NewFile};
 use super::profile::{OPENAI, Profile};
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
+use crate::plan::{Plan, Run};
 
 /// Batches that are remembered; the oldest ended ones are forgotten beyond it.
 const MAX_BATCHES: usize = 100_000;

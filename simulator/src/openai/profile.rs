@@ -7,9 +7,9 @@ use super::batch::{self, Batch};
 use super::endpoint::{Endpoint, LISTED_MODELS, model_batches, model_exists};
 use super::error::ApiError;
 use super::files::{self, DEFAULT_LIFETIME_S, File};
-use super::json::Fields;
 use super::request::Request;
 use crate::core::Millis;
+use crate::json::Fields;
 use crate::rng::Rng;
 
 /// All differences that are data, and how its objects are shown.

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::compatible::{result_lines, spliced};
 use crate::faults::Op;
+use crate::json::{Fields, inline_lines};
 use crate::net::Control;
 use crate::openai::Batch;
 use crate::openai::batches::{Create, members, string};
 use crate::openai::endpoint::Endpoint;
 use crate::openai::error::ApiError;
-use crate::openai::json::{Fields, inline_lines};
 use crate::openai::profile::{Lines, Models, Profile};
 use crate::openai::routes::{Shell, batches, serve};
 use crate::shared::Shared;

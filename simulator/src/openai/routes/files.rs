@@ -5,12 +5,12 @@ use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONTENT_RANGE, RANGE};
 
 use super::Shell;
 use crate::faults::{Instead, Op};
-use crate::http::cut;
+use crate::http::{cut, shorten};
 use crate::net::Control;
 use crate::openai::error::ApiError;
 use crate::openai::files::{ListFiles, Upload};
@@ -160,28 +160,4 @@ pub(crate) async fn content(
 /// The N of `Range: bytes=N-`.
 fn range_start(headers: &HeaderMap) -> Option<usize> {
     headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
-}
-
-/// Without its last lines.
-fn shorten(content: Bytes, lines: usize) -> Bytes {
-    let ends = memchr::memrchr_iter(b'\n', &content);
-    match lines {
-        0 => content,
-        // The last line's own newline is the first one met from behind.
-        lines => ends.map(|at| at + 1).nth(lines).map_or_else(Bytes::new, |end| content.slice(..end)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shortened_files_lack_their_last_lines() {
-        let content = Bytes::from_static(b"1\n2\n3\n");
-        assert_eq!(shorten(content.clone(), 0), content);
-        assert_eq!(shorten(content.clone(), 1), "1\n2\n");
-        assert_eq!(shorten(content.clone(), 2), "1\n");
-        assert_eq!(shorten(content, 3), "");
-    }
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::profile::{OPENAI, Profile};
+use crate::anthropic;
 use crate::shared::Shared;
 
 pub(crate) use shell::Shell;
@@ -64,7 +65,15 @@ pub(crate) fn serve(
         .with_state(Shell { shared: shared.clone(), profile })
 }
 
+/// Whether a call is meant for Anthropic, whose address is `OpenAI`'s.
+fn for_anthropic(shell: &Shell, headers: &HeaderMap) -> bool {
+    shell.profile.name == OPENAI.name && anthropic::is_meant(headers)
+}
+
 async fn models(State(shell): State<Shell>, headers: HeaderMap) -> Response {
+    if for_anthropic(&shell, &headers) {
+        return anthropic::models(&shell.shared, &headers);
+    }
     let list = shell.credential(&headers).map(|_| {
         let listed = shell.profile.listed_models();
         let models: Vec<Value> = listed.iter().map(|id| model_view(&shell, id)).collect();
@@ -74,6 +83,9 @@ async fn models(State(shell): State<Shell>, headers: HeaderMap) -> Response {
 }
 
 async fn model(State(shell): State<Shell>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    if for_anthropic(&shell, &headers) {
+        return anthropic::model(&shell.shared, &headers, &id);
+    }
     let found = shell.credential(&headers).and_then(|_| known(&shell, &id).map(|()| model_view(&shell, &id)));
     shell.answer(found)
 }
@@ -97,7 +109,10 @@ fn model_view(shell: &Shell, id: &str) -> Value {
     json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": shell.profile.name})
 }
 
-async fn unknown(State(shell): State<Shell>, method: Method, uri: Uri) -> Response {
+async fn unknown(State(shell): State<Shell>, method: Method, headers: HeaderMap, uri: Uri) -> Response {
+    if for_anthropic(&shell, &headers) {
+        return anthropic::unknown(&shell.shared);
+    }
     shell.refuse(&ApiError::new(404, format!("Invalid URL ({method} {})", uri.path())))
 }
 

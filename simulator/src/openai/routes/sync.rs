@@ -8,20 +8,19 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::header::CONTENT_TYPE;
 
 use super::Shell;
 use crate::core::Core;
 use crate::credential::{Credential, sha256};
 use crate::faults::{Decision, Op};
-use crate::http::{cut, read_body};
+use crate::http::{cut, read_body, trickle};
+use crate::json::Fields;
 use crate::ledger::{Entry, Mode};
 use crate::net::Control;
 use crate::openai::answer::{self, Style};
 use crate::openai::endpoint::Endpoint;
 use crate::openai::error::ApiError;
-use crate::openai::json::Fields;
 use crate::openai::model::Model;
 use crate::openai::request::{Request, model_of};
 use crate::openai::stream::events;
@@ -172,14 +171,7 @@ async fn deliver(shell: &Shell, control: &Control, decision: &Decision, outcome:
             cut(headed(shell.respond(200, "application/json", Body::empty())), body, decision)
         }
         Ok(Parts::Events(events)) => {
-            let pause = slow / events.len().max(1) as u32;
-            let body = stream::iter(events).then(move |event| async move {
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
-                Ok::<_, std::convert::Infallible>(event)
-            });
-            headed(shell.respond(200, "text/event-stream; charset=utf-8", Body::from_stream(body)))
+            headed(shell.respond(200, "text/event-stream; charset=utf-8", trickle(events, slow)))
         }
     }
 }
