@@ -23,6 +23,8 @@ pub enum Mode {
 /// One executed line or call.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// The provider that executed it: `openai` or `gemini`.
+    pub provider: &'static str,
     /// Who pays.
     pub credential: Credential,
     /// The batch, if it was one.
@@ -140,23 +142,23 @@ impl Ledger {
         matching.filter_map(|entry| entry.body.clone()).collect()
     }
 
-    /// Everything one credential paid for more than once: the same marker (else the same body) at the same endpoint,
+    /// Everything one credential paid a provider for more than once: the same marker (else the same body) at the same endpoint,
     /// or the same `custom_id`. Sorted by identity.
     pub fn billed_twice(&self) -> Vec<BilledTwice> {
-        let mut work: HashMap<(&Credential, &str, WorkKey<'_>), u64> = HashMap::new();
+        let mut work: HashMap<(&str, &Credential, &str, WorkKey<'_>), u64> = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.billed) {
             let key = match &entry.marker {
                 Some(marker) => WorkKey::Marker(marker),
                 None => WorkKey::Body(&entry.body_hash),
             };
-            *work.entry((&entry.credential, entry.endpoint, key)).or_default() += 1;
+            *work.entry((entry.provider, &entry.credential, entry.endpoint, key)).or_default() += 1;
             if let Some(id) = &entry.custom_id {
-                *work.entry((&entry.credential, "", WorkKey::CustomId(id))).or_default() += 1;
+                *work.entry((entry.provider, &entry.credential, "", WorkKey::CustomId(id))).or_default() += 1;
             }
         }
         let twice = work.into_iter().filter(|(_, times)| *times > 1);
         let mut list: Vec<_> = twice
-            .map(|((credential, _, key), times)| BilledTwice {
+            .map(|((_, credential, _, key), times)| BilledTwice {
                 credential: credential.to_string(),
                 identity: key.into(),
                 times,
@@ -191,6 +193,7 @@ mod tests {
 
     fn entry(key: &str, custom_id: &str, body: &'static str) -> Entry {
         Entry {
+            provider: "openai",
             credential: Credential::of_key(key),
             batch: Some("batch_1".into()),
             custom_id: Some(custom_id.into()),

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::{Core, Millis};
-use crate::openai;
+use crate::credential::Credential;
+use crate::{gemini, openai};
 
 /// Pieces of slow work that run at once; the simulator shares its machine with what it tests.
 const WORKERS: usize = 2;
@@ -22,12 +23,69 @@ pub struct World {
     pub core: Core,
     /// `OpenAI`.
     pub openai: openai::Model,
+    /// Gemini.
+    pub gemini: gemini::Model,
 }
 
 impl World {
     /// A world in which nothing has happened yet.
     pub fn new(config: Arc<Config>) -> Self {
-        Self { core: Core::new(config), openai: openai::Model::default() }
+        Self { core: Core::new(config), openai: openai::Model::default(), gemini: gemini::Model::default() }
+    }
+
+    /// Executes everything that is due.
+    pub fn execute(&mut self, now: Millis) {
+        self.openai.execute(&mut self.core, now);
+        self.gemini.execute(&mut self.core, now);
+    }
+
+    /// Lets stalled batches go on: one, or all of them. Returns how many there were.
+    pub fn release(&mut self, now: Millis, batch: Option<&str>) -> usize {
+        self.openai.release(now, batch) + self.gemini.release(now, batch)
+    }
+
+    /// Whose the files are that are stored with all providers.
+    pub fn file_owners(&self, now: Millis) -> impl Iterator<Item = &Credential> {
+        let openai = self.openai.files.alive(now).map(|file| &file.owner);
+        openai.chain(self.gemini.files.alive(now).map(|file| &file.owner))
+    }
+
+    fn tick(&mut self, now: Millis) -> Vec<Work> {
+        let openai = self.openai.tick(&mut self.core, now).into_iter().map(Work::OpenAi);
+        let gemini = self.gemini.tick(&mut self.core, now).into_iter().map(Work::Gemini);
+        openai.chain(gemini).collect()
+    }
+
+    fn next_due(&self) -> Option<Millis> {
+        [self.openai.next_due(), self.gemini.next_due()].into_iter().flatten().min()
+    }
+
+    fn finish(&mut self, now: Millis, done: Done) {
+        match done {
+            Done::OpenAi(done) => self.openai.finish(&mut self.core, now, done),
+            Done::Gemini(done) => self.gemini.finish(&mut self.core, now, done),
+        }
+    }
+}
+
+/// Slow work of any provider.
+enum Work {
+    OpenAi(openai::Work),
+    Gemini(gemini::Work),
+}
+
+/// What came of it.
+enum Done {
+    OpenAi(openai::Done),
+    Gemini(gemini::Done),
+}
+
+impl Work {
+    fn run(self) -> Done {
+        match self {
+            Work::OpenAi(work) => Done::OpenAi(work.run()),
+            Work::Gemini(work) => Done::Gemini(work.run()),
+        }
     }
 }
 
@@ -108,8 +166,8 @@ pub(crate) async fn drive(shared: Arc<Shared>, stop: CancellationToken) {
     let workers = Arc::new(Semaphore::new(WORKERS));
     loop {
         let (work, wait) = shared.with(|world, now| {
-            let work = world.openai.tick(&mut world.core, now);
-            (work, world.openai.next_due().map(|due| due.saturating_sub(now)))
+            let work = world.tick(now);
+            (work, world.next_due().map(|due| due.saturating_sub(now)))
         });
         for piece in work {
             tokio::spawn(run(shared.clone(), workers.clone(), piece));
@@ -129,11 +187,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-async fn run(shared: Arc<Shared>, workers: Arc<Semaphore>, work: openai::Work) {
+async fn run(shared: Arc<Shared>, workers: Arc<Semaphore>, work: Work) {
     let Ok(_permit) = workers.acquire().await else { return };
     match tokio::task::spawn_blocking(|| work.run()).await {
         Ok(done) => {
-            shared.with(|world, now| world.openai.finish(&mut world.core, now, done));
+            shared.with(|world, now| world.finish(now, done));
             shared.wake();
         }
         Err(error) => tracing::error!(%error, "work on a batch was lost"),

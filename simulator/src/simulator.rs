@@ -100,7 +100,7 @@ impl Handle {
 
     /// Lets stalled batches go on: one, or all of them. Returns how many there were.
     pub fn release(&self, batch: Option<&str>) -> usize {
-        let released = self.with(|world, now| world.openai.release(now, batch));
+        let released = self.with(|world, now| world.release(now, batch));
         self.shared.wake();
         released
     }
@@ -140,7 +140,7 @@ impl Handle {
         self.executed(|world| world.core.ledger.bodies(custom_id))
     }
 
-    /// The files that a credential has stored.
+    /// The files that a credential has stored at `OpenAI`.
     pub fn files(&self, owner: &Credential) -> Vec<File> {
         self.with(|world, now| {
             world.openai.files.alive(now).filter(|file| file.owner == *owner).cloned().collect()
@@ -149,22 +149,22 @@ impl Handle {
 
     /// How many files a credential has stored.
     pub fn files_left(&self, owner: &Credential) -> usize {
-        self.with(|world, now| world.openai.files.alive(now).filter(|file| file.owner == *owner).count())
+        self.with(|world, now| world.file_owners(now).filter(|of| *of == owner).count())
     }
 
     /// How many files all credentials together have stored.
     pub fn files_left_total(&self) -> usize {
-        self.with(|world, now| world.openai.files.alive(now).count())
+        self.with(|world, now| world.file_owners(now).count())
     }
 
     /// The batches, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
-        self.executed(|world| world.openai.batches().map(Into::into).collect())
+        self.executed(|world| BatchSummary::all(world))
     }
 
-    /// How many batches have a status.
+    /// How many batches have a status; Gemini's states count as those of `OpenAI` that they mean.
     pub fn batches_in(&self, status: Status) -> usize {
-        self.executed(|world| world.openai.batches().filter(|batch| batch.status == status).count())
+        self.batches().into_iter().filter(|batch| batch.status == status).count()
     }
 
     /// What a careful client does not do, but this one did.
@@ -185,7 +185,7 @@ impl Handle {
     /// Looks at the world after all lines that are due were executed.
     fn executed<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         self.with(|world, now| {
-            world.openai.execute(&mut world.core, now);
+            world.execute(now);
             look(world)
         })
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::core::Millis;
 use crate::faults::Op;
+use crate::gemini;
 use crate::ledger::{BilledTwice, Mode};
 use crate::openai::{Batch, Counts, Status};
 use crate::shared::World;
@@ -19,7 +20,9 @@ const MAX_TWICE: usize = 100;
 /// One batch.
 #[derive(Debug, Clone, Serialize)]
 pub struct BatchSummary {
-    /// `batch_...`
+    /// The provider: `openai` or `gemini`.
+    pub provider: &'static str,
+    /// Its id: `batch_...`, or what stands behind `batches/`.
     pub id: String,
     /// Fingerprint of whose it is.
     pub credential: String,
@@ -94,6 +97,7 @@ pub struct Summary {
 impl From<&Batch> for BatchSummary {
     fn from(batch: &Batch) -> Self {
         Self {
+            provider: "openai",
             id: batch.id.to_string(),
             credential: batch.owner.to_string(),
             endpoint: batch.endpoint.path(),
@@ -109,10 +113,39 @@ impl From<&Batch> for BatchSummary {
     }
 }
 
+impl From<&gemini::Batch> for BatchSummary {
+    fn from(batch: &gemini::Batch) -> Self {
+        Self {
+            provider: "gemini",
+            id: batch.id.to_string(),
+            credential: batch.owner.to_string(),
+            endpoint: batch.task.batch_method(),
+            model: Some(batch.model.to_string()),
+            status: batch.status,
+            counts: batch.counts,
+            input_file: batch.input_file.clone().unwrap_or_default(),
+            metadata: [("displayName".to_owned(), batch.display_name.clone())].into(),
+            errors: batch.error.iter().map(|(code, _)| (code.clone(), None)).collect(),
+            created_ms: batch.created,
+            usage: batch.usage,
+        }
+    }
+}
+
+impl BatchSummary {
+    /// The batches of all providers, oldest first.
+    pub(crate) fn all(world: &World) -> Vec<Self> {
+        let openai = world.openai.batches().map(Self::from);
+        let mut all: Vec<Self> = openai.chain(world.gemini.batches().map(Self::from)).collect();
+        all.sort_by_key(|batch| batch.created_ms);
+        all
+    }
+}
+
 impl Summary {
     /// Sums up the world as it is at `now`.
     pub fn of(world: &mut World, now: Millis) -> Self {
-        world.openai.execute(&mut world.core, now);
+        world.execute(now);
         let core = &world.core;
         let billed = |mode| {
             core.ledger.entries().filter(|entry| entry.billed && entry.mode == mode).fold(
@@ -127,16 +160,18 @@ impl Summary {
         let mut twice = core.ledger.billed_twice();
         let billed_twice = twice.len();
         twice.truncate(MAX_TWICE);
-        let mut batches: Vec<BatchSummary> = world.openai.batches().map(Into::into).collect();
+        let mut batches = BatchSummary::all(world);
         let (batch_count, active) =
             (batches.len(), batches.iter().filter(|batch| !batch.status.is_terminal()).count());
         batches.reverse();
         batches.truncate(MAX_BATCHES);
-        let files = || world.openai.files.alive(now);
+        let of_openai = world.openai.files.alive(now).map(|file| (file.name.clone(), file.content.len()));
+        let of_gemini = world.gemini.files.alive(now).map(|file| (file.name(), file.content.len()));
+        let files: Vec<(String, usize)> = of_openai.chain(of_gemini).collect();
         Self {
-            files_left: files().count(),
-            file_bytes_left: files().map(|file| file.content.len() as u64).sum(),
-            file_names_left: files().take(100).map(|file| file.name.clone()).collect(),
+            files_left: files.len(),
+            file_bytes_left: files.iter().map(|(_, bytes)| *bytes as u64).sum(),
+            file_names_left: files.into_iter().take(100).map(|(name, _)| name).collect(),
             batch_count,
             batches_active: active,
             batches,

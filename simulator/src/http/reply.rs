@@ -86,3 +86,27 @@ pub(crate) fn cut(mut response: Response, body: Bytes, decision: &Decision) -> R
     *response.body_mut() = Body::from_stream(begun.chain(broken));
     response
 }
+
+/// A file without its last lines.
+pub(crate) fn shorten(content: Bytes, lines: usize) -> Bytes {
+    let ends = memchr::memrchr_iter(b'\n', &content);
+    match lines {
+        0 => content,
+        // The last line's own newline is the first one met from behind.
+        lines => ends.map(|at| at + 1).nth(lines).map_or_else(Bytes::new, |end| content.slice(..end)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortened_files_lack_their_last_lines() {
+        let content = Bytes::from_static(b"1\n2\n3\n");
+        assert_eq!(shorten(content.clone(), 0), content);
+        assert_eq!(shorten(content.clone(), 1), "1\n2\n");
+        assert_eq!(shorten(content.clone(), 2), "1\n");
+        assert_eq!(shorten(content, 3), "");
+    }
+}

@@ -8,9 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::endpoint::Endpoint;
 use super::error::ApiError;
-use super::json;
 use super::request::Request;
-use crate::credential::{hex, sha256};
+use crate::credential::sha256;
+use crate::json;
 
 /// What of an answer does not come from its request.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub(crate) struct Style {
 }
 
 /// White space, escapes, separators and numbers that break clients which split lines or rebuild JSON.
-const AWKWARD: &str = concat!(
+pub(crate) const AWKWARD: &str = concat!(
     r#","x_simulator" : { "numbers": [1.10, 1E+2, 12345678901234567890123, -0.0], "escaped": "\u2028\"\\\/\n","#,
     "\"raw\":\"\u{2028}\u{2029}\u{85}\u{1f600}\",\"a\" : null , \"A\":[ ] }"
 );
@@ -39,24 +39,7 @@ const PIXEL: &str =
 
 /// The text of the answer: the marker of `echo:`, else a sentence that follows from the request's text.
 pub(crate) fn content(request: &Request<'_>, awkward: bool) -> String {
-    let mut text = match &request.magic.echo {
-        Some(marker) => marker.clone(),
-        None => {
-            let hash = hex(&sha256(request.text.as_bytes())[..8]);
-            let odd = if awkward { " \u{2028}\u{1f600} \"quoted\" \\ \t" } else { "" };
-            format!("You sent {} bytes; their checksum is {hash}.{odd}", request.text.len())
-        }
-    };
-    if let Some(size) = request.magic.size {
-        if text.len() < size {
-            text.push(' ');
-            text.extend(std::iter::repeat_n('.', size - text.len()));
-        } else {
-            let cut = (0..=size).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-            text.truncate(cut);
-        }
-    }
-    text
+    request.magic.content(&request.text, awkward)
 }
 
 /// The embedding of one input: dimension `i` is byte `i % 32` of the SHA-256 of the input, mapped onto -1 to 1.
@@ -339,7 +322,7 @@ fn video(request: &Request<'_>, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::json::Fields;
+    use crate::json::Fields;
     use crate::openai::request::model_of;
     use serde_json::Value;
 

@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use super::answer::{self, Style};
 use super::endpoint::{Endpoint, model_batches, model_exists};
 use super::error::ApiError;
-use super::json::{self, Fields};
 use super::request::{Request, model_of};
 use crate::config::Config;
 use crate::core::Millis;
 use crate::credential::{Credential, sha256};
+use crate::json::{self, Fields};
 use crate::ledger::{Entry, Mode};
 use crate::rng::Rng;
 
@@ -303,6 +303,7 @@ impl<'a> Reader<'a> {
     fn entry(&self, id: &str, model: &Arc<str>, raw: &str) -> Entry {
         let keep = self.job.config.keep_bodies > 0;
         Entry {
+            provider: "openai",
             credential: self.job.credential.clone(),
             batch: Some(self.job.batch.clone()),
             custom_id: Some(id.into()),

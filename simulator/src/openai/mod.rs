@@ -10,8 +10,6 @@ mod endpoint;
 mod error;
 mod examine;
 mod files;
-mod json;
-mod magic;
 mod model;
 mod request;
 mod routes;
@@ -21,7 +19,9 @@ mod stream;
 mod tests;
 
 pub use answer::embedding;
+pub(crate) use answer::{AWKWARD, quote, tokens};
 pub use batch::{Batch, Counts, Status};
 pub use files::File;
 pub use model::{Done, Model, Work};
 pub(crate) use routes::routes;
+pub(crate) use stream::pieces;

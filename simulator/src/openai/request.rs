@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::endpoint::Endpoint;
 use super::error::ApiError;
-use super::json::{self, Fields};
-use super::magic::Magic;
+use crate::json::{self, Fields};
+use crate::magic::Magic;
 
 /// A body that passed the checks of its endpoint.
 #[derive(Debug)]

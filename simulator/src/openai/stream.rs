@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::answer::{self, Style, chat_usage, content, message_item, quote, responses, text_part, tokens};
 use super::endpoint::Endpoint;
-use super::json;
 use super::request::Request;
+use crate::json;
 
 /// Bytes of text in one event, about.
 const PIECE: usize = 16;
@@ -24,7 +24,7 @@ pub(crate) fn events(request: &Request<'_>, style: &Style) -> Option<Vec<Bytes>>
 }
 
 /// Cuts a text into pieces at character boundaries.
-fn pieces(text: &str) -> Vec<&str> {
+pub(crate) fn pieces(text: &str) -> Vec<&str> {
     let size = PIECE.max(text.len().div_ceil(MAX_PIECES));
     let mut rest = text;
     let mut list = Vec::new();

@@ -43,13 +43,14 @@ pub(super) async fn create(
         }
     };
     let file = create.input_file.clone();
-    let decision = shared.with(|World { core, openai }, now| {
+    let decision = shared.with(|World { core, openai, .. }, now| {
         let age = openai.files.get(now, &owner, &file).ok().map(|file| now.saturating_sub(file.created));
         core.begin(Op::Create, age.map(|age| (file.as_str(), age)))
     });
     let refused = |instead: &Instead| Err(refusal(Op::Create, &file, instead));
     let made = decision.clone();
-    let work = move |World { core, openai }: &mut World, now| openai.create(core, now, &owner, create, &made);
+    let work =
+        move |World { core, openai, .. }: &mut World, now| openai.create(core, now, &owner, create, &made);
     answer(&shared, perform(&shared, &control, &decision, refused, work).await)
 }
 
@@ -66,7 +67,7 @@ pub(super) async fn list(
     };
     let decision = shared.with(|world, _| world.core.begin(Op::List, None));
     let refused = |instead: &Instead| Err(refusal(Op::List, "", instead));
-    let work = move |World { core, openai }: &mut World, now| openai.list(core, now, &owner, &query);
+    let work = move |World { core, openai, .. }: &mut World, now| openai.list(core, now, &owner, &query);
     answer(&shared, perform(&shared, &control, &decision, refused, work).await)
 }
 
@@ -84,7 +85,7 @@ pub(super) async fn retrieve(
     let decision = begin(&shared, Op::Retrieve, &owner, &id);
     let refused = |instead: &Instead| Err(refusal(Op::Retrieve, &id, instead));
     let wanted = id.clone();
-    let work = move |World { core, openai }: &mut World, now| openai.retrieve(core, now, &owner, &wanted);
+    let work = move |World { core, openai, .. }: &mut World, now| openai.retrieve(core, now, &owner, &wanted);
     answer(&shared, perform(&shared, &control, &decision, refused, work).await)
 }
 
@@ -102,12 +103,12 @@ pub(super) async fn cancel(
     let decision = begin(&shared, Op::Cancel, &owner, &id);
     let refused = |instead: &Instead| Err(refusal(Op::Cancel, &id, instead));
     let wanted = id.clone();
-    let work = move |World { core, openai }: &mut World, now| openai.cancel(core, now, &owner, &wanted);
+    let work = move |World { core, openai, .. }: &mut World, now| openai.cancel(core, now, &owner, &wanted);
     answer(&shared, perform(&shared, &control, &decision, refused, work).await)
 }
 
 fn begin(shared: &Arc<Shared>, op: Op, owner: &Credential, id: &str) -> Decision {
-    shared.with(|World { core, openai }, now| {
+    shared.with(|World { core, openai, .. }, now| {
         let age = openai.batch(owner, id).ok().map(|batch| now.saturating_sub(batch.created));
         core.begin(op, age.map(|age| (id, age)))
     })

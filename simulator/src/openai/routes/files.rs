@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Shell, answer, credential, refusal, refuse, respond};
 use crate::faults::{Decision, Instead, Op};
-use crate::http::{cut, perform};
+use crate::http::{cut, perform, shorten};
 use crate::net::Control;
 use crate::openai::error::ApiError;
 use crate::openai::files::{ListFiles, Upload};
@@ -45,7 +45,7 @@ pub(super) async fn upload(
         &control,
         &decision,
         |instead| Err(refusal(Op::Upload, "", instead)),
-        move |World { core, openai }, now| openai.files.upload(core, now, &owner, upload, lag),
+        move |World { core, openai, .. }, now| openai.files.upload(core, now, &owner, upload, lag),
     );
     answer(&shared, result.await)
 }
@@ -136,7 +136,7 @@ pub(super) async fn delete(
     let decision = begin(&shared, Op::Delete, &owner, &id);
     let refused = |instead: &Instead| Err(refusal(Op::Delete, &id, instead));
     let wanted = id.clone();
-    let work = move |World { core, openai }: &mut World, now| -> Result<Value, ApiError> {
+    let work = move |World { core, openai, .. }: &mut World, now| -> Result<Value, ApiError> {
         openai.delete_file(core, now, &owner, &wanted)
     };
     answer(&shared, perform(&shared, &control, &decision, refused, work).await)
@@ -183,7 +183,7 @@ fn begin(
     owner: &crate::credential::Credential,
     id: &str,
 ) -> Decision {
-    shared.with(|World { core, openai }, now| {
+    shared.with(|World { core, openai, .. }, now| {
         let age = openai.files.get(now, owner, id).ok().map(|file| now.saturating_sub(file.created));
         core.begin(op, age.map(|age| (id, age)))
     })
@@ -192,28 +192,4 @@ fn begin(
 /// The N of `Range: bytes=N-`.
 fn range_start(headers: &HeaderMap) -> Option<usize> {
     headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
-}
-
-/// Without its last lines.
-fn shorten(content: Bytes, lines: usize) -> Bytes {
-    let ends = memchr::memrchr_iter(b'\n', &content);
-    match lines {
-        0 => content,
-        // The last line's own newline is the first one met from behind.
-        lines => ends.map(|at| at + 1).nth(lines).map_or_else(Bytes::new, |end| content.slice(..end)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shortened_files_lack_their_last_lines() {
-        let content = Bytes::from_static(b"1\n2\n3\n");
-        assert_eq!(shorten(content.clone(), 0), content);
-        assert_eq!(shorten(content.clone(), 1), "1\n2\n");
-        assert_eq!(shorten(content.clone(), 2), "1\n");
-        assert_eq!(shorten(content, 3), "");
-    }
 }

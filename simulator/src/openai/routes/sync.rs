@@ -16,12 +16,12 @@ use super::{Shell, credential, refusal, refuse, respond};
 use crate::credential::{Credential, sha256};
 use crate::faults::{Decision, Instead, Op};
 use crate::http::{cut, perform, read_body};
+use crate::json::Fields;
 use crate::ledger::{Entry, Mode};
 use crate::net::Control;
 use crate::openai::answer::{self, Style};
 use crate::openai::endpoint::{Endpoint, model_exists};
 use crate::openai::error::ApiError;
-use crate::openai::json::Fields;
 use crate::openai::request::{Request, model_of};
 use crate::openai::stream::events;
 use crate::rng::Rng;
@@ -108,6 +108,7 @@ impl Outcome {
             }
         };
         let entry = Entry {
+            provider: "openai",
             credential: owner.clone(),
             batch: None,
             custom_id: None,

@@ -1,5 +1,7 @@
 //! Words in a request's text that tell the simulator what to do with it.
 
+use crate::credential::{hex, sha256};
+
 /// What the words of one text ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Magic {
@@ -52,6 +54,28 @@ impl Magic {
             }
         }
         magic
+    }
+
+    /// The text of an answer to `text`: the marker of `echo:`, else a sentence that follows from it, in the size of `size:`.
+    pub(crate) fn content(&self, text: &str, awkward: bool) -> String {
+        let mut content = match &self.echo {
+            Some(marker) => marker.clone(),
+            None => {
+                let hash = hex(&sha256(text.as_bytes())[..8]);
+                let odd = if awkward { " \u{2028}\u{1f600} \"quoted\" \\ \t" } else { "" };
+                format!("You sent {} bytes; their checksum is {hash}.{odd}", text.len())
+            }
+        };
+        if let Some(size) = self.size {
+            if content.len() < size {
+                content.push(' ');
+                content.extend(std::iter::repeat_n('.', size - content.len()));
+            } else {
+                let cut = (0..=size).rev().find(|&at| content.is_char_boundary(at)).unwrap_or(0);
+                content.truncate(cut);
+            }
+        }
+        content
     }
 }
 
