@@ -159,12 +159,16 @@ impl Handle {
 
     /// The batches, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
-        self.executed(|world| BatchSummary::all(world))
+        self.executed(BatchSummary::all)
     }
 
     /// How many batches have a status; Gemini's states count as those of `OpenAI` that they mean.
     pub fn batches_in(&self, status: Status) -> usize {
-        self.batches().into_iter().filter(|batch| batch.status == status).count()
+        self.executed(|world| {
+            let openai = world.openai.batches().map(|batch| batch.status);
+            let all = openai.chain(world.gemini.batches().map(|batch| batch.status));
+            all.filter(|has| *has == status).count()
+        })
     }
 
     /// What a careful client does not do, but this one did.
