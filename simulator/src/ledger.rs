@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn providers_are_billed_apart() {
+        let mut ledger = Ledger::new(10, 1000);
+        ledger.record(entry("key", "1", "{}"));
+        ledger.record(Entry { provider: "gemini", ..entry("key", "1", "{}") });
+        assert!(ledger.billed_twice().is_empty());
+    }
+
+    #[test]
     fn unbilled_entries_do_not_count() {
         let mut ledger = Ledger::new(10, 1000);
         ledger.record(entry("sk-a", "1", "{}"));

@@ -130,6 +130,25 @@ async fn a_batch_by_file_from_upload_to_clean_up() {
 }
 
 #[tokio::test]
+async fn downloads_can_be_short_or_cut() {
+    let lab = Lab::new().await;
+    lab.provider.set_faults(vec![
+        Rule::new(Fault::ShortFile { lines: 1 }),
+        Rule::new(Fault::Truncate { after: 10, chunked: true }).skip(2),
+    ]);
+    let line = json!({"key": "a", "request": request("hi")}).to_string() + "\n";
+    let input = lab.upload(&line.repeat(2)).await;
+    let batch = lab.create(json!({"fileName": input})).await.1;
+    let batch = lab.ended(&batch["name"]).await;
+    let path = format!("/v1/{}:download?alt=media", batch["response"]["responsesFile"].as_str().unwrap());
+    for lines in [1, 2] {
+        let text = lab.call(Method::GET, &path).send().await.unwrap().text().await.unwrap();
+        assert_eq!(text.lines().count(), lines);
+    }
+    assert!(lab.call(Method::GET, &path).send().await.unwrap().text().await.is_err());
+}
+
+#[tokio::test]
 async fn uploads_come_in_chunks_at_exact_offsets() {
     const CHUNK: usize = 256 << 10;
     let lab = Lab::new().await;
