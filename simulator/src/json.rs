@@ -67,6 +67,11 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).ok()
     }
 
+    /// All members with their names, as they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (&*name.0, *value))
+    }
+
     /// The last member of that name, null included.
     pub(crate) fn get_any(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(member, _)| member.0 == name).map(|(_, value)| *value)

@@ -8,6 +8,7 @@ mod config;
 mod core;
 mod credential;
 mod faults;
+pub mod gemini;
 mod http;
 mod json;
 mod ledger;
@@ -26,7 +27,7 @@ mod together;
 mod xai;
 
 pub use args::Args;
-pub use config::Config;
+pub use config::{Config, GeminiOutput};
 pub use core::{Core, Millis};
 pub use credential::{Credential, hex, sha256};
 pub use faults::{BatchFaults, Decision, Ending, Fault, FaultSet, Faults, Instead, Op, Rule};

@@ -12,6 +12,8 @@ use crate::anthropic;
 use crate::compatible::PROFILES;
 use crate::config::Config;
 use crate::core::{Core, Millis};
+use crate::credential::Credential;
+use crate::gemini;
 use crate::openai::{self, Profile, Status};
 use crate::summary::BatchSummary;
 
@@ -29,6 +31,8 @@ pub struct World {
     pub compatible: Vec<openai::Model>,
     /// Anthropic.
     pub anthropic: anthropic::Model,
+    /// Gemini.
+    pub gemini: gemini::Model,
 }
 
 /// Slow work of any provider that needs no state.
@@ -38,6 +42,8 @@ pub enum Work {
     OpenAi(&'static Profile, openai::Work),
     /// Anthropic's.
     Anthropic(anthropic::Work),
+    /// Gemini's.
+    Gemini(gemini::Work),
 }
 
 /// What came of a piece of work.
@@ -47,6 +53,8 @@ pub enum Done {
     OpenAi(&'static Profile, openai::Done),
     /// Anthropic's.
     Anthropic(anthropic::Done),
+    /// Gemini's.
+    Gemini(gemini::Done),
 }
 
 impl Work {
@@ -55,6 +63,7 @@ impl Work {
         match self {
             Work::OpenAi(profile, work) => Done::OpenAi(profile, work.run()),
             Work::Anthropic(work) => Done::Anthropic(work.run()),
+            Work::Gemini(work) => Done::Gemini(work.run()),
         }
     }
 }
@@ -67,6 +76,7 @@ impl World {
             openai: openai::Model::default(),
             compatible: PROFILES.iter().map(|profile| openai::Model::new(profile)).collect(),
             anthropic: anthropic::Model::default(),
+            gemini: gemini::Model::default(),
         }
     }
 
@@ -84,20 +94,21 @@ impl World {
 
     /// Moves every batch on that is due, and hands out the work that this needs.
     pub fn tick(&mut self, now: Millis) -> Vec<Work> {
-        let Self { core, openai, compatible, anthropic } = self;
+        let Self { core, openai, compatible, anthropic, gemini } = self;
         let mut work = Vec::new();
         for model in std::iter::once(openai).chain(compatible) {
             let profile = model.profile();
             work.extend(model.tick(core, now).into_iter().map(|piece| Work::OpenAi(profile, piece)));
         }
         work.extend(anthropic.tick(core, now).into_iter().map(Work::Anthropic));
+        work.extend(gemini.tick(core, now).into_iter().map(Work::Gemini));
         work
     }
 
     /// When [`World::tick`] is next needed; None when nothing will happen by itself.
     pub fn next_due(&self) -> Option<Millis> {
         let alike = self.alike().filter_map(openai::Model::next_due);
-        alike.chain(self.anthropic.next_due()).min()
+        alike.chain(self.anthropic.next_due()).chain(self.gemini.next_due()).min()
     }
 
     /// Takes the result of a piece of work.
@@ -108,6 +119,7 @@ impl World {
                 model.finish(core, now, done);
             }
             Done::Anthropic(done) => self.anthropic.finish(&self.core, now, done),
+            Done::Gemini(done) => self.gemini.finish(&mut self.core, now, done),
         }
     }
 
@@ -117,18 +129,22 @@ impl World {
             model.execute(&mut self.core, now);
         }
         self.anthropic.execute(&mut self.core, now);
+        self.gemini.execute(&mut self.core, now);
     }
 
     /// Lets stalled batches go on: one, or all of them. Returns how many there were.
     pub fn release(&mut self, now: Millis, batch: Option<&str>) -> usize {
         let alike = std::iter::once(&mut self.openai).chain(&mut self.compatible);
-        alike.map(|model| model.release(now, batch)).sum::<usize>() + self.anthropic.release(now, batch)
+        let alike: usize = alike.map(|model| model.release(now, batch)).sum();
+        alike + self.anthropic.release(now, batch) + self.gemini.release(now, batch)
     }
 
     /// The batches of all providers, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
         let alike = self.alike().flat_map(openai::Model::batches).map(BatchSummary::from);
-        let mut batches: Vec<_> = alike.chain(self.anthropic.batches().map(BatchSummary::from)).collect();
+        let anthropic = self.anthropic.batches().map(BatchSummary::from);
+        let gemini = self.gemini.batches().map(BatchSummary::from);
+        let mut batches: Vec<_> = alike.chain(anthropic).chain(gemini).collect();
         batches.sort_by_key(|batch| batch.created_ms);
         batches
     }
@@ -136,12 +152,19 @@ impl World {
     /// The statuses of the batches of all providers, in the words that `OpenAI` has for them.
     pub fn statuses(&self) -> impl Iterator<Item = Status> {
         let alike = self.alike().flat_map(openai::Model::batches).map(|batch| batch.status);
-        alike.chain(self.anthropic.batches().map(|batch| batch.status))
+        let anthropic = self.anthropic.batches().map(|batch| batch.status);
+        alike.chain(anthropic).chain(self.gemini.batches().map(|batch| batch.status))
     }
 
     /// The files of `OpenAI`'s API and of those made after it that are there at `now`.
     pub fn files(&self, now: Millis) -> impl Iterator<Item = &openai::File> {
         self.alike().flat_map(move |model| model.files.alive(now))
+    }
+
+    /// Whose the files are that are stored with all providers.
+    pub fn file_owners(&self, now: Millis) -> impl Iterator<Item = &Credential> {
+        let alike = self.files(now).map(|file| &file.owner);
+        alike.chain(self.gemini.files.alive(now).map(|file| &file.owner))
     }
 }
 

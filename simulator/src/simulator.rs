@@ -150,22 +150,22 @@ impl Handle {
         self.executed(|world| world.core.ledger.bodies(custom_id))
     }
 
-    /// The files that a credential has stored.
+    /// The files that a credential has stored at `OpenAI` and the APIs made after it.
     pub fn files(&self, owner: &Credential) -> Vec<File> {
         self.with(|world, now| world.files(now).filter(|file| file.owner == *owner).cloned().collect())
     }
 
     /// How many files a credential has stored.
     pub fn files_left(&self, owner: &Credential) -> usize {
-        self.with(|world, now| world.files(now).filter(|file| file.owner == *owner).count())
+        self.with(|world, now| world.file_owners(now).filter(|of| *of == owner).count())
     }
 
     /// How many files all credentials together have stored.
     pub fn files_left_total(&self) -> usize {
-        self.with(|world, now| world.files(now).count())
+        self.with(|world, now| world.file_owners(now).count())
     }
 
-    /// The batches of all providers, deleted ones included, oldest first.
+    /// The batches of all providers, those deleted at Anthropic included, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
         self.executed(World::batches)
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::anthropic;
 use crate::core::Millis;
 use crate::faults::Op;
+use crate::gemini;
 use crate::ledger::{BilledTwice, Mode};
 use crate::openai::{Batch, Counts, Status};
 use crate::shared::World;
@@ -44,7 +45,7 @@ pub struct BatchSummary {
     pub created_ms: Millis,
     /// Input tokens and output tokens.
     pub usage: (u64, u64),
-    /// Whether the caller deleted it.
+    /// Whether the caller deleted it (Anthropic; elsewhere a deleted batch is forgotten).
     pub deleted: bool,
 }
 
@@ -136,6 +137,26 @@ impl From<&anthropic::Batch> for BatchSummary {
     }
 }
 
+impl From<&gemini::Batch> for BatchSummary {
+    fn from(batch: &gemini::Batch) -> Self {
+        Self {
+            provider: gemini::NAME,
+            id: batch.id.to_string(),
+            credential: batch.owner.to_string(),
+            endpoint: batch.task.batch_method(),
+            model: Some(batch.model.to_string()),
+            status: batch.status,
+            counts: batch.counts,
+            input_file: batch.input_file.clone().unwrap_or_default(),
+            metadata: [("displayName".to_owned(), batch.display_name.clone())].into(),
+            errors: batch.error.iter().map(|(code, _)| (code.clone(), None)).collect(),
+            created_ms: batch.created,
+            usage: batch.usage,
+            deleted: false,
+        }
+    }
+}
+
 impl Summary {
     /// Sums up the world as it is at `now`.
     pub fn of(world: &mut World, now: Millis) -> Self {
@@ -159,11 +180,13 @@ impl Summary {
             (batches.len(), batches.iter().filter(|batch| !batch.status.is_terminal()).count());
         batches.reverse();
         batches.truncate(MAX_BATCHES);
-        let files = || world.files(now);
+        let alike = world.files(now).map(|file| (file.name.clone(), file.content.len()));
+        let of_gemini = world.gemini.files.alive(now).map(|file| (file.name(), file.content.len()));
+        let files: Vec<(String, usize)> = alike.chain(of_gemini).collect();
         Self {
-            files_left: files().count(),
-            file_bytes_left: files().map(|file| file.content.len() as u64).sum(),
-            file_names_left: files().take(100).map(|file| file.name.clone()).collect(),
+            files_left: files.len(),
+            file_bytes_left: files.iter().map(|(_, bytes)| *bytes as u64).sum(),
+            file_names_left: files.into_iter().take(100).map(|(name, _)| name).collect(),
             batch_count,
             batches_active: active,
             batches,
