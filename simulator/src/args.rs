@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use clap::Args as ClapArgs;
 use jiff::fmt::friendly::SpanParser;
 
-use crate::config::Config;
+use crate::config::{Config, GeminiOutput};
 
 /// Flags of the simulator, each with its environment twin.
 #[derive(Debug, Clone, ClapArgs)]
@@ -98,6 +98,14 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_SIMULATOR_MAX_LINES", default_value_t = 50_000)]
     pub max_lines: usize,
 
+    /// Where the operation of a Gemini batch tells its output.
+    #[arg(long, env = "LLM_PROXY_SIMULATOR_GEMINI_OUTPUT", default_value = "both", value_enum)]
+    pub gemini_output: GeminiOutput,
+
+    /// Batches one Gemini key may have under way.
+    #[arg(long, env = "LLM_PROXY_SIMULATOR_GEMINI_CONCURRENT_BATCHES", default_value_t = 100)]
+    pub gemini_concurrent_batches: usize,
+
     /// Raw bodies kept in the ledger, in total; 0 keeps none.
     #[arg(long, env = "LLM_PROXY_SIMULATOR_KEEP_BODIES", default_value = "0B", value_name = "SIZE")]
     pub keep_bodies: ByteSize,
@@ -129,6 +137,8 @@ impl From<Args> for Config {
             uploads_per_minute: args.uploads_per_minute,
             max_file_bytes: args.max_file_size.as_u64(),
             max_lines: args.max_lines,
+            gemini_output: args.gemini_output,
+            gemini_concurrent_batches: args.gemini_concurrent_batches,
             keep_bodies: args.keep_bodies.as_u64(),
             keep_entries: args.keep_entries,
         }

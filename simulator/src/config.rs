@@ -3,6 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Where a Gemini operation tells its output; both places are seen at the real API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum GeminiOutput {
+    /// In `response` and in `metadata.output`.
+    #[default]
+    Both,
+    /// In `response` alone.
+    Response,
+    /// In `metadata.output` alone.
+    Metadata,
+    /// By turns from batch to batch: both, `response`, `metadata.output`.
+    Alternating,
+}
+
 /// All settings, with defaults for tests: a batch is through in well under a second.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -44,6 +58,10 @@ pub struct Config {
     pub max_file_bytes: u64,
     /// Most lines of an input file (OpenAI documents 50,000).
     pub max_lines: usize,
+    /// Where a Gemini batch's output is told.
+    pub gemini_output: GeminiOutput,
+    /// Batches one Gemini key may have under way (Google documents 100).
+    pub gemini_concurrent_batches: usize,
     /// The ledger keeps raw bodies up to this many bytes in total, oldest dropped first; 0 keeps none.
     pub keep_bodies: u64,
     /// The ledger keeps this many entries, oldest dropped first.
@@ -72,6 +90,8 @@ impl Default for Config {
             uploads_per_minute: 1_000,
             max_file_bytes: 200_000_000,
             max_lines: 50_000,
+            gemini_output: GeminiOutput::Both,
+            gemini_concurrent_batches: 100,
             keep_bodies: 256_000_000,
             keep_entries: 1_000_000,
         }

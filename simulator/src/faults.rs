@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::rng::Rng;
 
 /// A kind of call that rules can hit and that is counted.
+///
+/// The paths are `OpenAI`'s. Anthropic's calls count as what they correspond to: a batch's results are its content, its
+/// deletion is a deletion, and messages are synchronous calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
@@ -20,7 +23,7 @@ pub enum Op {
     List,
     /// `GET /files/{id}/content`: a download.
     Content,
-    /// `DELETE /files/{id}`.
+    /// `DELETE /files/{id}`. In a rule also [`Op::DeleteBatch`].
     Delete,
     /// `POST /batches/{id}/cancel`.
     Cancel,
@@ -30,6 +33,10 @@ pub enum Op {
     File,
     /// `GET /files`.
     ListFiles,
+    /// The begin of a resumable upload (Gemini). Not hit by rules on [`Op::Upload`].
+    StartUpload,
+    /// `DELETE /batches/{id}` (Gemini). In a rule also [`Op::Delete`].
+    DeleteBatch,
     /// Every call; used in rules only.
     Any,
 }
@@ -131,6 +138,11 @@ pub enum Fault {
     GarbageLine,
     /// The batch's absent file ids are empty strings instead of null.
     EmptyStringFileIds,
+    /// The batch (Gemini) is said to have succeeded so many milliseconds before it has an output.
+    LateOutput {
+        /// Milliseconds without an output.
+        ms: u64,
+    },
 }
 
 impl Fault {
@@ -146,7 +158,8 @@ impl Fault {
             | Fault::Stall { .. }
             | Fault::DuplicateLine
             | Fault::GarbageLine
-            | Fault::EmptyStringFileIds => &[Op::Create],
+            | Fault::EmptyStringFileIds
+            | Fault::LateOutput { .. } => &[Op::Create],
             _ => &[Op::Any],
         }
     }
@@ -218,6 +231,7 @@ impl Rule {
                 || ruled == Op::Any
                 || (ruled == Op::Retrieve && op == Op::File)
                 || (ruled == Op::List && op == Op::ListFiles)
+                || (ruled == Op::Delete && op == Op::DeleteBatch)
         })
     }
 
@@ -305,6 +319,8 @@ pub struct BatchFaults {
     pub garbage_line: bool,
     /// Empty strings in place of null file ids.
     pub empty_string_file_ids: bool,
+    /// Milliseconds between success and output.
+    pub late_output: u64,
 }
 
 /// Everything the rules decided for one call.
@@ -419,6 +435,7 @@ impl Decision {
             Fault::DuplicateLine => self.batch.duplicate_line = true,
             Fault::GarbageLine => self.batch.garbage_line = true,
             Fault::EmptyStringFileIds => self.batch.empty_string_file_ids = true,
+            Fault::LateOutput { ms } => self.batch.late_output = ms,
             Fault::NotFoundAtFirst { .. } | Fault::ShortFile { .. } => {}
         }
     }

@@ -23,6 +23,8 @@ pub enum Mode {
 /// One executed line or call.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// The provider, such as `openai`.
+    pub provider: &'static str,
     /// Who pays.
     pub credential: Credential,
     /// The batch, if it was one.
@@ -66,6 +68,8 @@ pub enum Identity {
 /// Work that one credential was billed for more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BilledTwice {
+    /// The provider.
+    pub provider: &'static str,
     /// Fingerprint of who paid.
     pub credential: String,
     /// What makes it the same work.
@@ -140,29 +144,32 @@ impl Ledger {
         matching.filter_map(|entry| entry.body.clone()).collect()
     }
 
-    /// Everything one credential paid for more than once: the same marker (else the same body) at the same endpoint,
+    /// Everything one credential paid one provider for more than once: the same marker (else the same body) at the same endpoint,
     /// or the same `custom_id`. Sorted by identity.
     pub fn billed_twice(&self) -> Vec<BilledTwice> {
-        let mut work: HashMap<(&Credential, &str, WorkKey<'_>), u64> = HashMap::new();
+        let mut work: HashMap<(&'static str, &Credential, &str, WorkKey<'_>), u64> = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.billed) {
             let key = match &entry.marker {
                 Some(marker) => WorkKey::Marker(marker),
                 None => WorkKey::Body(&entry.body_hash),
             };
-            *work.entry((&entry.credential, entry.endpoint, key)).or_default() += 1;
+            *work.entry((entry.provider, &entry.credential, entry.endpoint, key)).or_default() += 1;
             if let Some(id) = &entry.custom_id {
-                *work.entry((&entry.credential, "", WorkKey::CustomId(id))).or_default() += 1;
+                *work.entry((entry.provider, &entry.credential, "", WorkKey::CustomId(id))).or_default() += 1;
             }
         }
         let twice = work.into_iter().filter(|(_, times)| *times > 1);
         let mut list: Vec<_> = twice
-            .map(|((credential, _, key), times)| BilledTwice {
+            .map(|((provider, credential, _, key), times)| BilledTwice {
+                provider,
                 credential: credential.to_string(),
                 identity: key.into(),
                 times,
             })
             .collect();
-        list.sort_by(|a, b| (&a.identity, &a.credential).cmp(&(&b.identity, &b.credential)));
+        list.sort_by(|a, b| {
+            (&a.identity, a.provider, &a.credential).cmp(&(&b.identity, b.provider, &b.credential))
+        });
         list
     }
 }
@@ -191,6 +198,7 @@ mod tests {
 
     fn entry(key: &str, custom_id: &str, body: &'static str) -> Entry {
         Entry {
+            provider: "openai",
             credential: Credential::of_key(key),
             batch: Some("batch_1".into()),
             custom_id: Some(custom_id.into()),
@@ -218,6 +226,14 @@ mod tests {
         ledger.record(entry("sk-b", "2", "{ }"));
         assert_eq!(ledger.billed_twice().len(), 2);
         assert_eq!(ledger.billed_twice()[1].identity, Identity::CustomId("2".into()));
+    }
+
+    #[test]
+    fn providers_bill_apart() {
+        let mut ledger = Ledger::new(10, 1000);
+        ledger.record(entry("sk-a", "1", "{}"));
+        ledger.record(Entry { provider: "anthropic", ..entry("sk-a", "1", "{}") });
+        assert!(ledger.billed_twice().is_empty());
     }
 
     #[test]

@@ -77,9 +77,19 @@ impl Handle {
         self.addr
     }
 
-    /// The base URL for SDKs, ending in `/v1`.
+    /// The base URL for SDKs of `OpenAI`, ending in `/v1`.
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.addr)
+    }
+
+    /// Where the provider of this name is mounted: `http://HOST:PORT/name`. `OpenAI` is at [`Handle::url`].
+    pub fn url_of(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.addr)
+    }
+
+    /// The base URL for SDKs of Anthropic, without `/v1`.
+    pub fn anthropic_url(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     /// Everything at this moment.
@@ -100,7 +110,7 @@ impl Handle {
 
     /// Lets stalled batches go on: one, or all of them. Returns how many there were.
     pub fn release(&self, batch: Option<&str>) -> usize {
-        let released = self.with(|world, now| world.openai.release(now, batch));
+        let released = self.with(|world, now| world.release(now, batch));
         self.shared.wake();
         released
     }
@@ -120,7 +130,7 @@ impl Handle {
         self.with(|world, _| world.core.received(op))
     }
 
-    /// Everything one credential paid for more than once.
+    /// Everything one credential paid one provider for more than once.
     pub fn billed_twice(&self) -> Vec<BilledTwice> {
         self.executed(|world| world.core.ledger.billed_twice())
     }
@@ -140,31 +150,29 @@ impl Handle {
         self.executed(|world| world.core.ledger.bodies(custom_id))
     }
 
-    /// The files that a credential has stored.
+    /// The files that a credential has stored at `OpenAI` and the APIs made after it.
     pub fn files(&self, owner: &Credential) -> Vec<File> {
-        self.with(|world, now| {
-            world.openai.files.alive(now).filter(|file| file.owner == *owner).cloned().collect()
-        })
+        self.with(|world, now| world.files(now).filter(|file| file.owner == *owner).cloned().collect())
     }
 
     /// How many files a credential has stored.
     pub fn files_left(&self, owner: &Credential) -> usize {
-        self.with(|world, now| world.openai.files.alive(now).filter(|file| file.owner == *owner).count())
+        self.with(|world, now| world.file_owners(now).filter(|of| *of == owner).count())
     }
 
     /// How many files all credentials together have stored.
     pub fn files_left_total(&self) -> usize {
-        self.with(|world, now| world.openai.files.alive(now).count())
+        self.with(|world, now| world.file_owners(now).count())
     }
 
-    /// The batches, oldest first.
+    /// The batches of all providers, those deleted at Anthropic included, oldest first.
     pub fn batches(&self) -> Vec<BatchSummary> {
-        self.executed(|world| world.openai.batches().map(Into::into).collect())
+        self.executed(World::batches)
     }
 
-    /// How many batches have a status.
+    /// How many batches of all providers have a status, in the words that `OpenAI` has for it.
     pub fn batches_in(&self, status: Status) -> usize {
-        self.executed(|world| world.openai.batches().filter(|batch| batch.status == status).count())
+        self.executed(|world| world.statuses().filter(|of| *of == status).count())
     }
 
     /// What a careful client does not do, but this one did.
@@ -185,7 +193,7 @@ impl Handle {
     /// Looks at the world after all lines that are due were executed.
     fn executed<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         self.with(|world, now| {
-            world.openai.execute(&mut world.core, now);
+            world.execute(now);
             look(world)
         })
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::anthropic;
 use crate::core::Millis;
 use crate::faults::Op;
+use crate::gemini;
 use crate::ledger::{BilledTwice, Mode};
 use crate::openai::{Batch, Counts, Status};
 use crate::shared::World;
@@ -19,21 +21,23 @@ const MAX_TWICE: usize = 100;
 /// One batch.
 #[derive(Debug, Clone, Serialize)]
 pub struct BatchSummary {
-    /// `batch_...`
+    /// The provider, such as `openai`.
+    pub provider: &'static str,
+    /// `batch_...`, or what the provider's ids look like.
     pub id: String,
     /// Fingerprint of whose it is.
     pub credential: String,
     /// Its endpoint's path.
     pub endpoint: &'static str,
-    /// Its model, once validated.
+    /// Its model, once validated; None if its lines have several.
     pub model: Option<String>,
-    /// Its status.
+    /// Its status, in the words that `OpenAI` has for it.
     pub status: Status,
-    /// Its counts.
+    /// Its counts as they are, whatever the provider already shows of them.
     pub counts: Counts,
-    /// Its input file.
+    /// Its input file; empty where the provider has none.
     pub input_file: String,
-    /// Its metadata.
+    /// Its metadata; empty where the provider has none.
     pub metadata: BTreeMap<String, String>,
     /// Codes of its errors, with their lines.
     pub errors: Vec<(String, Option<usize>)>,
@@ -41,6 +45,8 @@ pub struct BatchSummary {
     pub created_ms: Millis,
     /// Input tokens and output tokens.
     pub usage: (u64, u64),
+    /// Whether the caller deleted it (Anthropic; elsewhere a deleted batch is forgotten).
+    pub deleted: bool,
 }
 
 /// What one price class cost.
@@ -94,6 +100,7 @@ pub struct Summary {
 impl From<&Batch> for BatchSummary {
     fn from(batch: &Batch) -> Self {
         Self {
+            provider: batch.profile.name,
             id: batch.id.to_string(),
             credential: batch.owner.to_string(),
             endpoint: batch.endpoint.path(),
@@ -105,6 +112,47 @@ impl From<&Batch> for BatchSummary {
             errors: batch.errors.iter().map(|error| (error.code.clone(), error.line)).collect(),
             created_ms: batch.created,
             usage: batch.usage,
+            deleted: false,
+        }
+    }
+}
+
+impl From<&anthropic::Batch> for BatchSummary {
+    fn from(batch: &anthropic::Batch) -> Self {
+        Self {
+            provider: anthropic::NAME,
+            id: batch.id.to_string(),
+            credential: batch.owner.to_string(),
+            endpoint: anthropic::ENDPOINT,
+            model: batch.model.as_deref().map(str::to_owned),
+            status: batch.status,
+            counts: batch.counts,
+            input_file: String::new(),
+            metadata: BTreeMap::new(),
+            errors: Vec::new(),
+            created_ms: batch.created,
+            usage: batch.usage,
+            deleted: batch.deleted,
+        }
+    }
+}
+
+impl From<&gemini::Batch> for BatchSummary {
+    fn from(batch: &gemini::Batch) -> Self {
+        Self {
+            provider: gemini::NAME,
+            id: batch.id.to_string(),
+            credential: batch.owner.to_string(),
+            endpoint: batch.task.batch_method(),
+            model: Some(batch.model.to_string()),
+            status: batch.status,
+            counts: batch.counts,
+            input_file: batch.input_file.clone().unwrap_or_default(),
+            metadata: [("displayName".to_owned(), batch.display_name.clone())].into(),
+            errors: batch.error.iter().map(|(code, _)| (code.clone(), None)).collect(),
+            created_ms: batch.created,
+            usage: batch.usage,
+            deleted: false,
         }
     }
 }
@@ -112,7 +160,7 @@ impl From<&Batch> for BatchSummary {
 impl Summary {
     /// Sums up the world as it is at `now`.
     pub fn of(world: &mut World, now: Millis) -> Self {
-        world.openai.execute(&mut world.core, now);
+        world.execute(now);
         let core = &world.core;
         let billed = |mode| {
             core.ledger.entries().filter(|entry| entry.billed && entry.mode == mode).fold(
@@ -127,16 +175,18 @@ impl Summary {
         let mut twice = core.ledger.billed_twice();
         let billed_twice = twice.len();
         twice.truncate(MAX_TWICE);
-        let mut batches: Vec<BatchSummary> = world.openai.batches().map(Into::into).collect();
+        let mut batches = world.batches();
         let (batch_count, active) =
             (batches.len(), batches.iter().filter(|batch| !batch.status.is_terminal()).count());
         batches.reverse();
         batches.truncate(MAX_BATCHES);
-        let files = || world.openai.files.alive(now);
+        let alike = world.files(now).map(|file| (file.name.clone(), file.content.len()));
+        let of_gemini = world.gemini.files.alive(now).map(|file| (file.name(), file.content.len()));
+        let files: Vec<(String, usize)> = alike.chain(of_gemini).collect();
         Self {
-            files_left: files().count(),
-            file_bytes_left: files().map(|file| file.content.len() as u64).sum(),
-            file_names_left: files().take(100).map(|file| file.name.clone()).collect(),
+            files_left: files.len(),
+            file_bytes_left: files.iter().map(|(_, bytes)| *bytes as u64).sum(),
+            file_names_left: files.into_iter().take(100).map(|(name, _)| name).collect(),
             batch_count,
             batches_active: active,
             batches,

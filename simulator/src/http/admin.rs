@@ -45,7 +45,7 @@ struct LedgerQuery {
 
 async fn ledger(State(shared): Shell, Query(query): Query<LedgerQuery>) -> Json<Value> {
     let (total, entries): (usize, Vec<Value>) = shared.with(|world, now| {
-        world.openai.execute(&mut world.core, now);
+        world.execute(now);
         let entries = world.core.ledger.entries().skip(query.offset).take(query.limit.unwrap_or(PAGE));
         (world.core.ledger.entries().count(), entries.map(view).collect())
     });
@@ -54,6 +54,7 @@ async fn ledger(State(shared): Shell, Query(query): Query<LedgerQuery>) -> Json<
 
 fn view(entry: &Entry) -> Value {
     json!({
+        "provider": entry.provider,
         "credential": entry.credential.as_str(),
         "batch": entry.batch.as_deref(),
         "custom_id": entry.custom_id.as_deref(),
@@ -78,7 +79,7 @@ struct BodiesQuery {
 /// The raw bodies received, as text: by `custom_id`, or by marker for synchronous calls too.
 async fn bodies(State(shared): Shell, Query(query): Query<BodiesQuery>) -> Json<Vec<String>> {
     let bodies: Vec<Bytes> = shared.with(|world, now| {
-        world.openai.execute(&mut world.core, now);
+        world.execute(now);
         let wanted = |entry: &&Entry| {
             (query.custom_id.is_some() && entry.custom_id.as_deref() == query.custom_id.as_deref())
                 || (query.marker.is_some() && entry.marker.as_deref() == query.marker.as_deref())
@@ -113,7 +114,7 @@ struct ReleaseQuery {
 }
 
 async fn release(State(shared): Shell, Query(query): Query<ReleaseQuery>) -> Json<Value> {
-    let released = shared.with(|world, now| world.openai.release(now, query.batch.as_deref()));
+    let released = shared.with(|world, now| world.release(now, query.batch.as_deref()));
     shared.wake();
     Json(json!({"released": released}))
 }

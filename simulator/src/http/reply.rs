@@ -68,6 +68,17 @@ pub(crate) async fn read_body(mut body: Body, limit: usize) -> Option<Bytes> {
     fits.then(|| whole.freeze())
 }
 
+/// The body of a stream of events that takes `slow` in total.
+pub(crate) fn trickle(events: Vec<Bytes>, slow: Duration) -> Body {
+    let pause = slow / events.len().max(1) as u32;
+    Body::from_stream(stream::iter(events).then(move |event| async move {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        Ok::<_, std::convert::Infallible>(event)
+    }))
+}
+
 /// Cuts the body of an answer after so many bytes, if the faults say so: the connection breaks there.
 pub(crate) fn cut(mut response: Response, body: Bytes, decision: &Decision) -> Response {
     let Some((after, chunked)) = decision.truncate.filter(|(after, _)| *after < body.len()) else {
@@ -85,4 +96,28 @@ pub(crate) fn cut(mut response: Response, body: Bytes, decision: &Decision) -> R
     let begun = stream::iter([Ok(body.slice(..after))]);
     *response.body_mut() = Body::from_stream(begun.chain(broken));
     response
+}
+
+/// A file without its last lines.
+pub(crate) fn shorten(content: Bytes, lines: usize) -> Bytes {
+    let ends = memchr::memrchr_iter(b'\n', &content);
+    match lines {
+        0 => content,
+        // The last line's own newline is the first one met from behind.
+        lines => ends.map(|at| at + 1).nth(lines).map_or_else(Bytes::new, |end| content.slice(..end)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortened_files_lack_their_last_lines() {
+        let content = Bytes::from_static(b"1\n2\n3\n");
+        assert_eq!(shorten(content.clone(), 0), content);
+        assert_eq!(shorten(content.clone(), 1), "1\n2\n");
+        assert_eq!(shorten(content.clone(), 2), "1\n");
+        assert_eq!(shorten(content, 3), "");
+    }
 }

@@ -8,9 +8,11 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::endpoint::Endpoint;
 use super::error::ApiError;
-use super::json;
+use super::profile::Profile;
 use super::request::Request;
-use crate::credential::{hex, sha256};
+use crate::credential::sha256;
+use crate::json;
+use crate::text::{AWKWARD, answer_to, quote, tokens};
 
 /// What of an answer does not come from its request.
 #[derive(Debug, Clone, Copy)]
@@ -25,38 +27,17 @@ pub(crate) struct Style {
     pub dimensions: usize,
     /// The tier that serves it.
     pub tier: &'static str,
+    /// Whose answer it is.
+    pub profile: &'static Profile,
 }
-
-/// White space, escapes, separators and numbers that break clients which split lines or rebuild JSON.
-const AWKWARD: &str = concat!(
-    r#","x_simulator" : { "numbers": [1.10, 1E+2, 12345678901234567890123, -0.0], "escaped": "\u2028\"\\\/\n","#,
-    "\"raw\":\"\u{2028}\u{2029}\u{85}\u{1f600}\",\"a\" : null , \"A\":[ ] }"
-);
 
 /// A PNG of one pixel.
 const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
-/// The text of the answer: the marker of `echo:`, else a sentence that follows from the request's text.
+/// The text of the answer.
 pub(crate) fn content(request: &Request<'_>, awkward: bool) -> String {
-    let mut text = match &request.magic.echo {
-        Some(marker) => marker.clone(),
-        None => {
-            let hash = hex(&sha256(request.text.as_bytes())[..8]);
-            let odd = if awkward { " \u{2028}\u{1f600} \"quoted\" \\ \t" } else { "" };
-            format!("You sent {} bytes; their checksum is {hash}.{odd}", request.text.len())
-        }
-    };
-    if let Some(size) = request.magic.size {
-        if text.len() < size {
-            text.push(' ');
-            text.extend(std::iter::repeat_n('.', size - text.len()));
-        } else {
-            let cut = (0..=size).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-            text.truncate(cut);
-        }
-    }
-    text
+    answer_to(&request.text, &request.magic, awkward)
 }
 
 /// The embedding of one input: dimension `i` is byte `i % 32` of the SHA-256 of the input, mapped onto -1 to 1.
@@ -67,19 +48,10 @@ pub fn embedding(input: &str, dimensions: usize) -> Vec<f32> {
     (0..dimensions).map(|index| f32::from(hash[index % 32]) / 127.5 - 1.0).collect()
 }
 
-/// The tokens of a text: a quarter of its bytes, at least one.
-pub(crate) fn tokens(text: &str) -> u64 {
-    (text.len() as u64 / 4).max(1)
-}
-
-/// A text as a JSON string.
-pub(crate) fn quote(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".into())
-}
-
 /// Writes the answer's body to the end of `out` and returns its completion tokens.
 pub(crate) fn write(request: &Request<'_>, style: &Style, out: &mut Vec<u8>) -> u64 {
-    let (head, output_tokens) = match request.endpoint {
+    let own = (style.profile.answer)(request, style);
+    let (head, output_tokens) = own.unwrap_or_else(|| match request.endpoint {
         Endpoint::ChatCompletions => chat(request, style),
         Endpoint::Responses => responses(request, style, "completed"),
         Endpoint::Completions => completions(request, style),
@@ -87,7 +59,7 @@ pub(crate) fn write(request: &Request<'_>, style: &Style, out: &mut Vec<u8>) -> 
         Endpoint::Moderations => (moderation(request, style), 0),
         Endpoint::ImagesGenerations | Endpoint::ImagesEdits => (images(request, style), 1),
         Endpoint::Videos => (video(request, style), 1),
-    };
+    });
     out.extend_from_slice(head.as_bytes());
     if style.awkward {
         out.extend_from_slice(AWKWARD.as_bytes());
@@ -162,7 +134,7 @@ fn chat_message(request: &Request<'_>, style: &Style, text: &str) -> (String, &'
 }
 
 /// The arguments of a tool call, `{"text": ...}` in a string.
-fn arguments(text: &str) -> String {
+pub(crate) fn arguments(text: &str) -> String {
     quote(&format!(r#"{{"text":{}}}"#, quote(text)))
 }
 
@@ -339,16 +311,21 @@ fn video(request: &Request<'_>, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::json::Fields;
+    use crate::json::Fields;
+    use crate::openai::profile::OPENAI;
     use crate::openai::request::model_of;
     use serde_json::Value;
+
+    fn style(awkward: bool) -> Style {
+        Style { id: 1, created: 2, awkward, dimensions: 4, tier: "default", profile: &OPENAI }
+    }
 
     fn answer(endpoint: Endpoint, body: &str, awkward: bool) -> (String, Value) {
         let fields = Fields::parse(body).unwrap();
         let model = model_of(endpoint, &fields).unwrap();
         let request = Request::check(endpoint, model, fields, body.len()).unwrap();
         let mut out = Vec::new();
-        write(&request, &Style { id: 1, created: 2, awkward, dimensions: 4, tier: "default" }, &mut out);
+        write(&request, &style(awkward), &mut out);
         let text = String::from_utf8(out).unwrap();
         let value = serde_json::from_str(&text).unwrap();
         (text, value)

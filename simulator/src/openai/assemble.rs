@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{Run, Status};
-use super::examine::Place;
+use super::batch::Status;
 use crate::faults::BatchFaults;
+use crate::plan::{Place, Run};
 use crate::rng::Rng;
 
 /// Everything that is needed to make the files.

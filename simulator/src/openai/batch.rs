@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
-use super::examine::{BatchError, Place, Plan};
+use super::examine::BatchError;
+use super::profile::Profile;
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
 use crate::faults::BatchFaults;
+use crate::plan::Run;
 
 /// A batch's `status` (`OpenAI` API specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -71,17 +74,6 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// The lines of a batch in progress.
-#[derive(Debug)]
-pub struct Run {
-    /// When it went in progress.
-    pub started: Millis,
-    /// All lines, in the order in which they get done.
-    pub plan: Plan,
-    /// How many are done.
-    pub done: usize,
-}
-
 /// How many lines there are and what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
@@ -96,24 +88,34 @@ pub struct Counts {
 /// When a batch got where, in milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Times {
-    pub(super) in_progress: Option<Millis>,
+    pub(crate) in_progress: Option<Millis>,
     pub(super) finalizing: Option<Millis>,
-    pub(super) cancelling: Option<Millis>,
+    pub(crate) cancelling: Option<Millis>,
     /// When it reached its terminal status.
-    pub(super) ended: Option<Millis>,
+    pub(crate) ended: Option<Millis>,
 }
 
 /// A batch with everything that is known of it.
 #[derive(Debug)]
 pub struct Batch {
+    /// The API that it was created with.
+    pub profile: &'static Profile,
     /// `batch_...`
     pub id: Arc<str>,
     /// Whose it is.
     pub owner: Credential,
     /// Its endpoint.
     pub endpoint: Endpoint,
-    /// Its input file, which may be deleted since.
+    /// Its input file, which may be deleted since; empty if its lines came with its creation.
     pub input_file: String,
+    /// The lines that came with its creation.
+    pub inline: Option<Bytes>,
+    /// The model that its creation named.
+    pub asked_model: Option<String>,
+    /// The name that its creation gave it, if it did.
+    pub name: String,
+    /// Its completion window, as its creation named it.
+    pub window: String,
     /// The caller's own pairs.
     pub metadata: BTreeMap<String, String>,
     /// How long its result files live, in seconds.
@@ -124,6 +126,8 @@ pub struct Batch {
     pub created: Millis,
     /// When its completion window ends.
     pub expires: Millis,
+    /// When it stops for that; the end of time where windows are only hopes.
+    pub stops: Millis,
     /// The time from which lists show it.
     pub listed_from: Millis,
     /// Its model, once it is validated.
@@ -134,6 +138,8 @@ pub struct Batch {
     pub output_file: Option<String>,
     /// The error file, if there is one.
     pub error_file: Option<String>,
+    /// The result lines, if they are not kept in files.
+    pub results: Bytes,
     /// Its counts.
     pub counts: Counts,
     /// Prompt and completion tokens of the billed lines.
@@ -142,117 +148,81 @@ pub struct Batch {
     pub enqueued: u64,
     /// What is broken about it.
     pub faults: BatchFaults,
-    pub(super) times: Times,
+    pub(crate) times: Times,
     pub(super) phase: Phase,
 }
 
-impl Run {
-    /// How many lines are done by `now`, if nothing holds them up.
-    pub fn due(&self, now: Millis) -> usize {
-        let elapsed = now.saturating_sub(self.started);
-        self.plan.lines.partition_point(|line| line.at <= elapsed)
-    }
-
-    /// When the last of the first `lines` lines is done.
-    pub fn time_of(&self, lines: usize) -> Millis {
-        let last = lines.checked_sub(1).and_then(|index| self.plan.lines.get(index));
-        last.map_or(self.started, |line| self.started.saturating_add(line.at))
-    }
-}
-
 impl Batch {
-    /// How many lines can be done before a fault stops it.
-    pub fn ceiling(&self, run: &Run) -> usize {
-        let stops = [self.faults.stall_after, self.faults.expire_after];
-        stops.into_iter().flatten().fold(run.plan.lines.len(), usize::min)
-    }
-
     /// Executes all lines that are due: writes them into the ledger and counts them.
     pub fn execute(&mut self, core: &mut Core, now: Millis) {
-        let Phase::Running(run) = &self.phase else { return };
-        let until = run.due(now).min(self.ceiling(run));
-        let (vanish, counted) = self.faults.vanish.unwrap_or_default();
         let Phase::Running(run) = &mut self.phase else { return };
-        for index in run.done..until {
-            let line = &mut run.plan.lines[index];
-            let mut entry = line.entry.take();
-            if index < vanish {
-                line.place = Place::Nowhere;
-                entry = entry.filter(|_| counted);
-            }
-            match &entry {
-                Some(entry) if entry.billed => {
-                    self.counts.completed += 1;
-                    self.usage.0 += entry.input_tokens;
-                    self.usage.1 += entry.output_tokens;
-                }
-                Some(_) => self.counts.failed += 1,
-                None if line.place == Place::Expired => self.counts.failed += 1,
-                None => {}
-            }
-            if let Some(entry) = entry {
-                core.ledger.record(entry);
-            }
-        }
-        run.done = run.done.max(until);
+        let tally = run.execute(core, now, &self.faults);
+        self.counts.completed += tally.completed;
+        self.counts.failed += tally.failed;
+        self.usage.0 += tally.usage.0;
+        self.usage.1 += tally.usage.1;
     }
 
     /// When the batch next needs attention; None when nothing will happen by itself.
     pub fn next_due(&self) -> Option<Millis> {
         match &self.phase {
             Phase::Waiting(at) | Phase::Closing(at, ..) => Some(*at),
-            Phase::Running(run) => {
-                let stop = self.ceiling(run);
-                let stalls = self.faults.stall_after.is_some_and(|after| after == stop);
-                Some(if stalls { self.expires } else { run.time_of(stop).min(self.expires) })
-            }
+            Phase::Running(run) => Some(run.stops(&self.faults, self.stops)),
             _ => None,
+        }
+    }
+
+    /// The id of a result file as the batch object has it.
+    pub(crate) fn file_id(&self, id: &Option<String>) -> Value {
+        match id {
+            Some(id) => json!(id),
+            None if self.faults.empty_string_file_ids && self.status.is_terminal() => json!(""),
+            None => Value::Null,
         }
     }
 
     /// The batch object.
     pub fn view(&self) -> Value {
-        let seconds = |time: Option<Millis>| time.map(|time| time / 1000);
-        let at_end = |status| seconds(self.times.ended.filter(|_| self.status == status));
-        let no_file = if self.faults.empty_string_file_ids && self.status.is_terminal() {
-            json!("")
-        } else {
-            Value::Null
-        };
-        let file = |id: &Option<String>| id.as_ref().map_or(no_file.clone(), |id| json!(id));
-        let errors = self.errors.iter().map(|error| {
-            json!({"code": error.code, "line": error.line, "message": error.message, "param": error.param})
-        });
-        let errors: Vec<Value> = errors.collect();
-        json!({
-            "id": &*self.id,
-            "object": "batch",
-            "endpoint": self.endpoint.path(),
-            "model": self.model.as_deref(),
-            "errors": if errors.is_empty() { Value::Null } else { json!({"object": "list", "data": errors}) },
-            "input_file_id": self.input_file,
-            "completion_window": "24h",
-            "status": self.status.as_str(),
-            "output_file_id": file(&self.output_file),
-            "error_file_id": file(&self.error_file),
-            "created_at": self.created / 1000,
-            "in_progress_at": seconds(self.times.in_progress),
-            "expires_at": self.expires / 1000,
-            "finalizing_at": seconds(self.times.finalizing),
-            "completed_at": at_end(Status::Completed),
-            "failed_at": at_end(Status::Failed),
-            "expired_at": at_end(Status::Expired),
-            "cancelling_at": seconds(self.times.cancelling),
-            "cancelled_at": at_end(Status::Cancelled),
-            "request_counts": self.counts,
-            "usage": {
-                "input_tokens": self.usage.0,
-                "input_tokens_details": {"cached_tokens": 0},
-                "output_tokens": self.usage.1,
-                "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": self.usage.0 + self.usage.1,
-            },
-            "metadata": self.metadata,
-        })
+        (self.profile.batch)(self)
     }
+}
+
+/// The batch object of `OpenAI`'s API.
+pub(crate) fn view(batch: &Batch) -> Value {
+    let seconds = |time: Option<Millis>| time.map(|time| time / 1000);
+    let at_end = |status| seconds(batch.times.ended.filter(|_| batch.status == status));
+    let errors = batch.errors.iter().map(|error| {
+        json!({"code": error.code, "line": error.line, "message": error.message, "param": error.param})
+    });
+    let errors: Vec<Value> = errors.collect();
+    json!({
+        "id": &*batch.id,
+        "object": "batch",
+        "endpoint": batch.endpoint.path(),
+        "model": batch.model.as_deref(),
+        "errors": if errors.is_empty() { Value::Null } else { json!({"object": "list", "data": errors}) },
+        "input_file_id": batch.input_file,
+        "completion_window": batch.window,
+        "status": batch.status.as_str(),
+        "output_file_id": batch.file_id(&batch.output_file),
+        "error_file_id": batch.file_id(&batch.error_file),
+        "created_at": batch.created / 1000,
+        "in_progress_at": seconds(batch.times.in_progress),
+        "expires_at": batch.expires / 1000,
+        "finalizing_at": seconds(batch.times.finalizing),
+        "completed_at": at_end(Status::Completed),
+        "failed_at": at_end(Status::Failed),
+        "expired_at": at_end(Status::Expired),
+        "cancelling_at": seconds(batch.times.cancelling),
+        "cancelled_at": at_end(Status::Cancelled),
+        "request_counts": batch.counts,
+        "usage": {
+            "input_tokens": batch.usage.0,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": batch.usage.1,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": batch.usage.0 + batch.usage.1,
+        },
+        "metadata": batch.metadata,
+    })
 }

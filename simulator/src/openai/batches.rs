@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::batch::{Batch, Counts, Phase, Status, Times};
@@ -10,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::error::ApiError;
 use super::files::{admit, lifetime, limit};
 use super::model::Model;
+use super::profile::Profile;
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
 use crate::faults::Decision;
@@ -24,39 +26,86 @@ pub struct ListBatches {
 /// A `POST /batches` body that passed all checks but those that need state.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Create {
-    /// The input file's id.
+    /// The input file's id; empty if the lines are inline.
     pub input_file: String,
-    endpoint: Endpoint,
-    metadata: BTreeMap<String, String>,
-    output_lifetime: Option<u64>,
+    /// The batch's endpoint.
+    pub endpoint: Endpoint,
+    /// The caller's own pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// How long its result files live, in seconds.
+    pub output_lifetime: Option<u64>,
+    /// The completion window as it was written.
+    pub window: String,
+    /// The same in hours.
+    pub hours: u64,
+    /// The lines, where they come with the creation.
+    pub inline: Option<Bytes>,
+    /// The model, where the creation names it.
+    pub model: Option<String>,
+    /// The batch's name, where it has one.
+    pub name: String,
 }
 
 impl Create {
+    /// A creation for a day that says no more than its endpoint.
+    pub fn at(endpoint: Endpoint) -> Self {
+        Self {
+            input_file: String::new(),
+            endpoint,
+            metadata: BTreeMap::new(),
+            output_lifetime: None,
+            window: "24h".to_owned(),
+            hours: 24,
+            inline: None,
+            model: None,
+            name: String::new(),
+        }
+    }
+
     /// Checks a body as far as it can be checked alone.
-    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|_| ApiError::invalid("We could not parse the JSON body of your request.", "", ""))?;
+    pub fn parse(profile: &Profile, body: &[u8]) -> Result<Self, ApiError> {
+        let body = members(body)?;
         let input_file = string(&body, "input_file_id")?.to_owned();
         let endpoint = string(&body, "endpoint")?;
-        let endpoint = Endpoint::of(endpoint)
-            .ok_or_else(|| ApiError::unsupported_value("endpoint", endpoint, &Endpoint::PATHS))?;
-        let window = string(&body, "completion_window")?;
-        if window != "24h" {
-            return Err(ApiError::unsupported_value("completion_window", window, &["24h"]));
-        }
+        let endpoint = profile
+            .endpoint(endpoint)
+            .ok_or_else(|| ApiError::unsupported_value("endpoint", endpoint, &profile.paths()))?;
+        let window = string(&body, "completion_window")?.to_owned();
+        let hours = hours(profile, &window)?;
         let metadata = metadata(body.get("metadata"))?;
         let output_lifetime = match body.get("output_expires_after").filter(|value| !value.is_null()) {
             None => None,
             Some(after) => {
                 let seconds = after.get("seconds").map(Value::to_string);
-                lifetime(after.get("anchor").and_then(Value::as_str), seconds.as_deref())?
+                lifetime(profile, after.get("anchor").and_then(Value::as_str), seconds.as_deref())?
             }
         };
-        Ok(Self { input_file, endpoint, metadata, output_lifetime })
+        Ok(Self { input_file, metadata, output_lifetime, window, hours, ..Self::at(endpoint) })
     }
 }
 
-fn string<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, ApiError> {
+/// The members of a creation's body.
+pub(crate) fn members(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|_| ApiError::invalid("We could not parse the JSON body of your request.", "", ""))
+}
+
+/// The hours of a completion window such as `24h` or `7d`.
+fn hours(profile: &Profile, window: &str) -> Result<u64, ApiError> {
+    let (shortest, longest) = profile.window_hours;
+    let number = |unit: char| window.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    let days = number('d').filter(|_| shortest < longest);
+    let hours = number('h').or(days.map(|days| days.saturating_mul(24)));
+    hours.filter(|hours| (shortest..=longest).contains(hours)).ok_or_else(|| {
+        let allowed = [format!("{shortest}h"), format!("{longest}h")];
+        let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+        let most = if shortest < longest { 2 } else { 1 };
+        ApiError::unsupported_value("completion_window", window, &allowed[..most])
+    })
+}
+
+/// A member that has to be a string.
+pub(crate) fn string<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, ApiError> {
     match body.get(name) {
         None | Some(Value::Null) => Err(ApiError::missing(name)),
         Some(Value::String(text)) => Ok(text),
@@ -65,7 +114,7 @@ fn string<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, ApiEr
 }
 
 /// At most 16 pairs of strings, keys to 64 and values to 512 characters (`OpenAI` API reference).
-fn metadata(value: Option<&Value>) -> Result<BTreeMap<String, String>, ApiError> {
+pub(crate) fn metadata(value: Option<&Value>) -> Result<BTreeMap<String, String>, ApiError> {
     let pairs = match value {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(pairs)) => pairs,
@@ -95,7 +144,7 @@ fn metadata(value: Option<&Value>) -> Result<BTreeMap<String, String>, ApiError>
     pairs.iter().map(read).collect()
 }
 
-fn missing(id: &str) -> ApiError {
+pub(crate) fn missing(id: &str) -> ApiError {
     ApiError::new(404, format!("No batch found with id '{id}'."))
 }
 
@@ -111,33 +160,37 @@ impl Model {
     ) -> Result<Value, ApiError> {
         let recent = self.creations.entry(owner.clone()).or_default();
         admit(recent, now, 3_600_000, core.config.creates_per_hour, "batch creations per hour")?;
-        let file =
-            self.files.get(now, owner, &create.input_file).map_err(|_| no_input(&create.input_file))?;
-        if file.purpose != "batch" {
-            let message = format!("Invalid file purpose '{}': expected 'batch'.", file.purpose);
-            return Err(ApiError::invalid(message, "input_file_id", "invalid_purpose"));
+        if create.inline.is_none() {
+            self.check_input(core, now, owner, &create.input_file)?;
         }
-        if self.batches.values().any(|batch| batch.input_file == create.input_file) {
-            core.violation(format!("two batches were created from file {}", create.input_file));
-        }
-        let id: Arc<str> = format!("batch_{}", core.rng.hex(32)).into();
+        let profile = self.profile();
+        let id: Arc<str> = profile.id("batch_", 32, &mut core.rng).into();
         let mut faults = decision.batch.clone();
         faults.empty_string_file_ids |= core.config.empty_string_file_ids;
+        let day = core.config.window_time.as_millis() as Millis;
+        let expires = now + day.saturating_mul(create.hours) / 24;
         let batch = Batch {
-            id: id.clone(),
+            profile,
+            id,
             owner: owner.clone(),
             endpoint: create.endpoint,
             input_file: create.input_file,
+            inline: create.inline,
+            asked_model: create.model,
+            name: create.name,
+            window: create.window,
             metadata: create.metadata,
             output_lifetime: create.output_lifetime,
             status: Status::Validating,
             created: now,
-            expires: now + core.config.window_time.as_millis() as Millis,
+            expires,
+            stops: if profile.expires { expires } else { Millis::MAX },
             listed_from: now + decision.list_lag,
             model: None,
             errors: Vec::new(),
             output_file: None,
             error_file: None,
+            results: Bytes::new(),
             counts: Counts::default(),
             usage: (0, 0),
             enqueued: 0,
@@ -148,6 +201,30 @@ impl Model {
         let view = batch.view();
         self.add_batch(batch);
         Ok(view)
+    }
+
+    /// Checks that a file can be the input of a batch.
+    fn check_input(
+        &self,
+        core: &mut Core,
+        now: Millis,
+        owner: &Credential,
+        id: &str,
+    ) -> Result<(), ApiError> {
+        let file = self.files.get(now, owner, id).map_err(|_| no_input(id))?;
+        if let Some(purpose) = self.profile().purpose.filter(|purpose| file.purpose != *purpose) {
+            let message = format!("Invalid file purpose '{}': expected '{purpose}'.", file.purpose);
+            return Err(ApiError::invalid(message, "input_file_id", "invalid_purpose"));
+        }
+        if !file.polled {
+            core.violation(format!("a batch was created from {id} before it was seen as processed"));
+            let message = format!("File {id} is not in status 'processed' yet.");
+            return Err(ApiError::invalid(message, "input_file_id", "invalid_request"));
+        }
+        if self.batches.values().any(|batch| batch.input_file == id) {
+            core.violation(format!("two batches were created from file {id}"));
+        }
+        Ok(())
     }
 
     /// The batch, if it is this caller's.
@@ -197,6 +274,26 @@ impl Model {
         Ok(batch.view())
     }
 
+    /// Everything a caller's list shows, newest first.
+    pub fn listed(&mut self, core: &mut Core, now: Millis, owner: &Credential) -> Vec<&Batch> {
+        self.execute(core, now);
+        let shown = |batch: &&Batch| batch.owner == *owner && batch.listed_from <= now;
+        self.batches.values().rev().filter(shown).collect()
+    }
+
+    /// Forgets a batch that has ended.
+    pub fn remove(&mut self, owner: &Credential, id: &str) -> Result<(), ApiError> {
+        let batch = self.batch(owner, id)?;
+        if !batch.status.is_terminal() {
+            let message = format!("Cannot delete a batch with status '{}'.", batch.status.as_str());
+            return Err(ApiError::new(409, message));
+        }
+        if let Some(number) = self.numbers.remove(id) {
+            self.batches.remove(&number);
+        }
+        Ok(())
+    }
+
     /// `GET /batches`, newest first.
     pub fn list(
         &mut self,
@@ -217,9 +314,10 @@ impl Model {
         ids.truncate(limit);
         let data: Vec<Value> =
             ids.iter().filter_map(|id| self.executed(core, now, id).map(|batch| batch.view())).collect();
+        let member = self.profile().list_member;
         Ok(json!({
             "object": "list",
-            "data": data,
+            member: data,
             "first_id": ids.first().map(|id| &**id),
             "last_id": ids.last().map(|id| &**id),
             "has_more": has_more,
@@ -235,10 +333,11 @@ pub(crate) fn no_input(id: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::profile::OPENAI;
     use super::*;
 
     fn refused(body: Value) -> (String, String) {
-        let error = Create::parse(body.to_string().as_bytes()).expect_err("refused");
+        let error = Create::parse(&OPENAI, body.to_string().as_bytes()).expect_err("refused");
         assert_eq!(error.status, 400);
         (error.param.unwrap_or_default(), error.code.unwrap_or_default())
     }
@@ -247,7 +346,7 @@ mod tests {
     fn parameters_are_checked() {
         let good =
             json!({"input_file_id": "file-1", "endpoint": "/v1/embeddings", "completion_window": "24h"});
-        assert!(Create::parse(good.to_string().as_bytes()).is_ok());
+        assert!(Create::parse(&OPENAI, good.to_string().as_bytes()).is_ok());
         for name in ["input_file_id", "endpoint", "completion_window"] {
             let mut body = good.clone();
             body.as_object_mut().unwrap().remove(name);
@@ -267,6 +366,6 @@ mod tests {
         assert_eq!(with("metadata", many.into()), "metadata");
         let short = json!({"anchor": "created_at", "seconds": 1});
         assert_eq!(with("output_expires_after", short), "expires_after.seconds");
-        assert!(Create::parse(b"nonsense").is_err());
+        assert!(Create::parse(&OPENAI, b"nonsense").is_err());
     }
 }

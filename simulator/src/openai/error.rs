@@ -1,6 +1,6 @@
 //! `OpenAI`'s error object.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An error as `{"error":{message,type,param,code}}` with its HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +80,10 @@ impl ApiError {
         self
     }
 
-    /// The body.
-    pub fn body(&self) -> String {
-        json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
-            .to_string()
+    /// The status and the body of `OpenAI`'s API.
+    pub fn openai(&self) -> (u16, Value) {
+        let body =
+            json!({"message": self.message, "type": self.kind, "param": self.param, "code": self.code});
+        (self.status, json!({"error": body}))
     }
 }

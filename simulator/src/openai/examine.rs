@@ -4,22 +4,24 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Style};
-use super::endpoint::{Endpoint, model_batches, model_exists};
+use super::endpoint::Endpoint;
 use super::error::ApiError;
-use super::json::{self, Fields};
+use super::profile::{Lines, Profile};
 use super::request::{Request, model_of};
 use crate::config::Config;
 use crate::core::Millis;
 use crate::credential::{Credential, sha256};
+use crate::json::{self, Fields};
 use crate::ledger::{Entry, Mode};
+use crate::plan::{Place, Plan, PlannedLine, spread};
 use crate::rng::Rng;
+use crate::text::quote;
 
 /// Errors that a failed batch lists at most.
 const MAX_ERRORS: usize = 1_000;
@@ -34,8 +36,12 @@ pub struct Examine {
     pub batch: Arc<str>,
     /// Who pays for it.
     pub credential: Credential,
+    /// The API that it was created with.
+    pub profile: &'static Profile,
     /// The batch's endpoint.
     pub endpoint: Endpoint,
+    /// The model that the batch's creation named.
+    pub model: Option<String>,
     /// The input file.
     pub file: Bytes,
     /// The settings.
@@ -59,47 +65,6 @@ pub struct BatchError {
     pub param: Option<String>,
 }
 
-/// Where a line's result goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The output file.
-    Output,
-    /// The error file, as an HTTP error.
-    Error,
-    /// The error file, as `batch_expired`: it was not executed.
-    Expired,
-    /// Neither file: it was not executed.
-    Nowhere,
-}
-
-/// What will become of a line.
-#[derive(Debug)]
-pub struct PlannedLine {
-    /// When it is done, in milliseconds after the batch went in progress.
-    pub at: Millis,
-    /// Where its result goes.
-    pub place: Place,
-    /// Its result in [`Plan::results`].
-    pub result: Range<usize>,
-    /// Its `custom_id`, as a JSON string.
-    pub id: Box<str>,
-    /// What the ledger will say, until it does.
-    pub entry: Option<Entry>,
-}
-
-/// A file that is valid, with the results of its lines in the order in which they will be done.
-#[derive(Debug)]
-pub struct Plan {
-    /// The one model of the file.
-    pub model: Arc<str>,
-    /// Its lines in the order of their times.
-    pub lines: Vec<PlannedLine>,
-    /// The results, one after another, each ending in a newline.
-    pub results: Vec<u8>,
-    /// Prompt tokens of all lines.
-    pub input_tokens: u64,
-}
-
 impl Examine {
     /// Validates the file; either all its errors, or a plan.
     pub fn run(self) -> Result<Plan, Vec<BatchError>> {
@@ -109,10 +74,10 @@ impl Examine {
             return Err(vec![BatchError::whole("empty_file", "The input file is empty.")]);
         }
         for (index, line) in split_lines(lines).enumerate() {
-            if index >= self.config.max_lines {
+            let most = self.profile.max_lines.unwrap_or(self.config.max_lines);
+            if index >= most {
                 let count = memchr::memchr_iter(b'\n', lines).count() + 1;
-                let message =
-                    format!("The batch has {count} requests; at most {} are allowed.", self.config.max_lines);
+                let message = format!("The batch has {count} requests; at most {most} are allowed.");
                 return Err(vec![BatchError::whole("too_many_tasks", &message)]);
             }
             if let Err(error) = reader.line(index + 1, line) {
@@ -203,37 +168,56 @@ impl<'a> Reader<'a> {
         let envelope = Fields::parse(text).ok_or_else(|| bad_json(""))?;
         let id = member(&envelope, number, "custom_id")?;
         let id = json::text(id).ok_or_else(|| wrong(number, "custom_id", "must be a string"))?;
-        self.check_target(&envelope, number)?;
+        let endpoint = self.check_target(&envelope, number)?;
         let body = member(&envelope, number, "body")?;
         let fields = json::object(body).ok_or_else(|| wrong(number, "body", "must be an object"))?;
         if !self.ids.insert(id.as_ref().into()) {
             let message = format!("The custom_id '{id}' is not unique in this file.");
             return Err(BatchError::at(number, "duplicate_custom_id", "custom_id", message));
         }
-        let model = self.check_model(&fields, number)?;
-        self.plan_line(&id, &model, body, fields);
+        let model = self.check_model(endpoint, &fields, number)?;
+        self.plan_line(&id, endpoint, &model, body, fields);
         Ok(())
     }
 
-    fn check_target(&self, envelope: &Fields<'_>, number: usize) -> Result<(), BatchError> {
+    /// The endpoint of a line.
+    fn check_target(&self, envelope: &Fields<'_>, number: usize) -> Result<Endpoint, BatchError> {
+        let job = self.job;
+        if job.profile.lines == Lines::Bodies {
+            let extra = ["method", "url"].into_iter().find(|name| envelope.get(name).is_some());
+            let why = "is not a member of this API's lines";
+            return extra.map_or(Ok(job.endpoint), |extra| Err(wrong(number, extra, why)));
+        }
         let method = member(envelope, number, "method")?;
         if json::text(method).is_none_or(|method| method != "POST") {
             return Err(wrong(number, "method", "must be POST"));
         }
         let url = json::text(member(envelope, number, "url")?)
             .ok_or_else(|| wrong(number, "url", "must be a string"))?;
-        if url != self.job.endpoint.path() {
-            let message = format!(
-                "The URL provided for this request does not match the batch endpoint: '{url}' is not '{}'.",
-                self.job.endpoint.path()
-            );
-            return Err(BatchError::at(number, "url_mismatch", "url", message));
+        let found = job.profile.endpoint(&url);
+        match found.filter(|&found| found == job.endpoint || job.profile.lines == Lines::Mixed) {
+            Some(endpoint) => Ok(endpoint),
+            None => {
+                let message = format!(
+                    "The URL provided for this request does not match the batch endpoint: '{url}' is not '{}'.",
+                    self.job.endpoint.path()
+                );
+                Err(BatchError::at(number, "url_mismatch", "url", message))
+            }
         }
-        Ok(())
     }
 
-    fn check_model(&mut self, fields: &Fields<'_>, number: usize) -> Result<Arc<str>, BatchError> {
-        let model = model_of(self.job.endpoint, fields).map_err(|error| {
+    fn check_model(
+        &mut self,
+        endpoint: Endpoint,
+        fields: &Fields<'_>,
+        number: usize,
+    ) -> Result<Arc<str>, BatchError> {
+        let named = match (&self.job.model, fields.get("model")) {
+            (Some(model), None) => Ok(model.as_str().into()),
+            _ => model_of(endpoint, fields),
+        };
+        let model = named.map_err(|error| {
             BatchError::at(
                 number,
                 error.code.as_deref().unwrap_or("invalid_request"),
@@ -241,21 +225,22 @@ impl<'a> Reader<'a> {
                 error.message,
             )
         })?;
-        match &self.model {
-            Some(first) if **first == *model => return Ok(first.clone()),
-            Some(first) => {
-                let message = format!(
-                    "All requests of a batch must use one model; the first uses '{first}', this one '{model}'."
-                );
-                return Err(BatchError::at(number, "model_mismatch", "body.model", message));
-            }
-            None => {}
+        if let Some(first) = self.model.as_ref().filter(|first| ***first == *model) {
+            return Ok(first.clone());
+        }
+        let first = self.model.as_deref().or(self.job.model.as_deref());
+        if let Some(first) = first.filter(|first| **first != *model && self.job.profile.lines != Lines::Mixed)
+        {
+            let message = format!(
+                "All requests of a batch must use one model; the first uses '{first}', this one '{model}'."
+            );
+            return Err(BatchError::at(number, "model_mismatch", "body.model", message));
         }
         let model: Arc<str> = model.as_ref().into();
         self.model = Some(model.clone());
-        let refusal = if !model_exists(&model) {
+        let refusal = if !self.job.profile.has_model(&model) {
             format!("The provided model '{model}' does not exist or you do not have access to it.")
-        } else if !model_batches(&model) {
+        } else if !self.job.profile.batches(&model) {
             format!("The provided model '{model}' is not supported by the Batch API.")
         } else {
             return Ok(model);
@@ -263,7 +248,14 @@ impl<'a> Reader<'a> {
         Err(BatchError::at(number, "model_not_found", "body.model", refusal))
     }
 
-    fn plan_line(&mut self, id: &str, model: &Arc<str>, body: &'a RawValue, fields: Fields<'a>) {
+    fn plan_line(
+        &mut self,
+        id: &str,
+        endpoint: Endpoint,
+        model: &Arc<str>,
+        body: &'a RawValue,
+        fields: Fields<'a>,
+    ) {
         let raw = body.get();
         let request = match fields.is_true("stream") {
             true => Err(ApiError::invalid(
@@ -271,13 +263,14 @@ impl<'a> Reader<'a> {
                 "stream",
                 "unsupported_value",
             )),
-            false => Request::check(self.job.endpoint, model.to_string().into(), fields, raw.len()),
+            false => (self.job.profile.check)(endpoint, &fields)
+                .and_then(|()| Request::check(endpoint, model.to_string().into(), fields, raw.len())),
         };
-        let quoted = answer::quote(id);
+        let quoted = quote(id);
         let mut line =
             PlannedLine { at: 0, place: Place::Output, result: 0..0, id: quoted.into(), entry: None };
         let start = self.results.len();
-        let mut entry = self.entry(id, model, raw);
+        let mut entry = self.entry(id, endpoint, model, raw);
         match &request {
             Err(error) => entry.status = self.write_error(&mut line, error),
             Ok(request) => {
@@ -300,14 +293,15 @@ impl<'a> Reader<'a> {
         self.lines.push(line);
     }
 
-    fn entry(&self, id: &str, model: &Arc<str>, raw: &str) -> Entry {
+    fn entry(&self, id: &str, endpoint: Endpoint, model: &Arc<str>, raw: &str) -> Entry {
         let keep = self.job.config.keep_bodies > 0;
         Entry {
+            provider: self.job.profile.name,
             credential: self.job.credential.clone(),
             batch: Some(self.job.batch.clone()),
             custom_id: Some(id.into()),
             model: model.clone(),
-            endpoint: self.job.endpoint.path(),
+            endpoint: endpoint.path(),
             body_hash: sha256(raw.as_bytes()),
             // A copy, so that a kept body does not keep its whole file.
             body: keep.then(|| Bytes::copy_from_slice(raw.as_bytes())),
@@ -339,6 +333,7 @@ impl<'a> Reader<'a> {
             awkward: self.job.config.awkward_answers,
             dimensions: self.job.config.embedding_dimensions,
             tier: "default",
+            profile: self.job.profile,
         };
         let tokens = answer::write(request, &style, &mut self.results);
         self.results.extend_from_slice(b"}, \"error\": null}\n");
@@ -347,25 +342,16 @@ impl<'a> Reader<'a> {
 
     fn write_error(&mut self, line: &mut PlannedLine, error: &ApiError) -> u16 {
         line.place = Place::Error;
-        self.write_head(line, error.status);
-        self.results.extend_from_slice(error.body().as_bytes());
+        let (status, body) = self.job.profile.refusal(error);
+        self.write_head(line, status);
+        self.results.extend_from_slice(body.as_bytes());
         self.results.extend_from_slice(b"}, \"error\": null}\n");
-        error.status
+        status
     }
 
-    /// Gives every line its time: spread over the batch's time in random order, slow lines not before theirs.
+    /// Gives every line its time.
     fn plan(mut self) -> Plan {
-        let config = &self.job.config;
-        self.rng.shuffle(&mut self.lines);
-        let swing = 1.0 + config.jitter * (self.rng.unit() * 2.0 - 1.0);
-        let count = self.lines.len() as f64;
-        let whole =
-            config.batch_time.as_millis() as f64 * swing + config.line_time.as_secs_f64() * 1e3 * count;
-        for (index, line) in self.lines.iter_mut().enumerate() {
-            // A cast from f64 saturates: a negative or absurd configuration cannot overflow.
-            line.at = line.at.max((whole * (index + 1) as f64 / count) as Millis);
-        }
-        self.lines.sort_by_key(|line| line.at);
+        spread(&mut self.lines, &mut self.rng, &self.job.config);
         let model = self.model.unwrap_or_else(|| "".into());
         Plan { model, lines: self.lines, results: self.results, input_tokens: self.input_tokens }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::profile::Profile;
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
 
@@ -14,9 +15,6 @@ const PURPOSES: [&str; 6] = ["assistants", "batch", "fine-tune", "vision", "user
 
 /// How long files of batches live when the caller says nothing: 30 days.
 pub(crate) const DEFAULT_LIFETIME_S: u64 = 30 * 86_400;
-
-/// Shortest and longest life a caller may ask for, in seconds.
-pub(crate) const LIFETIMES_S: std::ops::RangeInclusive<u64> = 3_600..=2_592_000;
 
 /// A stored file.
 #[derive(Debug, Clone)]
@@ -37,6 +35,10 @@ pub struct File {
     pub expires: Option<Millis>,
     /// The time from which lists show it.
     pub listed_from: Millis,
+    /// When it is processed.
+    pub processed: Millis,
+    /// Whether its caller has seen it as processed.
+    pub polled: bool,
 }
 
 /// An upload as it came in.
@@ -79,32 +81,37 @@ pub struct ListFiles {
 }
 
 /// All files, in the order in which they were made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Files {
+    profile: &'static Profile,
     by_number: BTreeMap<u64, File>,
     numbers: HashMap<String, u64>,
     next: u64,
     uploads: HashMap<Credential, VecDeque<Millis>>,
 }
 
-impl File {
-    /// The file object.
-    pub fn view(&self) -> Value {
-        json!({
-            "id": self.id,
-            "object": "file",
-            "bytes": self.content.len(),
-            "created_at": self.created / 1000,
-            "expires_at": self.expires.map(|time| time / 1000),
-            "filename": self.name,
-            "purpose": self.purpose,
-            "status": "processed",
-            "status_details": null,
-        })
-    }
+/// The file object.
+pub(crate) fn view(file: &File, now: Millis) -> Value {
+    json!({
+        "id": file.id,
+        "object": "file",
+        "bytes": file.content.len(),
+        "created_at": file.created / 1000,
+        "expires_at": file.expires.map(|time| time / 1000),
+        "filename": file.name,
+        "purpose": file.purpose,
+        "status": if file.processed <= now { "processed" } else { "pending" },
+        "status_details": null,
+    })
 }
 
 impl Files {
+    /// No files yet.
+    pub fn new(profile: &'static Profile) -> Self {
+        let (by_number, numbers, uploads) = Default::default();
+        Self { profile, by_number, numbers, next: 0, uploads }
+    }
+
     /// `POST /files`.
     pub fn upload(
         &mut self,
@@ -115,8 +122,12 @@ impl Files {
         list_lag: Millis,
     ) -> Result<Value, ApiError> {
         let name = upload.name.ok_or_else(|| required("file"))?;
-        let purpose = upload.purpose.ok_or_else(|| required("purpose"))?;
-        if !PURPOSES.contains(&purpose.as_str()) {
+        let purpose = match (upload.purpose, self.profile.purpose) {
+            (Some(purpose), _) => purpose,
+            (None, Some(_)) => return Err(required("purpose")),
+            (None, None) => String::new(),
+        };
+        if self.profile.purpose.is_some() && !PURPOSES.contains(&purpose.as_str()) {
             return Err(ApiError::invalid(
                 format!("'{purpose}' is not one of {PURPOSES:?} - 'purpose'").replace('"', "'"),
                 "purpose",
@@ -126,22 +137,54 @@ impl Files {
         if purpose == "batch" && !name.ends_with(".jsonl") {
             return Err(ApiError::invalid("Invalid file format for Batch API. Must be .jsonl", "", ""));
         }
-        if upload.size > core.config.max_file_bytes {
+        if upload.size > core.config.max_file_bytes.min(self.profile.max_file_bytes) {
             return Err(ApiError::invalid("File is too large.", "", ""));
         }
-        let lifetime = lifetime(upload.anchor.as_deref(), upload.seconds.as_deref())?;
-        let lifetime = lifetime.or((purpose == "batch").then_some(DEFAULT_LIFETIME_S));
-        let recent = self.uploads.entry(owner.clone()).or_default();
-        admit(recent, now, 60_000, core.config.uploads_per_minute, "uploads per minute")?;
+        let lifetime = lifetime(self.profile, upload.anchor.as_deref(), upload.seconds.as_deref())?;
+        self.check_number(now, owner, lifetime.is_some())?;
+        let lifetime = lifetime.or(self.profile.lifetime_s.filter(|_| purpose == "batch"));
+        self.admit_upload(core, now, owner)?;
         let new = NewFile { name, purpose, content: upload.content, lifetime };
+        let (view, polled_files) = (self.profile.file, self.profile.polled_files);
         let file = self.add(core, now, owner, new);
         file.listed_from = now + list_lag;
-        Ok(file.view())
+        if polled_files {
+            file.processed = now + core.config.validate_time.as_millis() as Millis;
+            file.polled = false;
+        }
+        Ok(view(file, now))
+    }
+
+    /// Refuses one more file if that is more than this API stores for one caller.
+    fn check_number(&self, now: Millis, owner: &Credential, expires: bool) -> Result<(), ApiError> {
+        let Some((lasting, all)) = self.profile.max_files else { return Ok(()) };
+        let files = || self.alive(now).filter(|file| file.owner == *owner);
+        if files().count() >= all {
+            return Err(ApiError::invalid(format!("At most {all} files can be stored."), "", ""));
+        }
+        if !expires && files().filter(|file| file.expires.is_none()).count() >= lasting {
+            let message = format!("At most {lasting} files without 'expires_after' can be stored.");
+            return Err(ApiError::invalid(message, "expires_after", "missing_required_parameter"));
+        }
+        Ok(())
+    }
+
+    /// Lets an upload through if there were not too many lately.
+    pub fn admit_upload(&mut self, core: &Core, now: Millis, owner: &Credential) -> Result<(), ApiError> {
+        let recent = self.uploads.entry(owner.clone()).or_default();
+        admit(recent, now, 60_000, core.config.uploads_per_minute, "uploads per minute")
+    }
+
+    /// Gives a file its content, whoever asks.
+    pub fn fill(&mut self, id: &str, content: Bytes) -> Result<(), ApiError> {
+        let file = self.numbers.get(id).and_then(|number| self.by_number.get_mut(number));
+        file.ok_or_else(|| missing(id))?.content = content;
+        Ok(())
     }
 
     /// Stores a file that is known to be right.
     pub fn add(&mut self, core: &mut Core, now: Millis, owner: &Credential, new: NewFile) -> &mut File {
-        let id = format!("file-{}", core.rng.hex(24));
+        let id = self.profile.id("file-", 24, &mut core.rng);
         let number = self.next;
         self.next += 1;
         self.numbers.insert(id.clone(), number);
@@ -154,6 +197,8 @@ impl Files {
             created: now,
             expires: new.lifetime.map(|seconds| now + seconds * 1000),
             listed_from: now,
+            processed: now,
+            polled: true,
         })
     }
 
@@ -161,6 +206,15 @@ impl Files {
     pub fn get(&self, now: Millis, owner: &Credential, id: &str) -> Result<&File, ApiError> {
         let file = self.numbers.get(id).and_then(|number| self.by_number.get(number));
         file.filter(|file| file.owner == *owner && file.alive(now)).ok_or_else(|| missing(id))
+    }
+
+    /// `GET /files/{id}`; a caller may use what it has seen as processed.
+    pub fn retrieve(&mut self, now: Millis, owner: &Credential, id: &str) -> Result<Value, ApiError> {
+        let view = (self.profile.file)(self.get(now, owner, id)?, now);
+        if let Some(file) = self.numbers.get(id).and_then(|number| self.by_number.get_mut(number)) {
+            file.polled |= file.processed <= now;
+        }
+        Ok(view)
     }
 
     /// `DELETE /files/{id}`; frees its content.
@@ -199,9 +253,10 @@ impl Files {
         let has_more = files.len() > limit;
         files.truncate(limit);
         let ends = (files.first().map(|file| &file.id), files.last().map(|file| &file.id));
-        let data: Vec<Value> = files.iter().map(|file| file.view()).collect();
+        let data: Vec<Value> = files.iter().map(|file| (self.profile.file)(file, now)).collect();
+        let member = self.profile.list_member;
         Ok(
-            json!({"object": "list", "data": data, "first_id": ends.0, "last_id": ends.1, "has_more": has_more}),
+            json!({"object": "list", member: data, "first_id": ends.0, "last_id": ends.1, "has_more": has_more}),
         )
     }
 
@@ -226,14 +281,20 @@ fn missing(id: &str) -> ApiError {
 }
 
 /// Checks `expires_after`, in seconds.
-pub(crate) fn lifetime(anchor: Option<&str>, seconds: Option<&str>) -> Result<Option<u64>, ApiError> {
+pub(crate) fn lifetime(
+    profile: &Profile,
+    anchor: Option<&str>,
+    seconds: Option<&str>,
+) -> Result<Option<u64>, ApiError> {
+    let (shortest, longest) = profile.lifetimes_s;
     match (anchor, seconds) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(ApiError::missing("expires_after.anchor")),
         (Some(_), None) => Err(ApiError::missing("expires_after.seconds")),
         (Some("created_at"), Some(seconds)) => {
-            let seconds = seconds.parse().ok().filter(|seconds| LIFETIMES_S.contains(seconds));
-            let message = "Invalid 'expires_after.seconds': expected an integer from 3600 to 2592000.";
+            let seconds = seconds.parse().ok().filter(|seconds| (shortest..=longest).contains(seconds));
+            let message =
+                format!("Invalid 'expires_after.seconds': expected an integer from {shortest} to {longest}.");
             seconds
                 .map(Some)
                 .ok_or_else(|| ApiError::invalid(message, "expires_after.seconds", "invalid_value"))

@@ -2,19 +2,18 @@
 //!
 //! [`Model`] is the state; everything under `routes` is HTTP around it.
 
-mod answer;
+pub(crate) mod answer;
 mod assemble;
-mod batch;
-mod batches;
-mod endpoint;
-mod error;
+pub(crate) mod batch;
+pub(crate) mod batches;
+pub(crate) mod endpoint;
+pub(crate) mod error;
 mod examine;
-mod files;
-mod json;
-mod magic;
+pub(crate) mod files;
 mod model;
-mod request;
-mod routes;
+pub mod profile;
+pub(crate) mod request;
+pub(crate) mod routes;
 mod stream;
 
 #[cfg(test)]
@@ -24,4 +23,5 @@ pub use answer::embedding;
 pub use batch::{Batch, Counts, Status};
 pub use files::File;
 pub use model::{Done, Model, Work};
+pub use profile::Profile;
 pub(crate) use routes::routes;

@@ -9,19 +9,22 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::assemble::{Assemble, Files as Made};
-use super::batch::{Batch, Counts, Phase, Run, Status};
+use super::batch::{Batch, Counts, Phase, Status};
 use super::error::ApiError;
-use super::examine::{BatchError, Examine, Plan};
-use super::files::{DEFAULT_LIFETIME_S, Files, NewFile};
+use super::examine::{BatchError, Examine};
+use super::files::{Files, NewFile};
+use super::profile::{OPENAI, Profile};
 use crate::core::{Core, Millis};
 use crate::credential::Credential;
+use crate::plan::{Plan, Run};
 
 /// Batches that are remembered; the oldest ended ones are forgotten beyond it.
 const MAX_BATCHES: usize = 100_000;
 
 /// The state of the simulated provider.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Model {
+    profile: &'static Profile,
     /// The Files API.
     pub files: Files,
     pub(super) batches: BTreeMap<u64, Batch>,
@@ -62,7 +65,24 @@ impl Work {
     }
 }
 
+impl Default for Model {
+    fn default() -> Self {
+        Self::new(&OPENAI)
+    }
+}
+
 impl Model {
+    /// An API in which nothing has happened yet.
+    pub fn new(profile: &'static Profile) -> Self {
+        let (batches, numbers, creations, active) = Default::default();
+        Self { profile, files: Files::new(profile), batches, numbers, creations, active, next: 0 }
+    }
+
+    /// Which API it is.
+    pub fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
     pub(super) fn add_batch(&mut self, batch: Batch) {
         self.numbers.insert(batch.id.clone(), self.next);
         self.batches.insert(self.next, batch);
@@ -248,16 +268,33 @@ impl Model {
         if !matches!(batch.phase, Phase::Assembling) {
             return;
         }
-        let lifetime = batch.output_lifetime.unwrap_or(DEFAULT_LIFETIME_S);
+        batch.counts.total = lines;
+        if self.profile.inline_results || batch.inline.is_some() {
+            batch.results = [made.output, made.error].into_iter().flatten().flatten().collect();
+        } else {
+            self.store(core, now, id, status, made);
+        }
+        let Some(batch) = self.batch_mut(id) else { return };
+        (batch.status, batch.times.ended, batch.phase) = (status, Some(now), Phase::Over);
+    }
+}
+
+impl Model {
+    /// Stores the result files of a batch.
+    fn store(&mut self, core: &mut Core, now: Millis, id: &str, status: Status, made: Made) {
+        let Some(batch) = self.numbers.get(id).and_then(|number| self.batches.get_mut(number)) else {
+            return;
+        };
+        let lifetime = batch.output_lifetime.or(self.profile.lifetime_s);
         let mut store = |kind: &str, content| {
             let name = format!("{id}_{kind}.jsonl");
-            let new = NewFile { name, purpose: "batch_output".into(), content, lifetime: Some(lifetime) };
+            let new = NewFile { name, purpose: "batch_output".into(), content, lifetime };
             self.files.add(core, now, &batch.owner, new).id.clone()
         };
+        let no_errors =
+            (self.profile.empty_error_file && status == Status::Completed).then(bytes::Bytes::new);
         batch.output_file = made.output.map(|content| store("output", content));
-        batch.error_file = made.error.map(|content| store("error", content));
-        batch.counts.total = lines;
-        (batch.status, batch.times.ended, batch.phase) = (status, Some(now), Phase::Over);
+        batch.error_file = made.error.or(no_errors).map(|content| store("error", content));
     }
 }
 
@@ -267,7 +304,8 @@ fn step(batch: &mut Batch, files: &Files, core: &mut Core, now: Millis) -> Optio
     let seed = core.config.seed;
     match std::mem::replace(&mut batch.phase, Phase::Over) {
         Phase::Waiting(_) => {
-            let Ok(file) = files.get(now, &batch.owner, &batch.input_file) else {
+            let file = files.get(now, &batch.owner, &batch.input_file).ok().map(|file| file.content.clone());
+            let Some(file) = batch.inline.clone().or(file) else {
                 batch.errors = vec![BatchError::whole("invalid_request", "The input file no longer exists.")];
                 (batch.status, batch.times.ended) = (Status::Failed, Some(now));
                 return None;
@@ -276,8 +314,10 @@ fn step(batch: &mut Batch, files: &Files, core: &mut Core, now: Millis) -> Optio
             Some(Work::Examine(Box::new(Examine {
                 batch: batch.id.clone(),
                 credential: batch.owner.clone(),
+                profile: batch.profile,
                 endpoint: batch.endpoint,
-                file: file.content.clone(),
+                model: batch.asked_model.clone(),
+                file,
                 config: core.config.clone(),
                 seed,
                 now,

@@ -6,8 +6,9 @@ use serde_json::value::RawValue;
 
 use super::endpoint::Endpoint;
 use super::error::ApiError;
-use super::json::{self, Fields};
-use super::magic::Magic;
+use crate::json::{self, Fields};
+use crate::magic::Magic;
+use crate::text::{last_user_text, spoken};
 
 /// A body that passed the checks of its endpoint.
 #[derive(Debug)]
@@ -124,27 +125,6 @@ fn responses_text(fields: &Fields<'_>) -> Result<String, ApiError> {
             Err(ApiError::wrong_type("input", expected, json::type_name(raw)))
         }
     }
-}
-
-/// The text of the last message of a user, else of the last message.
-fn last_user_text(messages: &[Fields<'_>]) -> String {
-    let of_user =
-        messages.iter().rev().find(|message| message.text("role").is_some_and(|role| role == "user"));
-    let content = of_user.or(messages.last()).and_then(|message| message.get("content"));
-    content.map(spoken).unwrap_or_default()
-}
-
-/// The text of a string, or of the parts of a list of parts.
-fn spoken(raw: &RawValue) -> String {
-    if let Some(text) = json::text(raw) {
-        return text.into_owned();
-    }
-    let parts = json::list(raw).unwrap_or_default();
-    let texts = parts.into_iter().filter_map(|part| match json::object(part) {
-        Some(fields) => fields.text("text").map(Cow::into_owned),
-        None => json::text(part).map(Cow::into_owned),
-    });
-    texts.collect::<Vec<_>>().join("\n")
 }
 
 fn any_text(fields: &Fields<'_>, name: &str, required: bool) -> Result<String, ApiError> {

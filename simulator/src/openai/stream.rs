@@ -2,16 +2,11 @@
 
 use bytes::Bytes;
 
-use super::answer::{self, Style, chat_usage, content, message_item, quote, responses, text_part, tokens};
+use super::answer::{self, Style, chat_usage, content, message_item, responses, text_part};
 use super::endpoint::Endpoint;
-use super::json;
 use super::request::Request;
-
-/// Bytes of text in one event, about.
-const PIECE: usize = 16;
-
-/// Events that the text is spread over at most.
-const MAX_PIECES: usize = 256;
+use crate::json;
+use crate::text::{pieces, quote, tokens};
 
 /// The events of an answer; None for endpoints that cannot stream.
 pub(crate) fn events(request: &Request<'_>, style: &Style) -> Option<Vec<Bytes>> {
@@ -21,20 +16,6 @@ pub(crate) fn events(request: &Request<'_>, style: &Style) -> Option<Vec<Bytes>>
         Endpoint::Responses => Some(response(request, style)),
         _ => None,
     }
-}
-
-/// Cuts a text into pieces at character boundaries.
-fn pieces(text: &str) -> Vec<&str> {
-    let size = PIECE.max(text.len().div_ceil(MAX_PIECES));
-    let mut rest = text;
-    let mut list = Vec::new();
-    while !rest.is_empty() {
-        let end = (size..rest.len()).find(|&at| rest.is_char_boundary(at)).unwrap_or(rest.len());
-        let (piece, after) = rest.split_at(end);
-        list.push(piece);
-        rest = after;
-    }
-    list
 }
 
 fn data(json: &str) -> Bytes {
@@ -143,19 +124,4 @@ fn response(request: &Request<'_>, style: &Style) -> Vec<Bytes> {
         ))
     };
     bodies.into_iter().enumerate().map(event).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_join_to_the_text() {
-        for text in ["", "a", "é\u{1f600}é\u{1f600}é\u{1f600}é\u{1f600}é\u{1f600}", &"x".repeat(100_000)]
-        {
-            let pieces = pieces(text);
-            assert_eq!(pieces.concat(), text);
-            assert!(pieces.len() <= MAX_PIECES);
-        }
-    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::batches::{Create, ListBatches};
 use super::error::ApiError;
 use super::files::Upload;
+use super::profile::OPENAI;
 use crate::config::Config;
 use crate::core::Millis;
 use crate::credential::Credential;
@@ -37,15 +38,15 @@ impl Bench {
             purpose: Some("batch".into()),
             ..Upload::default()
         };
-        let World { core, openai } = &mut self.world;
+        let World { core, openai, .. } = &mut self.world;
         let file = openai.files.upload(core, self.now, &self.owner, upload, 0).unwrap();
         file["id"].as_str().unwrap().to_owned()
     }
 
     fn try_create(&mut self, file: &str, endpoint: &str) -> Result<Value, ApiError> {
         let body = json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h", "metadata": {"m": "1"}});
-        let create = Create::parse(body.to_string().as_bytes())?;
-        let World { core, openai } = &mut self.world;
+        let create = Create::parse(&OPENAI, body.to_string().as_bytes())?;
+        let World { core, openai, .. } = &mut self.world;
         let decision = core.begin(Op::Create, Some((file, 0)));
         openai.create(core, self.now, &self.owner, create, &decision)
     }
@@ -59,7 +60,7 @@ impl Bench {
 
     fn pass(&mut self, ms: Millis) {
         self.now += ms;
-        let World { core, openai } = &mut self.world;
+        let World { core, openai, .. } = &mut self.world;
         openai.settle(core, self.now);
     }
 
@@ -71,12 +72,12 @@ impl Bench {
     }
 
     fn poll(&mut self, id: &str) -> Value {
-        let World { core, openai } = &mut self.world;
+        let World { core, openai, .. } = &mut self.world;
         openai.retrieve(core, self.now, &self.owner, id).unwrap()
     }
 
     fn cancel(&mut self, id: &str) -> Result<Value, ApiError> {
-        let World { core, openai } = &mut self.world;
+        let World { core, openai, .. } = &mut self.world;
         openai.cancel(core, self.now, &self.owner, id)
     }
 
@@ -382,7 +383,7 @@ fn callers_see_only_their_own() {
     for other in
         [Credential::of_key("sk-b"), Credential::new("sk-a", "org", ""), Credential::new("sk-a", "", "proj")]
     {
-        let World { core, openai } = &mut bench.world;
+        let World { core, openai, .. } = &mut bench.world;
         assert_eq!(openai.retrieve(core, bench.now, &other, &id).unwrap_err().status, 404);
         assert_eq!(openai.cancel(core, bench.now, &other, &id).unwrap_err().status, 404);
         assert_eq!(openai.files.get(bench.now, &other, &output).unwrap_err().status, 404);
@@ -411,7 +412,7 @@ fn lists_are_paged_newest_first() {
     let mut bench = Bench::new(Config::default());
     let ids: Vec<String> = (0..5).map(|_| bench.start(CHAT, file(1))).collect();
     let mut list = |query: Value| {
-        let World { core, openai } = &mut bench.world;
+        let World { core, openai, .. } = &mut bench.world;
         let query: ListBatches = serde_json::from_value(query).unwrap();
         openai.list(core, bench.now, &bench.owner, &query)
     };
@@ -457,7 +458,7 @@ fn an_input_deleted_too_early_fails_the_batch() {
     let mut bench = Bench::new(Config::default());
     let file = bench.upload(file(1));
     let id = bench.try_create(&file, CHAT).unwrap()["id"].as_str().unwrap().to_owned();
-    let World { core, openai } = &mut bench.world;
+    let World { core, openai, .. } = &mut bench.world;
     openai.delete_file(core, bench.now, &bench.owner, &file).unwrap();
     assert_eq!(core.violation_count(), 1);
     bench.finish();

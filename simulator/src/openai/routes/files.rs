@@ -5,53 +5,48 @@ use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONTENT_RANGE, RANGE};
-use serde_json::Value;
 
-use super::{Shell, answer, credential, refusal, refuse, respond};
-use crate::faults::{Decision, Instead, Op};
-use crate::http::{cut, perform};
+use super::Shell;
+use crate::faults::{Instead, Op};
+use crate::http::{cut, shorten};
 use crate::net::Control;
 use crate::openai::error::ApiError;
 use crate::openai::files::{ListFiles, Upload};
-use crate::shared::World;
 
 /// Bytes of a form part that is not the file.
 const MAX_PART: usize = 4096;
 
 /// `POST /v1/files`
-pub(super) async fn upload(
-    State(shared): Shell,
+pub(crate) async fn upload(
+    State(shell): State<Shell>,
     Extension(control): Extension<Control>,
     request: Request,
 ) -> Response {
-    let owner = match credential(request.headers()) {
+    let owner = match shell.credential(request.headers()) {
         Ok(owner) => owner,
-        Err(error) => return refuse(&shared, &error),
+        Err(error) => return shell.refuse(&error),
     };
-    let decision = shared.with(|world, _| world.core.begin(Op::Upload, None));
+    let decision = shell.begin(Op::Upload);
     if decision.instead == Some(Instead::Reset) {
         // Before the body is read: a caller that sends a large one finds out in the middle of it.
         return control.reset().await;
     }
-    let upload = match receive(request, shared.config.max_file_bytes).await {
+    let most = shell.shared.config.max_file_bytes.min(shell.profile.max_file_bytes);
+    let upload = match receive(request, most, shell.profile.dotted_names).await {
         Ok(upload) => upload,
-        Err(error) => return refuse(&shared, &error),
+        Err(error) => return shell.refuse(&error),
     };
     let lag = decision.list_lag;
-    let result = perform(
-        &shared,
-        &control,
-        &decision,
-        |instead| Err(refusal(Op::Upload, "", instead)),
-        move |World { core, openai }, now| openai.files.upload(core, now, &owner, upload, lag),
-    );
-    answer(&shared, result.await)
+    let file = shell.perform(&control, (Op::Upload, ""), &decision, move |core, model, now| {
+        model.files.upload(core, now, &owner, upload, lag)
+    });
+    shell.answer(file.await)
 }
 
 /// Reads a form; of a file that is too large only the size.
-async fn receive(request: Request, max_file: u64) -> Result<Upload, ApiError> {
+async fn receive(request: Request, max_file: u64, dotted: bool) -> Result<Upload, ApiError> {
     let broken = |error: &dyn std::fmt::Display| {
         ApiError::new(400, format!("Could not parse multipart form: {error}"))
     };
@@ -78,6 +73,9 @@ async fn receive(request: Request, max_file: u64) -> Result<Upload, ApiError> {
             "purpose" => upload.purpose = text(),
             "expires_after[anchor]" => upload.anchor = text(),
             "expires_after[seconds]" => upload.seconds = text(),
+            // As Azure's documentation writes it; OpenAI takes only the other.
+            "expires_after.anchor" if dotted => upload.anchor = text(),
+            "expires_after.seconds" if dotted => upload.seconds = text(),
             "file" => (upload.size, upload.content) = (size, content.freeze()),
             _ => {}
         }
@@ -86,87 +84,69 @@ async fn receive(request: Request, max_file: u64) -> Result<Upload, ApiError> {
 }
 
 /// `GET /v1/files`
-pub(super) async fn list(
-    State(shared): Shell,
+pub(crate) async fn list(
+    State(shell): State<Shell>,
     Extension(control): Extension<Control>,
     headers: HeaderMap,
     Query(query): Query<ListFiles>,
 ) -> Response {
-    let owner = match credential(&headers) {
-        Ok(owner) => owner,
-        Err(error) => return refuse(&shared, &error),
-    };
-    let decision = shared.with(|world, _| world.core.begin(Op::ListFiles, None));
-    let refused = |instead: &Instead| Err(refusal(Op::ListFiles, "", instead));
-    let work = move |World { openai, .. }: &mut World, now| openai.files.list(now, &owner, &query);
-    answer(&shared, perform(&shared, &control, &decision, refused, work).await)
+    let list = shell.on_all(&control, &headers, Op::ListFiles, move |_, model, now, owner| {
+        model.files.list(now, owner, &query)
+    });
+    shell.answer(list.await)
 }
 
 /// `GET /v1/files/{id}`
-pub(super) async fn retrieve(
-    State(shared): Shell,
+pub(crate) async fn retrieve(
+    State(shell): State<Shell>,
     Extension(control): Extension<Control>,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
-    let owner = match credential(&headers) {
-        Ok(owner) => owner,
-        Err(error) => return refuse(&shared, &error),
-    };
-    let decision = begin(&shared, Op::File, &owner, &id);
-    let refused = |instead: &Instead| Err(refusal(Op::File, &id, instead));
     let wanted = id.clone();
-    let work = move |World { openai, .. }: &mut World, now| {
-        openai.files.get(now, &owner, &wanted).map(|file| file.view())
-    };
-    answer(&shared, perform(&shared, &control, &decision, refused, work).await)
+    let file = shell.on_file(&control, &headers, (Op::File, &id), move |_, model, now, owner| {
+        model.files.retrieve(now, owner, &wanted)
+    });
+    shell.answer(file.await)
 }
 
 /// `DELETE /v1/files/{id}`
-pub(super) async fn delete(
-    State(shared): Shell,
+pub(crate) async fn delete(
+    State(shell): State<Shell>,
     Extension(control): Extension<Control>,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
-    let owner = match credential(&headers) {
-        Ok(owner) => owner,
-        Err(error) => return refuse(&shared, &error),
-    };
-    let decision = begin(&shared, Op::Delete, &owner, &id);
-    let refused = |instead: &Instead| Err(refusal(Op::Delete, &id, instead));
     let wanted = id.clone();
-    let work = move |World { core, openai }: &mut World, now| -> Result<Value, ApiError> {
-        openai.delete_file(core, now, &owner, &wanted)
-    };
-    answer(&shared, perform(&shared, &control, &decision, refused, work).await)
+    let gone = shell.on_file(&control, &headers, (Op::Delete, &id), move |core, model, now, owner| {
+        model.delete_file(core, now, owner, &wanted)
+    });
+    shell.answer(gone.await)
 }
 
 /// `GET /v1/files/{id}/content`
-pub(super) async fn content(
-    State(shared): Shell,
+pub(crate) async fn content(
+    State(shell): State<Shell>,
     Extension(control): Extension<Control>,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
-    let owner = match credential(&headers) {
+    let owner = match shell.credential(&headers) {
         Ok(owner) => owner,
-        Err(error) => return refuse(&shared, &error),
+        Err(error) => return shell.refuse(&error),
     };
-    let decision = begin(&shared, Op::Content, &owner, &id);
-    let refused = |instead: &Instead| Err(refusal(Op::Content, &id, instead));
+    let decision = shell.begin_file(Op::Content, &owner, &id);
     let wanted = id.clone();
-    let work = move |World { openai, .. }: &mut World, now| {
-        openai.files.get(now, &owner, &wanted).map(|file| file.content.clone())
-    };
-    let content: Result<Bytes, ApiError> = perform(&shared, &control, &decision, refused, work).await;
-    let content = match content {
+    let content = shell.perform(&control, (Op::Content, &id), &decision, move |_, model, now| {
+        model.files.get(now, &owner, &wanted).map(|file| file.content.clone())
+    });
+    let content = match content.await {
         Ok(content) => shorten(content, decision.short_by),
-        Err(error) => return refuse(&shared, &error),
+        Err(error) => return shell.refuse(&error),
     };
-    let from = range_start(&headers).filter(|from| shared.config.ranges && *from < content.len());
+    let from = range_start(&headers).filter(|from| shell.shared.config.ranges && *from < content.len());
     let mut response =
-        respond(&shared, if from.is_some() { 206 } else { 200 }, "application/octet-stream", Body::empty());
+        shell.respond(if from.is_some() { 206 } else { 200 }, "application/octet-stream", Body::empty());
     let part = content.slice(from.unwrap_or(0)..);
     if let Some(from) = from
         && let Ok(range) =
@@ -177,43 +157,7 @@ pub(super) async fn content(
     cut(response, part, &decision)
 }
 
-fn begin(
-    shared: &crate::shared::Shared,
-    op: Op,
-    owner: &crate::credential::Credential,
-    id: &str,
-) -> Decision {
-    shared.with(|World { core, openai }, now| {
-        let age = openai.files.get(now, owner, id).ok().map(|file| now.saturating_sub(file.created));
-        core.begin(op, age.map(|age| (id, age)))
-    })
-}
-
 /// The N of `Range: bytes=N-`.
 fn range_start(headers: &HeaderMap) -> Option<usize> {
     headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
-}
-
-/// Without its last lines.
-fn shorten(content: Bytes, lines: usize) -> Bytes {
-    let ends = memchr::memrchr_iter(b'\n', &content);
-    match lines {
-        0 => content,
-        // The last line's own newline is the first one met from behind.
-        lines => ends.map(|at| at + 1).nth(lines).map_or_else(Bytes::new, |end| content.slice(..end)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shortened_files_lack_their_last_lines() {
-        let content = Bytes::from_static(b"1\n2\n3\n");
-        assert_eq!(shorten(content.clone(), 0), content);
-        assert_eq!(shorten(content.clone(), 1), "1\n2\n");
-        assert_eq!(shorten(content.clone(), 2), "1\n");
-        assert_eq!(shorten(content, 3), "");
-    }
 }

@@ -1,6 +1,5 @@
 //! The plain endpoints: one call, one answer, at full price.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -9,23 +8,23 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::header::CONTENT_TYPE;
 
-use super::{Shell, credential, refusal, refuse, respond};
+use super::Shell;
+use crate::core::Core;
 use crate::credential::{Credential, sha256};
-use crate::faults::{Decision, Instead, Op};
-use crate::http::{cut, perform, read_body};
+use crate::faults::{Decision, Op};
+use crate::http::{cut, read_body, trickle};
+use crate::json::Fields;
 use crate::ledger::{Entry, Mode};
 use crate::net::Control;
 use crate::openai::answer::{self, Style};
-use crate::openai::endpoint::{Endpoint, model_exists};
+use crate::openai::endpoint::Endpoint;
 use crate::openai::error::ApiError;
-use crate::openai::json::Fields;
+use crate::openai::model::Model;
 use crate::openai::request::{Request, model_of};
 use crate::openai::stream::events;
 use crate::rng::Rng;
-use crate::shared::{Shared, World};
 
 /// Bytes of a body; larger ones get 413.
 const MAX_BODY: usize = 100_000_000;
@@ -34,43 +33,69 @@ const MAX_BODY: usize = 100_000_000;
 const MULTIPART: &str = r#"{"prompt":"multipart"}"#;
 
 /// `POST` to any endpoint that answers directly.
-pub(super) async fn call(
-    State(shared): Shell,
+pub(crate) async fn call(
+    State(shell): State<Shell>,
     Extension(control): Extension<Control>,
     uri: Uri,
     request: HttpRequest,
 ) -> Response {
-    let owner = match credential(request.headers()) {
-        Ok(owner) => owner,
-        Err(error) => return refuse(&shared, &error),
-    };
-    let decision = shared.with(|world, _| world.core.begin(Op::Sync, None));
-    let multipart =
-        request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
-    let Some(body) = read_body(request.into_body(), MAX_BODY).await else {
-        return refuse(&shared, &ApiError::new(413, "The request body is too large."));
-    };
-    let text = if multipart { MULTIPART } else { std::str::from_utf8(&body).unwrap_or_default() };
-    let Some(endpoint) = Endpoint::of(uri.path()) else {
-        return refuse(&shared, &ApiError::new(404, format!("Invalid URL (POST {})", uri.path())));
-    };
-    let outcome = read(endpoint, text).map(|request| Outcome::of(&shared, &owner, &body, &request));
-    match outcome {
-        Ok(outcome) => deliver(&shared, &control, &decision, outcome).await,
-        Err(error) => refuse(&shared, &error),
+    match shell.profile.endpoint(uri.path()) {
+        Some(endpoint) => serve(&shell, &control, endpoint, None, request).await,
+        None => shell.refuse(&ApiError::new(404, format!("Invalid URL (POST {})", uri.path()))),
     }
 }
 
-fn read(endpoint: Endpoint, text: &str) -> Result<Request<'_>, ApiError> {
+/// Answers a call of an endpoint, by the model that the path named, if it did.
+pub(crate) async fn serve(
+    shell: &Shell,
+    control: &Control,
+    endpoint: Endpoint,
+    model: Option<&str>,
+    request: HttpRequest,
+) -> Response {
+    let owner = match shell.credential(request.headers()) {
+        Ok(owner) => owner,
+        Err(error) => return shell.refuse(&error),
+    };
+    let decision = shell.begin(Op::Sync);
+    let multipart =
+        request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
+    let Some(body) = read_body(request.into_body(), MAX_BODY).await else {
+        return shell.refuse(&ApiError::new(413, "The request body is too large."));
+    };
+    let text = if multipart { MULTIPART } else { std::str::from_utf8(&body).unwrap_or_default() };
+    let outcome =
+        read(shell, endpoint, model, text).map(|request| Outcome::of(shell, &owner, &body, &request));
+    match outcome {
+        Ok(outcome) => deliver(shell, control, &decision, outcome).await,
+        Err(error) => shell.refuse(&error),
+    }
+}
+
+fn read<'a>(
+    shell: &Shell,
+    endpoint: Endpoint,
+    model: Option<&'a str>,
+    text: &'a str,
+) -> Result<Request<'a>, ApiError> {
+    let profile = shell.profile;
     let fields = Fields::parse(text).ok_or_else(|| {
         let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
                        HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
         ApiError::invalid(message, "", "")
     })?;
-    let model = model_of(endpoint, &fields)?;
-    if !model_exists(&model) {
+    let model = match model {
+        Some(model) => model.into(),
+        None => model_of(endpoint, &fields)?,
+    };
+    if !profile.has_model(&model) {
         return Err(ApiError::no_model(&model));
     }
+    if !profile.answers(&model) {
+        let message = format!("The deployment '{model}' answers no direct calls: it is for batches.");
+        return Err(ApiError::invalid(message, "model", "OperationNotSupported"));
+    }
+    (profile.check)(endpoint, &fields)?;
     Request::check(endpoint, model, fields, text.len())
 }
 
@@ -88,7 +113,8 @@ enum Parts {
 }
 
 impl Outcome {
-    fn of(shared: &Shared, owner: &Credential, body: &Bytes, request: &Request<'_>) -> Self {
+    fn of(shell: &Shell, owner: &Credential, body: &Bytes, request: &Request<'_>) -> Self {
+        let shared = &shell.shared;
         let flex = request.service_tier().is_some_and(|tier| tier == "flex");
         let style = Style {
             id: Rng::labelled(shared.config.seed, &format!("sync {}", shared.next_request())).next_u64(),
@@ -96,6 +122,7 @@ impl Outcome {
             awkward: shared.config.awkward_answers,
             dimensions: shared.config.embedding_dimensions,
             tier: if flex { "flex" } else { "default" },
+            profile: shell.profile,
         };
         let mut output_tokens = 0;
         let result = match answer::failure(request) {
@@ -108,6 +135,7 @@ impl Outcome {
             }
         };
         let entry = Entry {
+            provider: shell.profile.name,
             credential: owner.clone(),
             batch: None,
             custom_id: None,
@@ -119,7 +147,7 @@ impl Outcome {
             input_tokens: request.input_tokens,
             output_tokens,
             mode: if flex { Mode::Flex } else { Mode::Sync },
-            status: result.as_ref().err().map_or(200, |error| error.status),
+            status: result.as_ref().err().map_or(200, |error| shell.profile.refusal(error).0),
             billed: result.is_ok(),
         };
         Self { entry, slow: Duration::from_millis(request.magic.slow) + shared.config.sync_time, result }
@@ -127,32 +155,23 @@ impl Outcome {
 }
 
 /// Bills at once, since a caller that leaves pays all the same, then answers in its time.
-async fn deliver(shared: &Arc<Shared>, control: &Control, decision: &Decision, outcome: Outcome) -> Response {
+async fn deliver(shell: &Shell, control: &Control, decision: &Decision, outcome: Outcome) -> Response {
     let Outcome { entry, slow, result } = outcome;
-    let refused = |instead: &Instead| Err(refusal(Op::Sync, "", instead));
-    let work = move |World { core, .. }: &mut World, _| {
+    let work = move |core: &mut Core, _: &mut Model, _| {
         core.ledger.record(entry);
         result
     };
-    let result = perform(shared, control, decision, refused, work).await;
-    match result {
+    match shell.perform(control, (Op::Sync, ""), decision, work).await {
         Err(error) => {
             tokio::time::sleep(slow).await;
-            refuse(shared, &error)
+            shell.refuse(&error)
         }
         Ok(Parts::Whole(body)) => {
             tokio::time::sleep(slow).await;
-            cut(headed(respond(shared, 200, "application/json", Body::empty())), body, decision)
+            cut(headed(shell.respond(200, "application/json", Body::empty())), body, decision)
         }
         Ok(Parts::Events(events)) => {
-            let pause = slow / events.len().max(1) as u32;
-            let body = stream::iter(events).then(move |event| async move {
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
-                Ok::<_, std::convert::Infallible>(event)
-            });
-            headed(respond(shared, 200, "text/event-stream; charset=utf-8", Body::from_stream(body)))
+            headed(shell.respond(200, "text/event-stream; charset=utf-8", trickle(events, slow)))
         }
     }
 }

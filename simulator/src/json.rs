@@ -5,8 +5,20 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+/// The objects of a list as lines of a file; None if it is not a list.
+pub(crate) fn inline_lines(raw: &RawValue) -> Option<Bytes> {
+    let mut lines = Vec::with_capacity(raw.get().len());
+    for item in list(raw)? {
+        // Within a string a line's end is escaped; elsewhere it is white space.
+        lines.extend(item.get().bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
+        lines.push(b'\n');
+    }
+    Some(lines.into())
+}
 
 /// The JSON type of a raw value, in the words of the provider's messages.
 pub(crate) fn type_name(raw: &RawValue) -> &'static str {
@@ -55,6 +67,11 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).ok()
     }
 
+    /// All members with their names, as they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (&*name.0, *value))
+    }
+
     /// The last member of that name, null included.
     pub(crate) fn get_any(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(member, _)| member.0 == name).map(|(_, value)| *value)
@@ -68,6 +85,11 @@ impl<'a> Fields<'a> {
     /// The member as text, if it is a string.
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(text)
+    }
+
+    /// The names of all members, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &*name.0)
     }
 
     /// Whether the member is `true`.

@@ -21,6 +21,10 @@ pub(crate) struct Magic {
     pub calls: Vec<String>,
     /// `refuse`: the answer's text is a refusal.
     pub refuse: bool,
+    /// `think`: the answer begins with thoughts, readable ones and redacted ones.
+    pub think: bool,
+    /// `cite`: a part of the answer carries citations.
+    pub cite: bool,
 }
 
 /// Largest answer that `size:N` can ask for, in bytes.
@@ -48,6 +52,8 @@ impl Magic {
                 None if word == "vanish" => magic.vanish = true,
                 None if word == "noflex" => magic.noflex = true,
                 None if word == "refuse" => magic.refuse = true,
+                None if word == "think" => magic.think = true,
+                None if word == "cite" => magic.cite = true,
                 _ => {}
             }
         }
