@@ -1,5 +1,6 @@
 //! Dialects: how each family of APIs names a model, asks for a stream and words an error.
 
+pub mod gemini;
 pub mod openai;
 
 use std::time::Duration;

@@ -1,0 +1,111 @@
+//! JSON taken apart without being decoded: keys and values stay the slices that they are in the text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// One member of an object.
+#[derive(Debug)]
+pub(super) struct Member<'a> {
+    /// The decoded key; empty if it cannot be decoded, as a lone surrogate cannot.
+    pub key: Cow<'a, str>,
+    /// The key as it is written, with its quotes.
+    pub raw_key: &'a str,
+    /// The value as it is written.
+    pub value: &'a str,
+}
+
+/// An object's members in the order of the text, repeated keys included.
+#[derive(Debug, Default)]
+pub(super) struct Object<'a>(Vec<Member<'a>>);
+
+impl<'a> Object<'a> {
+    /// `None` if the text is not one JSON object.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The value of the last member with this key.
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        self.0.iter().rfind(|member| member.key == key).map(|member| member.value)
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Member<'a>> {
+        self.0.iter()
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let raw_key = key.get();
+            let key = text(raw_key).unwrap_or_default();
+            members.push(Member { key, raw_key, value: map.next_value::<&RawValue>()?.get() });
+        }
+        Ok(Object(members))
+    }
+}
+
+/// The elements of an array as they are written; `None` for anything else.
+pub(super) fn array(text: &str) -> Option<Vec<&str>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    Some(elements.into_iter().map(RawValue::get).collect())
+}
+
+/// A string's content; `None` for any other value, and for a string that cannot be decoded.
+pub(super) fn text(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.strip_prefix('"')?.strip_suffix('"')? {
+        plain if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(raw).ok().map(Cow::Owned),
+    }
+}
+
+/// The deepest nesting of a valid JSON text.
+pub(super) fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut rest = json;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match byte {
+            b'"' => rest = after_string(tail),
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What follows the string whose opening quote was just read.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'"' {
+            return &rest[at + 1..];
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    &[]
+}
+
+#[cfg(test)]
+pub(super) mod arbitrary;
