@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use common::args::UpstreamArgs;
 use common::ids::Bid;
 use common::world::World;
+use providers::Upstreams;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,7 @@ impl Bound {
     /// If the relay cannot be set up: an unusable base URL, no root certificates.
     pub async fn run(
         self,
-        upstreams: UpstreamArgs,
+        upstreams: Upstreams,
         world: World,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
@@ -110,7 +110,7 @@ impl Bound {
         let files = self.files();
         let tls = self.certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let abort = CancellationToken::new();
-        let relay = Relay::new(&upstreams.openai_url, abort.clone())?;
+        let relay = Relay::new(&upstreams, abort.clone())?;
         let on_job = report_jobs(self.stats.clone());
         let keeping = Keeping {
             reattach_window: self.args.reattach_window,
@@ -123,6 +123,7 @@ impl Bound {
             holder: running.holder.clone(),
             keyring: world.keyring.clone(),
             stats: self.stats,
+            upstreams,
             relay,
             max_body: self.args.max_body,
             max_relaying: max_connections,

@@ -7,6 +7,7 @@ mod json;
 mod path;
 mod peek;
 mod query;
+mod speech;
 mod stream;
 
 pub use credential::credential;
@@ -14,4 +15,5 @@ pub use error::render;
 pub use path::{Action, model_of};
 pub use peek::{Peek, peek};
 pub use query::rest;
+pub(crate) use speech::Gemini;
 pub use stream::{Events, Form};

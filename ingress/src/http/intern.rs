@@ -1,6 +1,6 @@
 //! One copy of what many held calls share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use common::ids::{BadId, Fingerprint};
@@ -14,7 +14,7 @@ const MAX: usize = 4096;
 /// Batch keys and credentials of calls, each kept once. A credential is forgotten with the last call that uses it.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    keys: Mutex<HashMap<(Fingerprint, &'static str, String), BatchKey>>,
+    keys: Mutex<HashSet<BatchKey>>,
     credentials: Mutex<HashMap<Fingerprint, Weak<HeaderMap>>>,
 }
 
@@ -35,30 +35,17 @@ impl Interner {
         shared
     }
 
-    /// The shared copy of a key at the upstream `openai`. Keys hold no secrets, so the table is only emptied when
-    /// it is full.
-    pub(super) fn key(
-        &self,
-        fingerprint: Fingerprint,
-        endpoint: &'static str,
-        model: String,
-    ) -> Result<BatchKey, BadId> {
+    /// The shared copy of a key. Keys hold no secrets, so the table is only emptied when it is full.
+    pub(super) fn key(&self, key: wire::BatchKey) -> Result<BatchKey, BadId> {
+        let key = BatchKey::new(key)?;
         let mut table = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = (fingerprint, endpoint, model);
-        if let Some(key) = table.get(&index) {
-            return Ok(key.clone());
+        if let Some(shared) = table.get(&key) {
+            return Ok(shared.clone());
         }
-        let key = BatchKey::new(wire::BatchKey {
-            upstream: super::admit::UPSTREAM.to_owned(),
-            fingerprint: fingerprint.to_bytes(),
-            endpoint: endpoint.to_owned(),
-            model: index.2.clone(),
-            headers: Vec::new(),
-        })?;
         if table.len() >= MAX {
             table.clear();
         }
-        table.insert(index, key.clone());
+        table.insert(key.clone());
         Ok(key)
     }
 }
@@ -71,6 +58,16 @@ mod tests {
         HeaderMap::from_iter([(http::header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap())])
     }
 
+    fn wire(fingerprint: Fingerprint, model: &str) -> wire::BatchKey {
+        wire::BatchKey {
+            upstream: "openai".to_owned(),
+            fingerprint: fingerprint.to_bytes(),
+            endpoint: "/v1/embeddings".to_owned(),
+            model: model.to_owned(),
+            headers: Vec::new(),
+        }
+    }
+
     #[test]
     fn equal_things_are_one() {
         let interner = Interner::default();
@@ -78,8 +75,7 @@ mod tests {
         let one = interner.credential(a, lines(1));
         assert!(Arc::ptr_eq(&one, &interner.credential(a, lines(1))));
         assert!(!Arc::ptr_eq(&one, &interner.credential(b, lines(2))));
-        let key =
-            |fingerprint, model: &str| interner.key(fingerprint, "/v1/embeddings", model.into()).unwrap();
+        let key = |fingerprint, model| interner.key(wire(fingerprint, model)).unwrap();
         assert_eq!(key(a, "m"), key(a, "m"));
         assert!(key(a, "m") != key(a, "n") && key(a, "m") != key(b, "m"));
         let key = key(a, "m");
@@ -95,7 +91,7 @@ mod tests {
         let kept = interner.credential(Fingerprint::random(), lines(0));
         for n in 0..2 * MAX {
             drop(interner.credential(Fingerprint::random(), lines(n)));
-            interner.key(Fingerprint::random(), "/v1/embeddings", "m".into()).unwrap();
+            interner.key(wire(Fingerprint::random(), "m")).unwrap();
         }
         assert_eq!(Arc::weak_count(&kept), 1);
         assert!(
