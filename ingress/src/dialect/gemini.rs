@@ -14,4 +14,4 @@ pub use error::render;
 pub use path::{Action, model_of};
 pub use peek::{Peek, peek};
 pub use query::rest;
-pub use stream::{Events, Form};
+pub use stream::{Events, Form, wants_padding};
