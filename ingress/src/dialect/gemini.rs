@@ -16,4 +16,4 @@ pub use path::{Action, model_of};
 pub use peek::{Peek, peek};
 pub use query::rest;
 pub(crate) use speech::Gemini;
-pub use stream::{Events, Form};
+pub use stream::{Events, Form, wants_padding};

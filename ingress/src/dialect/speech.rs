@@ -136,6 +136,12 @@ pub(crate) trait EventStream: fmt::Debug + Send + Sync {
         HeaderValue::from_static("text/event-stream; charset=utf-8")
     }
 
+    /// Bytes that mean nothing, which keep connections alive: white space is nothing to JSON, and an empty line is nothing to a
+    /// reader of server-sent events.
+    fn sign_of_life(&mut self) -> Bytes {
+        Bytes::from_static(b"\n")
+    }
+
     /// An event that parses and changes nothing, for the wait.
     fn no_op(&mut self) -> Bytes;
 

@@ -15,7 +15,7 @@ use crate::dialect::{Dialect, Problem, Streaming, of};
 use crate::hold::{Ended, Held};
 use crate::stats::{Answered, Ongoing};
 
-/// White space is nothing to JSON, and an empty line is nothing to a reader of server-sent events.
+/// White space is nothing to JSON; a stream has signs of its own.
 const SIGN_OF_LIFE: &[u8] = b"\n";
 /// Some readers of streams count time between events and not between bytes (LangChain: 120 s).
 const NO_OP_EVERY: Duration = Duration::from_secs(60);
@@ -104,6 +104,7 @@ impl Waiting {
                 self.quiet = Duration::ZERO;
                 streaming.events.no_op()
             }
+            Phase::Held(Caller { streaming: Some(streaming), .. }) => streaming.events.sign_of_life(),
             _ => Bytes::from_static(SIGN_OF_LIFE),
         }
     }

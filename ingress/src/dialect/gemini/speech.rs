@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::{Action, Events, Form, credential, model_of, peek, render, rest};
+use super::{Action, Events, Form, credential, model_of, peek, render, rest, wants_padding};
 use crate::dialect::speech::{below_v1, beyond, is_at};
 use crate::dialect::{Endpoint, EventStream, Look, Problem, Speech, Streaming, Unbatchable, Unstreamable};
 
@@ -74,7 +74,8 @@ impl Speech for Gemini {
         head: &Parts,
         body: &'a [u8],
     ) -> (Option<Streaming>, Cow<'a, [u8]>) {
-        let events = Events::new(Form::of(head.uri.query()));
+        let form = Form::of(head.uri.query());
+        let events = if wants_padding(&head.headers) { Events::padded(form) } else { Events::new(form) };
         (Some(Streaming { events: Box::new(events), no_ops: false }), body.into())
     }
 
@@ -88,6 +89,10 @@ impl EventStream for Events {
         HeaderValue::from_static(self.form().content_type())
     }
 
+    fn sign_of_life(&mut self) -> Bytes {
+        self.no_op()
+    }
+
     fn no_op(&mut self) -> Bytes {
         self.no_op()
     }
@@ -98,5 +103,68 @@ impl EventStream for Events {
 
     fn fail(&self, status: u16, body: &[u8]) -> Bytes {
         self.fail(status, body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    const BATCHED: &[&str] = &["/v1beta/models/*:generateContent", "/v1beta/models/*:embedContent"];
+
+    fn endpoint(method: &str) -> Endpoint {
+        Gemini.endpoint(&format!("/v1/models/gemini-x:{method}"), BATCHED).unwrap()
+    }
+
+    #[test]
+    fn paths_name_model_and_endpoint() {
+        let stream = endpoint("streamGenerateContent");
+        assert_eq!((stream.name, stream.streams), (BATCHED[0], true));
+        assert_eq!((endpoint("embedContent").name, endpoint("embedContent").streams), (BATCHED[1], false));
+        assert_eq!(endpoint("generateContent").model.as_deref(), Some("gemini-x"));
+        for below in
+            ["/v1beta/models/gemini-x:countTokens", "/v1beta/models", "/v1beta/models/a/b:generateContent"]
+        {
+            assert_eq!(Gemini.endpoint(below, BATCHED), None);
+        }
+        assert_eq!(Gemini.endpoint("/v1/models/gemini-x:embedContent", &BATCHED[..1]), None);
+    }
+
+    #[test]
+    fn queries_that_a_batch_cannot_honour_are_told_apart() {
+        for (method, query, takes) in [
+            ("generateContent", "key=k", true),
+            ("generateContent", "alt=json", true),
+            ("generateContent", "alt=sse", false),
+            ("streamGenerateContent", "alt=sse&key=k", true),
+            ("streamGenerateContent", "fields=a", false),
+        ] {
+            assert_eq!(Gemini.takes_query(&endpoint(method), query), takes, "{method} {query}");
+        }
+    }
+
+    #[test]
+    fn a_model_in_the_body_must_be_the_one_in_the_path() {
+        let look = |body: &'static str| Gemini.look(&endpoint("embedContent"), body.as_bytes()).unwrap();
+        for body in ["{}", r#"{"model":"models/gemini-x"}"#] {
+            let Look::Hold { model, inputs: 1, streams: false } = look(body) else { panic!("{body}") };
+            assert_eq!(model, "gemini-x");
+        }
+        assert_eq!(look(r#"{"model":"models/other"}"#), Look::Relay(Unbatchable::Member("model")));
+    }
+
+    #[test]
+    fn some_clients_wait_within_an_event() {
+        let signs = |agent: &str| {
+            let request = Request::post("/x?alt=sse").header("user-agent", agent);
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let (streaming, _) = Gemini.stream(&endpoint("streamGenerateContent"), "m", &head, b"{}");
+            let mut events = streaming.unwrap().events;
+            [events.sign_of_life(), events.sign_of_life()]
+        };
+        assert_eq!(signs("google-genai-sdk/1.29.0 gl-node/20"), ["data: ", " "]);
+        assert_eq!(signs("google-genai-sdk/3.4.0 gl-node/20"), ["\n", "\n"]);
     }
 }

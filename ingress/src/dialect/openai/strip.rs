@@ -21,7 +21,10 @@ pub struct Stripped<'a> {
 /// Removes every top-level member named `stream` or `stream_options`, however the name is written and however often
 /// it is there. What is no JSON object in UTF-8 comes back as it is.
 pub fn strip_stream(body: &[u8]) -> Stripped<'_> {
-    Stripped { body: strip(body, &[STREAM, STREAM_OPTIONS]), include_usage: includes_usage(body).unwrap_or(false) }
+    Stripped {
+        body: strip(body, &[STREAM, STREAM_OPTIONS]),
+        include_usage: includes_usage(body).unwrap_or(false),
+    }
 }
 
 /// Whether the last `stream_options` are an object with `"include_usage": true`.

@@ -18,20 +18,23 @@ pub(super) struct Out {
     limit: usize,
     full: bool,
     form: Form,
+    /// Whether the first event has begun already.
+    begun: bool,
     chunks: usize,
 }
 
 impl Out {
-    /// For the chunks of an answer of so many bytes.
-    pub fn new(form: Form, answer: usize) -> Self {
+    /// For the chunks of an answer of so many bytes, after `data: ` if the first event has `begun`.
+    pub fn new(form: Form, begun: bool, answer: usize) -> Self {
         let limit = answer.saturating_mul(GROWTH).saturating_add(SLACK);
         let bytes = Vec::with_capacity(answer.saturating_mul(2).min(limit));
-        Self { bytes, limit, full: false, form, chunks: 0 }
+        Self { bytes, limit, full: false, form, begun, chunks: 0 }
     }
 
     /// One chunk: an object, whose members are written.
     pub fn chunk(&mut self, write: impl FnOnce(&mut Self)) {
         self.text(match (self.form, self.chunks) {
+            (Form::Sse, 0) if self.begun => "{",
             (Form::Sse, _) => "data: {",
             (Form::Array, 0) => "[{",
             (Form::Array, _) => "\n,\r\n{",

@@ -66,6 +66,31 @@ fn nothing_is_said_while_waiting() {
 }
 
 #[test]
+fn a_padded_stream_begins_with_its_first_event() {
+    let body = r#"{"candidates":[{"content":{"parts":[{"text":"a"},{"text":"b"}]}}]}"#;
+    let plain = Events::new(Form::Sse);
+    let mut padded = Events::padded(Form::Sse);
+    assert_eq!(padded.finish(body.as_bytes()), plain.finish(body.as_bytes()));
+    assert_eq!([padded.no_op(), padded.no_op(), padded.no_op()].concat(), b"data:   ");
+    let rest = |whole: Bytes| whole.strip_prefix(b"data: ").unwrap().to_vec();
+    assert_eq!(padded.finish(body.as_bytes()).unwrap(), rest(plain.finish(body.as_bytes()).unwrap()));
+    assert_eq!(padded.fail(500, b""), rest(plain.fail(500, b"")));
+    assert_eq!(Events::padded(Form::Array), Events::new(Form::Array));
+}
+
+#[test]
+fn older_clients_for_node_want_padding() {
+    let asked = |name: &'static str, value: &'static str| {
+        wants_padding(&HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]))
+    };
+    assert!(asked("x-goog-api-client", "genai-js/0.24.1"));
+    assert!(asked("user-agent", "google-genai-sdk/1.20.0 gl-node/v20.20.2"));
+    assert!(!asked("user-agent", "google-genai-sdk/1.29.0 gl-python/3.11.7"));
+    assert!(!asked("user-agent", "google-genai-sdk/2.32.0 gl-node/v20.20.2"));
+    assert!(!asked("user-agent", "curl/7.88.1") && !wants_padding(&HeaderMap::new()));
+}
+
+#[test]
 fn the_output_is_bounded() {
     // Every part makes a chunk that repeats a long id.
     let parts = vec!["{}"; 2000].join(",");
