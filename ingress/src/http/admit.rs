@@ -121,7 +121,7 @@ impl Admission {
             |error: common::ids::BadId| Fault::new(FaultClass::Internal, "internal", error.to_string());
         let key = self.interner.key(key).map_err(internal)?;
         let credential = self.interner.credential(fingerprint, credential);
-        let pairing = self.pairing(&key, &head.headers, &body);
+        let pairing = self.pairing(&key, endpoint, &head.headers, &body);
         let (streaming, body) = match streams {
             true => {
                 let (streaming, stripped) = speech.stream(endpoint, key.model(), head, &body);
@@ -132,15 +132,17 @@ impl Admission {
         Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming))
     }
 
-    /// What a repetition of this call has in common with it. Model and header lines may stand beside the body.
-    fn pairing(&self, key: &BatchKey, headers: &HeaderMap, body: &[u8]) -> Pairing {
-        let digest =
-            |what: &[u8], of: &[u8], value: &[u8]| self.keyring.digest(key.fingerprint(), &[what, of, value]);
+    /// What a repetition of this call has in common with it: the body, and what of the key stands beside it.
+    fn pairing(&self, key: &BatchKey, endpoint: &Endpoint, headers: &HeaderMap, body: &[u8]) -> Pairing {
+        let digest = |parts: &[&[u8]]| self.keyring.digest(key.fingerprint(), parts);
+        let called = key.endpoint().as_bytes();
         let name = headers.get(IDEMPOTENCY_KEY);
-        let idempotency =
-            name.map(|name| digest(b"idempotency key", key.endpoint().as_bytes(), name.as_bytes()));
-        let digest = digest(b"body", key.encoded(), body);
-        Pairing { digest, idempotency, retry: retry_count(headers) > 0 }
+        let idempotency = name.map(|name| digest(&[b"idempotency key", called, name.as_bytes()]));
+        let beside = key.to_wire().headers;
+        let lines = beside.iter().flat_map(|line| [line.name.as_bytes(), &line.value[..]]);
+        let model = endpoint.model.as_deref().map(str::as_bytes);
+        let parts: Vec<&[u8]> = [&b"body"[..], called, body].into_iter().chain(model).chain(lines).collect();
+        Pairing { digest: digest(&parts), idempotency, retry: retry_count(headers) > 0 }
     }
 }
 
