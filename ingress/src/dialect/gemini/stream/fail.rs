@@ -1,5 +1,6 @@
 //! Errors as chunks. Google's client for Python raises one whose object begins with `error`, the one for Node also wants a
-//! `code` that is an HTTP status of an error (their sources, and measured).
+//! `code` that is an HTTP status of an error (their sources, and measured). Their older versions take the chunk for an answer without candidates; but they fail on what is
+//! left when the stream ends, even if it is a comment, which other readers pass over.
 
 use super::out::Out;
 use crate::dialect::gemini::error::name;
@@ -34,6 +35,7 @@ pub(super) fn write(status: u16, body: &[u8], out: &mut Out) {
         }
         out.text("}");
     });
+    out.comment("the stream ended with an error");
 }
 
 /// The value if it is a string that says something.

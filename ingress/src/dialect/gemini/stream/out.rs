@@ -86,6 +86,14 @@ impl Out {
         }
     }
 
+    /// After an event: a comment that is not ended.
+    pub fn comment(&mut self, text: &str) {
+        if self.form == Form::Sse {
+            self.text(": ");
+            self.text(text);
+        }
+    }
+
     /// What was written.
     ///
     /// # Errors

@@ -6,11 +6,15 @@ use serde_json::Value;
 
 use super::*;
 
+/// What ends a stream of events that failed.
+const TAIL: &str = ": the stream ended with an error";
+
 const FORMS: [Form; 2] = [Form::Sse, Form::Array];
 
 /// The chunks of a stream as they are written.
 fn read(form: Form, stream: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(stream).unwrap();
+    let text = text.strip_suffix(TAIL).unwrap_or(text);
     let chunks: Vec<String> = match form {
         Form::Sse => {
             let events = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n\r\n");

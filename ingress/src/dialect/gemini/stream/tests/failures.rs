@@ -17,7 +17,7 @@ fn the_providers_own_error_is_told() {
     }
     assert_eq!(
         Events::new(Form::Sse).fail(429, format!("{{\"error\":{given}}}").as_bytes()),
-        format!("data: {{\"error\":{given}}}\r\n\r\n")
+        format!("data: {{\"error\":{given}}}\r\n\r\n{TAIL}")
     );
     assert_eq!(
         Events::new(Form::Array).fail(429, format!("{{\"error\":{given}}}").as_bytes()),
