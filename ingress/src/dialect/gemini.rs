@@ -3,13 +3,13 @@
 
 mod credential;
 mod error;
-mod json;
 mod path;
 mod peek;
 mod query;
 mod speech;
 mod stream;
 
+use crate::dialect::json;
 pub use credential::credential;
 pub use error::render;
 pub use path::{Action, model_of};

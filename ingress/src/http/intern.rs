@@ -10,6 +10,8 @@ use http::HeaderMap;
 
 /// Entries of each table at most. Beyond it calls have copies of their own, until some entries are unused.
 const MAX: usize = 4096;
+/// Longer keys are not shared, in bytes: model and header lines are the caller's to choose, and those of honest ones stay below.
+const MAX_KEY: usize = 1024;
 
 /// Batch keys and credentials of calls, each kept once. A credential is forgotten with the last call that uses it.
 #[derive(Debug, Default)]
@@ -38,6 +40,9 @@ impl Interner {
     /// The shared copy of a key. Keys hold no secrets, so the table is only emptied when it is full.
     pub(super) fn key(&self, key: wire::BatchKey) -> Result<BatchKey, BadId> {
         let key = BatchKey::new(key)?;
+        if key.encoded().len() > MAX_KEY {
+            return Ok(key);
+        }
         let mut table = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = table.get(&key) {
             return Ok(shared.clone());
@@ -93,6 +98,9 @@ mod tests {
             drop(interner.credential(Fingerprint::random(), lines(n)));
             interner.key(wire(Fingerprint::random(), "m")).unwrap();
         }
+        let known = interner.keys.lock().unwrap().len();
+        interner.key(wire(Fingerprint::random(), &"m".repeat(MAX_KEY))).unwrap();
+        assert_eq!(interner.keys.lock().unwrap().len(), known);
         assert_eq!(Arc::weak_count(&kept), 1);
         assert!(
             interner.credentials.lock().unwrap().len() <= MAX && interner.keys.lock().unwrap().len() <= MAX
