@@ -28,6 +28,8 @@ use tracing::debug;
 use self::batches::{Batches, Id};
 use self::offers::Offering;
 use self::rate::Accounts;
+use providers::Upstreams;
+
 use crate::Args;
 
 /// What can happen to a batcher.
@@ -99,6 +101,7 @@ pub type Bids = Box<dyn FnMut() -> Bid + Send>;
 /// The state of a batcher.
 pub struct Core {
     args: Args,
+    upstreams: Upstreams,
     max_payload: usize,
     bids: Bids,
     members: Members,
@@ -119,9 +122,10 @@ pub struct Core {
 impl Core {
     /// Holds nothing yet. `bids` names the batches: it must never give the same id twice, in any process.
     /// `max_payload` is what the bus carries at most.
-    pub fn new(args: Args, identity: Identity, max_payload: usize, bids: Bids) -> Self {
+    pub fn new(args: Args, upstreams: Upstreams, identity: Identity, max_payload: usize, bids: Bids) -> Self {
         Self {
             args,
+            upstreams,
             max_payload,
             bids,
             members: Members::new(identity),

@@ -11,6 +11,7 @@ use common::members::{Identity, Members};
 use common::wire::{self, AnnounceAck, Role, reply, to_batcher};
 use common::world::World;
 use prost::Message as _;
+use providers::Upstreams;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -28,7 +29,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// None so far; what goes wrong on the bus is tried again.
-pub async fn run(args: Args, world: World, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    args: Args,
+    upstreams: Upstreams,
+    world: World,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let identity = Identity {
         pid: Pid::random(),
         role: Role::Batcher,
@@ -40,7 +46,7 @@ pub async fn run(args: Args, world: World, shutdown: CancellationToken) -> anyho
         return Ok(());
     };
     info!(pid = %identity.pid, "batcher on the bus");
-    let core = Core::new(args, identity.clone(), world.bus.max_payload(), Box::new(Bid::random));
+    let core = Core::new(args, upstreams, identity.clone(), world.bus.max_payload(), Box::new(Bid::random));
     let work = drive(core, Clock::start(), queue, |output| perform(&link, output));
     tokio::pin!(work);
     tokio::select! {

@@ -66,17 +66,6 @@ pub struct SecretArgs {
     pub cluster_secret_file: Option<PathBuf>,
 }
 
-/// Where the providers are.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Upstreams")]
-pub struct UpstreamArgs {
-    /// Base URL of the OpenAI API, or of one that speaks like it
-    ///
-    /// With its version, without a slash at its end; for example https://eu.api.openai.com/v1.
-    #[arg(long, env = "LLM_PROXY_OPENAI_URL", value_name = "URL", default_value = "https://api.openai.com/v1", value_parser = parse_base_url)]
-    pub openai_url: String,
-}
-
 /// How a role ends.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Shutdown")]

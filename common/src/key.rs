@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 
 use crate::ids::{BadId, Fingerprint};
@@ -45,6 +46,15 @@ impl BatchKey {
     /// The model as the caller wrote it.
     pub fn model(&self) -> &str {
         &self.0.key.model
+    }
+
+    /// The headers that a provider takes once for a whole batch. What cannot stand in a header is left out.
+    pub fn headers(&self) -> HeaderMap {
+        let line = |header: &wire::Header| {
+            let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+            Some((name, HeaderValue::from_bytes(&header.value).ok()?))
+        };
+        self.0.key.headers.iter().filter_map(line).collect()
     }
 
     /// Whose requests these are.

@@ -2,7 +2,6 @@
 
 pub mod args;
 pub mod bus;
-pub mod caps;
 pub mod drive;
 pub mod ids;
 pub mod key;

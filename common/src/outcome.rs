@@ -78,6 +78,10 @@ pub enum FaultClass {
     Cancelled,
     /// A mistake of ours: 500.
     Internal,
+    /// There is no such model: 404.
+    NotFound,
+    /// Nobody can say whether the provider has it: 502.
+    Ambiguous,
 }
 
 impl FaultClass {
@@ -94,6 +98,8 @@ impl FaultClass {
             // 499 is nginx's "client closed request"; it has no name in the registry but is a valid status.
             Self::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Ambiguous => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -108,6 +114,8 @@ impl FaultClass {
             Self::Expired => wire::FaultClass::Expired,
             Self::Cancelled => wire::FaultClass::Cancelled,
             Self::Internal => wire::FaultClass::Internal,
+            Self::NotFound => wire::FaultClass::NotFound,
+            Self::Ambiguous => wire::FaultClass::Ambiguous,
         }
     }
 
@@ -121,6 +129,8 @@ impl FaultClass {
             wire::FaultClass::Unavailable => Self::Unavailable,
             wire::FaultClass::Expired => Self::Expired,
             wire::FaultClass::Cancelled => Self::Cancelled,
+            wire::FaultClass::NotFound => Self::NotFound,
+            wire::FaultClass::Ambiguous => Self::Ambiguous,
             // A class that a newer version knows is at least an error.
             wire::FaultClass::Unspecified | wire::FaultClass::Internal => Self::Internal,
         }
@@ -241,6 +251,8 @@ mod tests {
             FaultClass::Expired,
             FaultClass::Cancelled,
             FaultClass::Internal,
+            FaultClass::NotFound,
+            FaultClass::Ambiguous,
         ];
         let faults = classes.map(|class| {
             Outcome::Fault(Fault::new(class, "code", "words").retry_after(Duration::from_secs(7)).no_retry())

@@ -11,6 +11,8 @@ use common::members::Identity;
 use common::timers::Now;
 use common::wire::{Role, to_batcher, to_submitter};
 
+use providers::Upstreams;
+
 use crate::key::Cast;
 use crate::messages;
 use crate::source::Source;
@@ -49,7 +51,7 @@ fn core(source: &mut Source<'_>, me: Pid) -> Core {
         count += 1;
         Bid(count.to_be_bytes())
     };
-    Core::new(args, identity, PAYLOAD, Box::new(bids))
+    Core::new(args, Upstreams::default(), identity, PAYLOAD, Box::new(bids))
 }
 
 /// From a moment to a month.

@@ -11,6 +11,7 @@ use common::members::{Identity, Members};
 use common::timers::Now;
 use common::wire::{self, Role};
 use prost::Message as _;
+use providers::Upstreams;
 use submitter::core::{
     Claimant, Core, Did, Gone, Input, JobPhase, JobView, Lines, Op, Output, Timing, Trouble, TroubleKind,
 };
@@ -53,13 +54,14 @@ impl Rig {
             Identity { pid: cast.me, role: Role::Submitter, public_key: Bytes::new(), auth: Bytes::new() };
         let timing = Timing {
             linger: Duration::from_secs(20),
-            poll_min: Duration::from_secs(2),
+            poll_min: (first & 4 == 4).then_some(Duration::from_secs(2)),
             poll_max: Duration::from_secs(if first & 2 == 2 { 86_400 } else { 60 }),
             settle: Duration::from_secs(30),
             cancel_after: (first & 1 == 1).then_some(Duration::from_secs(15)),
+            recreate: first & 8 == 8,
         };
         let claimant = Claimant { public_key: Bytes::from_static(b"key"), auth: Bytes::from_static(b"auth") };
-        let core = Core::new(Members::new(identity), claimant, timing);
+        let core = Core::new(Members::new(identity), claimant, timing, Upstreams::default());
         Self { core, now: Now::ZERO, cast, ops: Vec::new() }
     }
 

@@ -102,7 +102,7 @@ fn parse_count(text: &str) -> Result<usize, String> {
 
 /// A body must fit into one batch of a provider, whatever the flags say.
 fn parse_max_body(text: &str) -> Result<u64, String> {
-    let most = common::caps::OPENAI.max_bytes - common::caps::OPENAI.line_overhead;
+    let most = providers::Caps::OPENAI.max_bytes - providers::Caps::OPENAI.line_overhead;
     match parse_bytes(text)? {
         0 => Err("it must be at least 1 byte".into()),
         bytes if bytes > most => Err(format!("a provider takes at most {most} bytes in one batch")),

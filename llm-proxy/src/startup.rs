@@ -13,6 +13,7 @@ use common::service::admin::{self, Routes};
 use common::service::{ConfigError, hardening, logging, panics, secret, shutdown};
 use common::subjects::Subjects;
 use common::world::World;
+use providers::Upstreams;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -130,6 +131,13 @@ pub(crate) fn keyring(bus: &BusArgs, secret: &SecretArgs) -> Result<Keyring, Con
 pub(crate) fn world(args: &BusArgs, bus: Arc<dyn Bus>, keyring: Keyring, drain: &DrainArgs) -> World {
     let subjects = Subjects::new(&args.subject_prefix);
     World { bus, subjects, keyring: Arc::new(keyring), drain_timeout: drain.drain_timeout }
+}
+
+/// Logs where the providers are.
+pub(crate) fn show(upstreams: &Upstreams) {
+    for upstream in upstreams.iter() {
+        info!("{} is at {}", upstream.provider.about().title, without_login(&upstream.base_url));
+    }
 }
 
 /// What gives the JSON of `/stats`.

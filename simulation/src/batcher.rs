@@ -10,6 +10,7 @@ use common::subjects::Subjects;
 use common::timers::Now;
 use common::wire::{self, AnnounceAck, Role, reply, to_batcher};
 use prost::Message as _;
+use providers::Upstreams;
 
 use crate::faults::Knobs;
 use crate::node::{Effects, Local, Mail, Node, answer, send, send_reply};
@@ -35,7 +36,13 @@ impl Batcher {
             max_requests: knobs.max_requests,
             max_bytes: knobs.max_bytes,
         };
-        let core = Core::new(args, identity.clone(), MAX_PAYLOAD, Box::new(move || Bid(bids.id())));
+        let core = Core::new(
+            args,
+            Upstreams::default(),
+            identity.clone(),
+            MAX_PAYLOAD,
+            Box::new(move || Bid(bids.id())),
+        );
         Self { core, identity, subjects: Subjects::new("llmp"), out: Vec::new() }
     }
 

@@ -14,6 +14,7 @@ use common::subjects::{Subjects, Token};
 use common::timers::Now;
 use common::wire::{self, Role, to_submitter};
 use prost::Message as _;
+use providers::Upstreams;
 use submitter::core::{
     Claimant, Core, Did, Gone, Granted, Input, Lines, Op, Output, Timing, Trouble, TroubleKind,
 };
@@ -82,13 +83,18 @@ impl Submitter {
         let timing = Timing {
             // Longer than the services' own 20 s, so that everybody who comes back in a seed comes in time.
             linger: Duration::from_secs(900),
-            poll_min: Duration::from_secs(2),
+            poll_min: Some(Duration::from_secs(2)),
             poll_max: Duration::from_secs(10),
             settle,
             cancel_after: Some(Duration::from_secs(15)),
+            recreate: false,
         };
-        let core =
-            Core::new(Members::new(identity), Claimant { public_key: public_key.clone(), auth }, timing);
+        let core = Core::new(
+            Members::new(identity),
+            Claimant { public_key: public_key.clone(), auth },
+            timing,
+            Upstreams::default(),
+        );
         Self {
             core,
             pid,
@@ -191,7 +197,7 @@ impl Submitter {
                 self.pull(upload, effects);
             }
             Op::Create { file } => self.ask(bid, Purpose::Create, Ask::Create { file, bid }, effects),
-            Op::Find { batch, age } => {
+            Op::Find { batch, age, .. } => {
                 self.ask(bid, Purpose::Find, Ask::ListJobs { bid: batch, age }, effects);
             }
             Op::Poll { job } => self.ask(bid, Purpose::Poll, Ask::Retrieve { job }, effects),

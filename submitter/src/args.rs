@@ -10,8 +10,11 @@ use common::args::parse_duration;
 #[command(next_help_heading = "Submitter")]
 pub struct Args {
     /// First wait before a job is asked about; it grows up to --poll-max
-    #[arg(long, env = "LLM_PROXY_POLL_MIN", value_name = "DURATION", default_value = "2s", value_parser = parse_poll)]
-    pub poll_min: Duration,
+    ///
+    /// Without it, what each provider can bear: 2s, or more where it asks for that. In any case a key's jobs together are not asked
+    /// about more often than its provider allows.
+    #[arg(long, env = "LLM_PROXY_POLL_MIN", value_name = "DURATION", value_parser = parse_poll)]
+    pub poll_min: Option<Duration>,
 
     /// Longest wait between two questions about a job
     #[arg(long, env = "LLM_PROXY_POLL_MAX", value_name = "DURATION", default_value = "60s", value_parser = parse_poll)]
@@ -21,6 +24,13 @@ pub struct Args {
     /// delivered in the other half; or left to the provider
     #[arg(long, env = "LLM_PROXY_ON_EXIT", value_name = "WHAT", default_value = "cancel")]
     pub on_exit: OnExit,
+
+    /// What becomes of a batch of a provider without input files when the answer to its creation is lost and no job is found
+    ///
+    /// With input files it is always found out, and submitted again where nothing was created. Without them nobody can say
+    /// for certain: fail answers the callers with 502, recreate submits the batch again, which in rare cases pays twice.
+    #[arg(long, env = "LLM_PROXY_ON_AMBIGUOUS", value_name = "WHAT", default_value = "fail")]
+    pub on_ambiguous: OnAmbiguous,
 
     /// How long a provider's list of batches may lag behind a creation
     #[arg(long, env = "LLM_PROXY_SETTLE", value_name = "DURATION", default_value = "30s", value_parser = parse_duration, hide = true)]
@@ -34,6 +44,15 @@ pub enum OnExit {
     Cancel,
     /// Leave jobs running; their answers are lost and billed
     Leave,
+}
+
+/// Values of `--on-ambiguous`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnAmbiguous {
+    /// Answer the callers with an error, which their SDKs do not repeat
+    Fail,
+    /// Submit the batch again
+    Recreate,
 }
 
 /// The longest completion window of any provider.

@@ -17,12 +17,14 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::subjects::Token;
 use common::timers::{Now, Timers, backoff};
 use common::wire::{self, Role, reply};
+use providers::Upstreams;
 
 mod batch;
 mod cancel;
 mod chores;
 mod claim;
 mod deliver;
+mod inline;
 mod linger;
 mod messages;
 mod ops;
@@ -39,8 +41,6 @@ pub use ops::{Did, Gone, Granted, JobPhase, JobView, Lines, Op, Trouble, Trouble
 
 /// Most batches in hand; more offers are answered with busy.
 const MAX_BATCHES: usize = 2_000;
-/// A batch that is not over by then is given up: the longest completion window and a margin.
-const LIFETIME: Duration = Duration::from_secs(26 * 3600);
 /// How long what an ingress may still ask for is kept: results of one that was given up, and files of a job of which only
 /// a part is served here.
 const ORPHANED: Duration = Duration::from_secs(900);
@@ -85,6 +85,7 @@ pub struct Core {
     members: Members,
     claimant: Claimant,
     timing: Timing,
+    upstreams: Upstreams,
     batches: BTreeMap<Bid, Batch>,
     tokens: HashMap<Token, Purpose>,
     next_token: Token,
@@ -94,11 +95,12 @@ pub struct Core {
 
 impl Core {
     /// A submitter without batches.
-    pub fn new(members: Members, claimant: Claimant, timing: Timing) -> Self {
+    pub fn new(members: Members, claimant: Claimant, timing: Timing, upstreams: Upstreams) -> Self {
         Self {
             members,
             claimant,
             timing,
+            upstreams,
             batches: BTreeMap::new(),
             tokens: HashMap::new(),
             next_token: 0,
@@ -129,9 +131,14 @@ impl Core {
 
     fn token(&mut self, now: Now, purpose: Purpose, patience: Duration) -> Token {
         self.next_token += 1;
-        self.tokens.insert(self.next_token, purpose);
-        self.timers.set(now + patience, Timer::Unanswered(self.next_token));
+        self.expect(now, self.next_token, purpose, patience);
         self.next_token
+    }
+
+    /// Waits for an answer under a token; again, where the question is repeated and an answer to the first one is as good.
+    fn expect(&mut self, now: Now, token: Token, purpose: Purpose, patience: Duration) {
+        self.tokens.insert(token, purpose);
+        self.timers.set(now + patience, Timer::Unanswered(token));
     }
 
     /// Moves a batch to its next state, from which it goes on at once.
@@ -155,6 +162,11 @@ impl Core {
         if batch.state == State::Uploading && batch.is_abandoned(now) {
             return self.give_back(now, bid, deliver::cancelled(), out);
         }
+        if batch.state == State::Uploading && batch.goes_inline() {
+            return self.register_inline(now, bid, out);
+        }
+        let except = self.jobs_of_others(bid);
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
         batch.step += 1;
         if let State::Fencing { asked_at, .. } = &mut batch.state {
             *asked_at = now;
@@ -176,9 +188,14 @@ impl Core {
                 let (name, except) = (batch.file_name.clone(), batch.told.clone());
                 Op::Upload { name, from: batch.grants.clone(), except }
             }
+            State::Creating { file } if inline::is_inline(file) => Op::CreateInline {
+                file: file.clone(),
+                from: batch.grants.clone(),
+                except: batch.told.clone(),
+            },
             State::Creating { file } => Op::Create { file: file.clone() },
             State::Finding { .. } | State::Settling { .. } => {
-                Op::Find { batch: batch.origin(bid), age: batch.age(now) }
+                Op::Find { batch: batch.origin(bid), age: batch.age(now), except }
             }
             State::Fencing { files, gone, .. } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },
@@ -202,7 +219,7 @@ impl Core {
     /// Waits as long as the provider asks, else longer each time; gives the batch up when its lifetime is over.
     fn again(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get(&bid) else { return };
-        if now.saturating_sub(batch.offered_at) > LIFETIME {
+        if now.saturating_sub(batch.offered_at) > batch.lifetime() {
             return self.fail(now, bid, too_late(), out);
         }
         let wait = backoff(AGAIN, AGAIN_MAX, batch.attempt, salt(bid));
@@ -292,7 +309,7 @@ impl Core {
 
     fn unanswered(&mut self, now: Now, token: Token, out: &mut Vec<Output>) {
         match self.tokens.remove(&token) {
-            Some(Purpose::Claim(bid, ingress)) => self.claim_again(now, bid, ingress, out),
+            Some(Purpose::Claim(bid, ingress)) => self.claim_again(now, bid, ingress, token, out),
             Some(Purpose::Intent(bid, ingress)) => self.intent_again(now, bid, ingress, out),
             Some(Purpose::Submitted(bid, ingress, attempt)) => {
                 self.submitted_again(now, bid, ingress, attempt, out)

@@ -6,12 +6,11 @@ use common::link::Parsed;
 use common::outcome::Outcome;
 
 use crate::core::Input;
-use crate::openai::parse_result_line;
 use crate::shell::download::outcome;
 use crate::shell::pull::RecordReader;
 use crate::shell::{Batches, addressed as read};
 
-pub use crate::openai::fuzzing::{answer, page, reported};
+pub use crate::api::fuzzing::{answer, page, reported};
 
 /// A message to the inbox of a submitter that has no batches.
 pub fn addressed(message: Message) -> Option<Parsed<Input>> {
@@ -20,7 +19,11 @@ pub fn addressed(message: Message) -> Option<Parsed<Input>> {
 
 /// What a line of a result file means to its caller.
 pub fn judged(line: &[u8]) -> Option<Outcome> {
-    parse_result_line(line).ok().map(|line| outcome(line, "batch_1"))
+    let read = |provider: &&dyn providers::Provider| {
+        let line = provider.read_result(line).ok()?;
+        Some(outcome(line, "batch_1", provider.request_id()))
+    };
+    providers::ALL.iter().filter_map(read).last()
 }
 
 /// The lengths of the bodies in a stream of records that comes in these chunks.

@@ -1,16 +1,16 @@
 //! Takes sealed batches through a provider's Batch API and delivers every result.
 
+pub mod api;
 mod args;
 pub mod core;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod openai;
 mod shell;
 
-pub use args::{Args, OnExit};
-use common::args::UpstreamArgs;
+pub use args::{Args, OnAmbiguous, OnExit};
 use common::world::World;
+use providers::Upstreams;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a submitter until `shutdown`, then until what it holds is over or the drain timeout has passed.
@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 /// If it cannot start: an unusable base URL, no root certificates.
 pub async fn run(
     args: Args,
-    upstreams: UpstreamArgs,
+    upstreams: Upstreams,
     world: World,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    shell::run(args, &upstreams.openai_url, world, shutdown).await
+    shell::run(args, upstreams, world, shutdown).await
 }

@@ -1,6 +1,6 @@
 //! Runs the state machine: the bus on one side, the provider's API on the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::bus::Message;
@@ -12,15 +12,17 @@ use common::seal::BoxKeys;
 use common::wire::{self, Role, to_submitter};
 use common::world::World;
 use prost::Message as _;
+use providers::Upstreams;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Args, OnExit};
+use crate::api::{Client, Http};
+use crate::args::{Args, OnAmbiguous, OnExit};
 use crate::core::{Claimant, Core, Did, Input, Op, Output, Timing};
-use crate::openai::{Client, Http};
 use work::Work;
 
 mod calls;
+mod candidates;
 mod courier;
 pub(crate) mod download;
 pub(crate) mod pull;
@@ -39,11 +41,11 @@ const CALLS: usize = 64;
 /// If the HTTP client or the keys cannot be made.
 pub(crate) async fn run(
     args: Args,
-    openai_url: &str,
+    upstreams: Upstreams,
     world: World,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let client = Client::new(&Http::new()?, openai_url)?;
+    let clients = clients(&upstreams)?;
     let (inputs, queue) = mpsc::channel(INPUTS);
     let pid = Pid::random();
     let answer = |(token, body)| Input::Answer(token, body);
@@ -62,16 +64,17 @@ pub(crate) async fn run(
     let timing = Timing {
         linger: LINGER,
         poll_min: args.poll_min,
-        poll_max: args.poll_max.max(args.poll_min),
+        poll_max: args.poll_max,
         settle: args.settle,
         cancel_after,
+        recreate: args.on_ambiguous == OnAmbiguous::Recreate,
     };
-    let core = Core::new(Members::new(identity), Claimant { public_key, auth }, timing);
+    let core = Core::new(Members::new(identity), Claimant { public_key, auth }, timing, upstreams);
     stop_in_time(&world, inputs.clone(), shutdown);
     let performer = Performer {
         link: link.clone(),
         keys,
-        client,
+        clients,
         batches,
         inputs: inputs.downgrade(),
         transfers: Arc::new(Semaphore::new(TRANSFERS)),
@@ -83,6 +86,12 @@ pub(crate) async fn run(
     // The outgoing queue is emptied by its own task; the farewell is a courtesy that silence makes up for.
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     Ok(())
+}
+
+/// One client for each upstream; they share connections.
+fn clients(upstreams: &Upstreams) -> anyhow::Result<BTreeMap<String, Client>> {
+    let http = Http::new()?;
+    upstreams.iter().map(|upstream| Ok((upstream.name.clone(), Client::new(&http, upstream)?))).collect()
 }
 
 fn stop_in_time(world: &World, inputs: mpsc::Sender<Input>, shutdown: CancellationToken) {
@@ -148,7 +157,7 @@ impl Batches {
 struct Performer {
     link: Link,
     keys: Arc<BoxKeys>,
-    client: Client,
+    clients: BTreeMap<String, Client>,
     batches: Batches,
     /// Weak, so that the machine's queue closes when everybody else has gone.
     inputs: mpsc::WeakSender<Input>,
@@ -165,9 +174,9 @@ impl Performer {
             }
             Output::Reply(reply, body) => self.link.reply(reply, body),
             Output::Do(bid, Op::Open(boxes)) => {
-                let work = Work::open(bid, boxes, &self.keys, &self.link);
-                let granted = work.granted.clone();
-                self.batches.lock().insert(bid, Arc::new(work));
+                let work = Work::open(bid, boxes, &self.keys, &self.clients, &self.link);
+                let granted = work.as_ref().map(|work| work.granted.clone()).unwrap_or_default();
+                self.batches.lock().extend(work.map(|work| (bid, Arc::new(work))));
                 self.report(bid, async move { Did::Opened(granted) });
             }
             Output::Do(bid, op) => {
@@ -187,7 +196,6 @@ impl Performer {
     }
 
     fn start(&self, bid: Bid, work: Arc<Work>, op: Op) {
-        let client = self.client.clone();
         let calls = self.calls.clone();
         match op {
             Op::Open(_) => {}
@@ -195,14 +203,21 @@ impl Performer {
                 let (link, transfers) = (self.link.clone(), self.transfers.clone());
                 self.report(bid, async move {
                     let _turn = transfers.acquire().await;
-                    Did::Uploaded(pull::upload(&client, &link, &work, &name, from, except).await)
+                    Did::Uploaded(pull::upload(&link, &work, &name, from, except).await)
+                });
+            }
+            Op::CreateInline { from, except, .. } => {
+                let (link, transfers) = (self.link.clone(), self.transfers.clone());
+                self.report(bid, async move {
+                    let _turn = transfers.acquire().await;
+                    Did::Created(pull::create(&link, bid, &work, from, except).await)
                 });
             }
             Op::Download { files, job } => {
                 let transfers = self.transfers.clone();
                 self.report(bid, async move {
                     let _turn = transfers.acquire().await;
-                    Did::Downloaded(download::deliver(&client, &work, &files, &job).await)
+                    Did::Downloaded(download::deliver(&work, &files, &job).await)
                 });
             }
             Op::Tell(rids, outcome) => {
@@ -214,7 +229,7 @@ impl Performer {
             }),
             op => self.report(bid, async move {
                 let _turn = calls.acquire().await;
-                calls::call(&client, bid, &work, op).await
+                calls::call(bid, &work, op).await
             }),
         }
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command};
-use common::args::UpstreamArgs;
 use common::bus::{Bus, MemoryBus, NatsBus, NatsOptions};
 use common::seal::Keyring;
 use common::service::hardening;
 use common::subjects::Subjects;
 use common::world::World;
+use providers::{UpstreamArgs, Upstreams};
 use simulator::{Config, Handle, Simulator};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -118,19 +118,19 @@ impl Deployment {
         let mut addresses = Vec::new();
         for _ in 0..tweaks.submitters {
             let (args, world) = (parse::<submitter::Args>(&tweaks.submitter)?, worlds.another().await?);
-            let role = submitter::run(args, upstreams.clone(), world, shutdown.clone());
+            let role = submitter::run(args, Upstreams::new(&upstreams), world, shutdown.clone());
             roles.spawn(async { ("submitter", role.await) });
         }
         for _ in 0..tweaks.batchers {
             let (args, world) = (parse::<batcher::Args>(&tweaks.batcher)?, worlds.another().await?);
-            let role = batcher::run(args, world, shutdown.clone());
+            let role = batcher::run(args, Upstreams::new(&upstreams), world, shutdown.clone());
             roles.spawn(async { ("batcher", role.await) });
         }
         for _ in 0..tweaks.ingresses {
             let (args, world) = (parse::<ingress::Args>(&tweaks.ingress)?, worlds.another().await?);
             let bound = ingress::bind(&args).await?;
             addresses.push(bound.local_addr());
-            let role = bound.run(upstreams.clone(), world, shutdown.clone());
+            let role = bound.run(Upstreams::new(&upstreams), world, shutdown.clone());
             roles.spawn(async { ("ingress", role.await) });
         }
         if let Some(mut meeting) = meeting {

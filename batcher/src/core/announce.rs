@@ -1,6 +1,5 @@
 //! What ingresses say: requests that wait, and requests that no longer do.
 
-use common::caps;
 use common::ids::{BadId, Pid, Rid};
 use common::key::BatchKey;
 use common::timers::Now;
@@ -68,7 +67,7 @@ impl Core {
         items: &[wire::AnnounceItem],
         out: &mut Vec<Output>,
     ) {
-        let limits = Limits::new(&self.args, caps::of(key.upstream()), self.max_payload);
+        let limits = Limits::new(&self.args, &self.upstreams.caps(key.upstream()), self.max_payload);
         let mut open = self.open.get(key).copied();
         for line in items.iter().filter_map(line_of) {
             // Announced again because an acknowledgement was lost, or by a second ingress under the same idempotency

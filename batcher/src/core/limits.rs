@@ -1,8 +1,8 @@
 //! How large a batch may become.
 
-use common::caps::Caps;
 use common::ids::ID_LEN;
 use common::key::BatchKey;
+use providers::Caps;
 
 use crate::Args;
 

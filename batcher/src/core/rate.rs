@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use common::caps::Caps;
 use common::ids::Fingerprint;
 use common::timers::Now;
+use providers::Caps;
 use tracing::{info, warn};
 
 use super::batches::Id;
@@ -37,7 +37,7 @@ pub(super) enum Ready {
 /// The batches that one credential created lately, and those that it waits for.
 #[derive(Debug)]
 pub(super) struct Account {
-    caps: &'static Caps,
+    caps: Caps,
     /// This batcher's share of the creations.
     share: usize,
     /// Minutes with creations, and how many there were.
@@ -56,7 +56,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    fn new(caps: &'static Caps) -> Self {
+    fn new(caps: Caps) -> Self {
         Self {
             caps,
             share: caps.max_creations,
@@ -189,7 +189,7 @@ impl Accounts {
     }
 
     /// Lets a batch wait for a creation, because it is full or because its time is over.
-    pub(super) fn ready(&mut self, credential: Fingerprint, caps: &'static Caps, id: Id, ready: Ready) {
+    pub(super) fn ready(&mut self, credential: Fingerprint, caps: Caps, id: Id, ready: Ready) {
         if self.all.len() >= MAX_ACCOUNTS && !self.all.contains_key(&credential) {
             self.all.retain(|_, account| account.widened || account.is_waiting());
         }

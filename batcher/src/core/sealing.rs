@@ -1,6 +1,5 @@
 //! When a batch is sealed.
 
-use common::caps;
 use common::ids::Fingerprint;
 use common::timers::Now;
 use common::wire::Role;
@@ -42,7 +41,7 @@ impl Core {
     fn ready(&mut self, now: Now, id: Id, ready: Ready, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get(id) else { return };
         let credential = batch.key.fingerprint();
-        self.accounts.ready(credential, caps::of(batch.key.upstream()), id, ready);
+        self.accounts.ready(credential, self.upstreams.caps(batch.key.upstream()), id, ready);
         if !self.sweeping {
             self.sweeping = true;
             self.timers.set(rate::next_minute(now), Due::Sweep);

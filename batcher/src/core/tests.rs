@@ -19,6 +19,7 @@ use common::wire::{self, Role, reply, to_submitter};
 
 use super::{Core, Input, Output};
 use crate::Args;
+use providers::Upstreams;
 
 /// What the bus of these tests carries at most.
 const PAYLOAD: usize = 1_000_000;
@@ -80,7 +81,7 @@ impl Rig {
             Bid(count.to_be_bytes())
         };
         let mut rig = Self {
-            core: Core::new(args, identity, PAYLOAD, Box::new(bids)),
+            core: Core::new(args, Upstreams::default(), identity, PAYLOAD, Box::new(bids)),
             now: Now::ZERO,
             submitters: Vec::new(),
             policy: Box::new(|_, _| Says::Accepted),

@@ -693,6 +693,8 @@ pub enum FaultClass {
     Expired = 7,
     Cancelled = 8,
     Internal = 9,
+    NotFound = 10,
+    Ambiguous = 11,
 }
 impl FaultClass {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -711,6 +713,8 @@ impl FaultClass {
             Self::Expired => "FAULT_CLASS_EXPIRED",
             Self::Cancelled => "FAULT_CLASS_CANCELLED",
             Self::Internal => "FAULT_CLASS_INTERNAL",
+            Self::NotFound => "FAULT_CLASS_NOT_FOUND",
+            Self::Ambiguous => "FAULT_CLASS_AMBIGUOUS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -726,6 +730,8 @@ impl FaultClass {
             "FAULT_CLASS_EXPIRED" => Some(Self::Expired),
             "FAULT_CLASS_CANCELLED" => Some(Self::Cancelled),
             "FAULT_CLASS_INTERNAL" => Some(Self::Internal),
+            "FAULT_CLASS_NOT_FOUND" => Some(Self::NotFound),
+            "FAULT_CLASS_AMBIGUOUS" => Some(Self::Ambiguous),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ mod smuggling;
 mod smuggling_h2;
 mod tls;
 mod tokens;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,6 @@ use common::outcome::{Outcome, Response as Provided};
 use common::seal::Keyring;
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
-use providers::{UpstreamArgs, Upstreams};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -40,19 +40,11 @@ use crate::fair::Amount;
 use crate::hold::Ended;
 use crate::relay::Relay;
 use crate::stats::Stats;
+pub(super) use upstreams::upstreams;
 
 const MAX_BODY: u64 = 10_000_000;
 const MAX_CONNECTIONS: usize = 20;
 const UNREAD_FOR: Duration = Duration::from_secs(1);
-
-/// Three upstreams at one address, each at the path that its provider has, below which OpenAI's is.
-pub(super) fn upstreams(address: &str, openai: &str) -> Upstreams {
-    Upstreams::new(&UpstreamArgs {
-        openai_url: format!("{address}{openai}"),
-        anthropic_url: address.to_owned(),
-        gemini_url: address.to_owned(),
-    })
-}
 
 /// Waits with a bound that no healthy run comes near.
 async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -3,6 +3,7 @@
 use clap::Args;
 use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs};
 use common::seal::Keyring;
+use providers::Upstreams;
 
 use crate::startup;
 use crate::supervise::Roles;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: BatcherArgs) -> anyhow::Result<()> {
         let world = startup::world(&args.bus, bus, Keyring::for_one_process(), &args.drain);
         let _admin = startup::admin(&args.admin, &world, &shutdown, None).await?;
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
-        roles.start("batcher", ::batcher::run(args.batcher.clone(), world, shutdown));
+        roles.start("batcher", ::batcher::run(args.batcher.clone(), Upstreams::default(), world, shutdown));
         roles.wait().await
     })
 }

@@ -1,7 +1,8 @@
 //! `llm-proxy ingress`: one service on NATS.
 
 use clap::Args;
-use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs, UpstreamArgs};
+use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs};
+use providers::{UpstreamArgs, Upstreams};
 use tracing::info;
 
 use crate::startup;
@@ -39,9 +40,10 @@ pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = bind(&args.ingress, &args.admin).await?;
         let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
-        announce(&bound, &args.upstreams);
+        let upstreams = Upstreams::new(&args.upstreams);
+        announce(&bound, &upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
-        roles.start("ingress", bound.run(args.upstreams.clone(), world, shutdown));
+        roles.start("ingress", bound.run(upstreams, world, shutdown));
         roles.wait().await
     })
 }
@@ -56,7 +58,7 @@ pub(crate) async fn bind(args: &::ingress::Args, admin: &AdminArgs) -> anyhow::R
 }
 
 /// Logs where calls are taken and where they go.
-pub(crate) fn announce(bound: &::ingress::Bound, upstreams: &UpstreamArgs) {
+pub(crate) fn announce(bound: &::ingress::Bound, upstreams: &Upstreams) {
     info!("listening on {}", bound.url());
-    info!("OpenAI is at {}", startup::without_login(&upstreams.openai_url));
+    startup::show(upstreams);
 }

@@ -1,8 +1,9 @@
 //! `llm-proxy serve`: all services in one process.
 
 use clap::Args;
-use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs, UpstreamArgs};
+use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs};
 use common::world::World;
+use providers::{UpstreamArgs, Upstreams};
 use tokio_util::sync::CancellationToken;
 
 use super::ingress::{announce, bind};
@@ -44,7 +45,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = bind(&args.ingress, &args.admin).await?;
         let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
-        announce(&bound, &args.upstreams);
+        announce(&bound, &Upstreams::new(&args.upstreams));
         start(args, bound, world, shutdown).wait().await
     })
 }
@@ -56,9 +57,10 @@ pub(crate) fn start(
     world: World,
     shutdown: CancellationToken,
 ) -> Roles {
+    let upstreams = Upstreams::new(&args.upstreams);
     let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
-    roles.start("ingress", bound.run(args.upstreams.clone(), world.clone(), shutdown.clone()));
-    roles.start("batcher", ::batcher::run(args.batcher, world.clone(), shutdown.clone()));
-    roles.start("submitter", ::submitter::run(args.submitter, args.upstreams, world, shutdown));
+    roles.start("ingress", bound.run(upstreams.clone(), world.clone(), shutdown.clone()));
+    roles.start("batcher", ::batcher::run(args.batcher, upstreams.clone(), world.clone(), shutdown.clone()));
+    roles.start("submitter", ::submitter::run(args.submitter, upstreams, world, shutdown));
     roles
 }

@@ -1,7 +1,8 @@
 //! `llm-proxy submitter`: one service on NATS.
 
 use clap::Args;
-use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs, UpstreamArgs};
+use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs};
+use providers::{UpstreamArgs, Upstreams};
 use tracing::info;
 
 use crate::startup;
@@ -37,9 +38,10 @@ pub(crate) fn run(args: SubmitterArgs) -> anyhow::Result<()> {
         let bus = startup::bus(&args.bus, "submitter").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let _admin = startup::admin(&args.admin, &world, &shutdown, None).await?;
-        info!("OpenAI is at {}", startup::without_login(&args.upstreams.openai_url));
+        let upstreams = Upstreams::new(&args.upstreams);
+        startup::show(&upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
-        let role = ::submitter::run(args.submitter.clone(), args.upstreams.clone(), world, shutdown);
+        let role = ::submitter::run(args.submitter.clone(), upstreams, world, shutdown);
         roles.start("submitter", role);
         roles.wait().await
     })

@@ -7,6 +7,7 @@ use common::ids::{Bid, Pid, Rid};
 use common::key::BatchKey;
 use common::timers::Now;
 use common::wire;
+use providers::Caps;
 
 use super::cancel::Cancellation;
 use super::chores::Chore;
@@ -14,9 +15,14 @@ use super::recover::Recovery;
 use super::submit::Registration;
 use super::{Granted, JobView};
 
+/// How long a batch may take beyond its provider's completion window.
+const MARGIN: Duration = Duration::from_secs(2 * 3600);
+
 /// A batch in hand.
 pub(super) struct Batch {
     pub(super) key: BatchKey,
+    /// What its provider takes and promises.
+    pub(super) caps: Caps,
     /// Ingresses that were asked for a grant, with what was offered.
     pub(super) parts: Vec<wire::OfferPart>,
     pub(super) grants: Vec<Granted>,
@@ -108,9 +114,10 @@ pub(super) enum State {
 
 impl Batch {
     /// A batch that claims its parts next.
-    pub(super) fn new(now: Now, key: BatchKey, parts: Vec<wire::OfferPart>) -> Self {
+    pub(super) fn new(now: Now, key: BatchKey, caps: Caps, parts: Vec<wire::OfferPart>) -> Self {
         Self {
             key,
+            caps,
             parts,
             grants: Vec::new(),
             lost: Vec::new(),
@@ -149,6 +156,11 @@ impl Batch {
     pub(super) fn age(&self, now: Now) -> Duration {
         let before = self.recovery.as_ref().map_or(Duration::ZERO, |recovery| recovery.age);
         now.saturating_sub(self.offered_at) + before
+    }
+
+    /// How long it may take in all: its provider's completion window and a margin.
+    pub(super) fn lifetime(&self) -> Duration {
+        self.caps.window + MARGIN
     }
 
     pub(super) fn untold(&self) -> impl Iterator<Item = Rid> + '_ {

@@ -41,7 +41,7 @@ impl Batch {
     }
 
     /// Whether a cancellation can help, and has not been asked for.
-    fn may_be_cancelled(&self, now: Now) -> bool {
+    pub(super) fn may_be_cancelled(&self, now: Now) -> bool {
         let Cancellation { asked, tries, due } = self.cancellation;
         let running = self.job.as_ref().is_some_and(|job| job.phase == JobPhase::Running);
         // Others may serve the rest of a job of which a part was taken over.
@@ -49,7 +49,7 @@ impl Batch {
         running && !asked && tries < CANCELS && due <= now && ours
     }
 
-    fn ask_to_cancel(&mut self, bid: Bid, out: &mut Vec<Output>) {
+    pub(super) fn ask_to_cancel(&mut self, bid: Bid, out: &mut Vec<Output>) {
         if self.state == State::Polling && !self.cancellation.asked {
             self.cancellation.asked = true;
             self.cancellation.tries += 1;

@@ -7,7 +7,7 @@ use common::timers::{Now, backoff};
 use common::wire::Role;
 
 use super::{
-    Batch, Core, Gone, JobPhase, JobView, LIFETIME, ORPHANED, Op, Output, State, Timer, Trouble, TroubleKind,
+    Batch, Core, Gone, JobPhase, JobView, ORPHANED, Op, Output, State, Timer, Trouble, TroubleKind, inline,
     salt,
 };
 
@@ -72,6 +72,9 @@ impl Core {
     }
 
     pub(super) fn delete_at(&mut self, now: Now, bid: Bid, file: &str, due: Now) {
+        if inline::is_inline(file) {
+            return;
+        }
         self.add_chore(now, bid, What::Delete(file.to_owned()), due);
     }
 
@@ -122,7 +125,9 @@ impl Core {
             let op = match &chore.what {
                 What::Delete(file) => Op::Delete { file: file.clone() },
                 // First the jobs, since their input files stay while they run.
-                What::Sweep if of_another => Op::Find { batch: origin, age },
+                What::Sweep if of_another && batch.caps.marks_jobs => {
+                    Op::Find { batch: origin, age, except: Vec::new() }
+                }
                 What::Sweep => Op::Sweep { name: name.clone(), keep: batch.files.clone(), age },
             };
             out.push(Output::Do(bid, op));
@@ -146,6 +151,7 @@ impl Core {
     ) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let (own, age, name) = (batch.job_id(), batch.age(now), batch.file_name.clone());
+        let lifetime = batch.lifetime();
         let mut keep = batch.files.clone();
         let Some(chore) = batch.chores.iter_mut().find(|c| c.what == What::Sweep && c.running) else {
             return;
@@ -157,7 +163,7 @@ impl Core {
         };
         let (run, over): (Vec<JobView>, Vec<JobView>) =
             jobs.into_iter().filter(|job| job.id != own).partition(|job| job.phase == JobPhase::Running);
-        chore.watches = !run.is_empty() && age < LIFETIME;
+        chore.watches = !run.is_empty() && age < lifetime;
         keep.extend(run.into_iter().filter_map(|job| job.input_file));
         for file in over.into_iter().flat_map(|job| [job.output_file, job.error_file]).flatten() {
             self.delete_at(now, bid, &file, now + ORPHANED);

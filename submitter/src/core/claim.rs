@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::ids::{Bid, Pid, unpack_rids};
 use common::key::BatchKey;
+use common::subjects::Token;
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_ingress};
 
@@ -34,7 +35,8 @@ impl Core {
         if known || !room {
             return;
         }
-        self.begin(now, bid, Batch::new(now, key, offer.parts), out);
+        let caps = self.upstreams.caps(key.upstream());
+        self.begin(now, bid, Batch::new(now, key, caps, offer.parts), out);
     }
 
     /// Takes a batch in hand: claims its parts.
@@ -43,11 +45,14 @@ impl Core {
             batch.parts.iter().filter_map(|part| Pid::from_slice(&part.ingress).ok()).collect();
         self.batches.insert(bid, batch);
         for ingress in ingresses {
-            self.claim(now, bid, ingress, out);
+            self.next_token += 1;
+            self.claim(now, bid, ingress, self.next_token, out);
         }
     }
 
-    fn claim(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+    /// Every claim of a part has the same token: the grant that answers the first one may come when it was repeated already, and
+    /// its ingress be gone by then.
+    fn claim(&mut self, now: Now, bid: Bid, ingress: Pid, token: Token, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get(&bid) else { return };
         let Some(part) = batch.parts.iter().find(|part| part.ingress[..] == ingress.0) else { return };
         let claim = wire::Claim {
@@ -59,11 +64,18 @@ impl Core {
         };
         let asked_for = now.saturating_sub(batch.since);
         let patience = (asked_for / 2).clamp(PATIENCE, PATIENCE_MAX);
-        let token = self.token(now, Purpose::Claim(bid, ingress), patience);
+        self.expect(now, token, Purpose::Claim(bid, ingress), patience);
         out.push(Output::ToIngress(ingress, Some(token), to_ingress::Body::Claim(claim)));
     }
 
-    pub(super) fn claim_again(&mut self, now: Now, bid: Bid, ingress: Pid, out: &mut Vec<Output>) {
+    pub(super) fn claim_again(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        ingress: Pid,
+        token: Token,
+        out: &mut Vec<Output>,
+    ) {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| batch.state == State::Claiming) else {
             return;
         };
@@ -77,7 +89,7 @@ impl Core {
         if now.saturating_sub(batch.since) >= ask_for {
             return self.granted(now, bid, ingress, None, out);
         }
-        self.claim(now, bid, ingress, out);
+        self.claim(now, bid, ingress, token, out);
     }
 
     /// An ingress has answered, or never will. When all have, the batch goes on with what was granted.

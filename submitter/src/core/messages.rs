@@ -8,19 +8,21 @@ use common::wire::{self, reply};
 
 use super::{Did, Op};
 
-/// Times that tests and operators may want otherwise.
+/// What tests and operators may want otherwise.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     /// How long a batch and its files stay when everything is acknowledged but callers have not received all of it.
     pub linger: Duration,
-    /// First wait before a job is asked about.
-    pub poll_min: Duration,
+    /// First wait before a job is asked about; `None` for what its provider can bear.
+    pub poll_min: Option<Duration>,
     /// Longest wait.
     pub poll_max: Duration,
     /// How long a provider may take to show a creation in its list after the input file was deleted.
     pub settle: Duration,
     /// When jobs are cancelled after the order to stop; `None` leaves them running.
     pub cancel_after: Option<Duration>,
+    /// Whether a batch that no input file fences is submitted again when its job cannot be found, rather than failed.
+    pub recreate: bool,
 }
 
 /// What can happen to a submitter.

@@ -7,6 +7,7 @@ use common::ids::{Bid, Pid, Rid};
 use common::key::BatchKey;
 use common::outcome::Outcome;
 use common::wire;
+pub use providers::Phase as JobPhase;
 
 /// Operations on the outside world.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,12 +28,23 @@ pub enum Op {
         /// The input file.
         file: String,
     },
-    /// Look for jobs that carry a batch's id.
+    /// Pull the bodies, leaving out some, and create a job with them in the call. Sent once.
+    CreateInline {
+        /// The name under which it is registered.
+        file: String,
+        /// From whom, in the order of the list.
+        from: Vec<Granted>,
+        /// Lines to leave out.
+        except: BTreeSet<Rid>,
+    },
+    /// Look for jobs of a batch.
     Find {
-        /// The id.
+        /// Its id.
         batch: Bid,
         /// None is older than this.
         age: Duration,
+        /// Jobs of other batches.
+        except: Vec<String>,
     },
     /// Ask about a job.
     Poll {
@@ -167,21 +179,6 @@ pub struct JobView {
     pub counts: Option<(u64, u64, u64)>,
     /// Why it failed as a whole: code, line counted from 1, message.
     pub errors: Vec<(String, Option<u64>, String)>,
-}
-
-/// The states of a job that make a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobPhase {
-    /// Not over.
-    Running,
-    /// Over, every line was tried.
-    Completed,
-    /// Over, refused as a whole.
-    Failed,
-    /// Over, out of time.
-    Expired,
-    /// Over, cancelled.
-    Cancelled,
 }
 
 /// The requests of a batch that one ingress has granted, in the order of its record stream.

@@ -90,7 +90,8 @@ impl Core {
             return;
         }
         tracing::info!(%bid, %origin, job = recover.job, "taking over a batch whose submitter is gone");
-        let mut batch = Batch::new(now, key, vec![part]);
+        let caps = self.upstreams.caps(key.upstream());
+        let mut batch = Batch::new(now, key, caps, vec![part]);
         batch.files = recover.files;
         batch.recovery =
             Some(Recovery { origin, job: recover.job, age: Duration::from_millis(recover.age_ms) });

@@ -8,7 +8,9 @@ use common::timers::{Now, backoff};
 use common::wire::{self, to_ingress};
 
 use super::cancel::Cancellation;
-use super::{AGAIN, Core, Gone, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, salt};
+use super::{
+    AGAIN, Core, Gone, JobPhase, JobView, Output, Purpose, State, Trouble, TroubleKind, inline, salt,
+};
 
 /// How long an intent waits for its answer, and how often it is sent to an ingress that nobody has heard of, and to a
 /// live one, before it is left out.
@@ -18,11 +20,11 @@ const INTENTS: u32 = 300;
 /// How long a provider may not see a file that it has just taken (OpenAI's create reads from a lagging store).
 const VISIBLE_AFTER: Duration = Duration::from_secs(60);
 /// How long a created job is looked for before the input file is deleted.
-const LOOK_FOR: Duration = Duration::from_secs(30);
+pub(super) const LOOK_FOR: Duration = Duration::from_secs(30);
 /// Complete lists without the job, after settling, that prove that it was not created.
 const PROOFS: u32 = 2;
 /// Longest wait between looks.
-const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
+pub(super) const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
 /// How often a batch is uploaded anew whose file somebody else has deleted.
 const ROUNDS: u32 = 16;
 /// How often news of a job is sent without an acknowledgement.
@@ -90,7 +92,7 @@ impl Core {
         self.fail(now, bid, outcome, out);
     }
 
-    fn intend(&mut self, now: Now, bid: Bid, file: String, out: &mut Vec<Output>) {
+    pub(super) fn intend(&mut self, now: Now, bid: Bid, file: String, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get(&bid) else { return };
         let waiting: BTreeMap<Pid, Registration> =
             batch.grants.iter().map(|grant| (grant.ingress, 0)).collect();
@@ -161,6 +163,7 @@ impl Core {
         let file = file.clone();
         match result {
             Ok(job) => self.adopt(now, bid, job, out),
+            Err(Trouble { kind: TroubleKind::IngressLost(pid), .. }) => self.not_whole(now, bid, pid, out),
             Err(trouble) if trouble.kind == TroubleKind::Ambiguous => {
                 tracing::info!(%bid, "a creation has no answer ({}); looking for its job", trouble.message);
                 self.enter(now, bid, State::Finding { files: vec![file] }, out);
@@ -213,6 +216,7 @@ impl Core {
             return self.adopt(now, bid, job, out);
         }
         match lists {
+            None if inline::any(&files) => self.not_found_inline(now, bid, complete, out),
             None if now.saturating_sub(batch.since) < LOOK_FOR => {
                 let wait = backoff(AGAIN, LOOK_AGAIN_MAX, batch.attempt, salt(bid));
                 self.later(now, bid, wait);

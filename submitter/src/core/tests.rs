@@ -11,6 +11,8 @@ use common::outcome::{FaultClass, Outcome};
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_ingress};
 
+use providers::Upstreams;
+
 use super::{
     Claimant, Core, Did, Gone, Input, JobPhase, JobView, Lines, Op, Output, Timing, Trouble, TroubleKind,
 };
@@ -51,14 +53,15 @@ impl World {
         };
         let timing = Timing {
             linger: Duration::from_secs(900),
-            poll_min: Duration::from_secs(2),
+            poll_min: Some(Duration::from_secs(2)),
             poll_max: Duration::from_secs(60),
             settle: Duration::from_secs(30),
             cancel_after: Some(Duration::from_secs(15)),
+            recreate: false,
         };
         let claimant = Claimant { public_key: Bytes::new(), auth: Bytes::new() };
         let mut world = Self {
-            core: Core::new(Members::new(identity), claimant, timing),
+            core: Core::new(Members::new(identity), claimant, timing, Upstreams::default()),
             now: Now::ZERO,
             bid: Bid::random(),
             ingress: Pid::random(),

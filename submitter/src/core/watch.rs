@@ -5,10 +5,13 @@ use std::time::Duration;
 use common::ids::{Bid, Rid};
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
-use common::wire::{self, to_ingress};
+use common::wire::{self, Role, to_ingress};
 
-use super::{Core, Gone, JobPhase, JobView, LIFETIME, Op, Output, State, Trouble, salt, too_late};
+use super::{Batch, Core, Gone, JobPhase, JobView, Op, Output, State, Trouble, inline, salt, too_late};
 
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long a job may run beyond its completion window before it is cancelled from here: not every provider does.
+const OVERTIME: Duration = Duration::from_secs(15 * 60);
 /// A provider is not asked later than this on its wish. The operator may want longer waits.
 const ASKED_MAX: Duration = Duration::from_secs(3600);
 /// How long a provider may not know a job that it has created (404 in between is seen at several providers).
@@ -26,8 +29,25 @@ impl Core {
         let draining = self.members.is_draining();
         let Some(batch) = self.batches.get(&bid) else { return };
         let attempt = if draining { 0 } else { batch.attempt };
-        let wait = backoff(self.timing.poll_min, self.timing.poll_max, attempt, salt(bid));
+        let wait = self.poll_wait(bid, batch, attempt);
         self.later(now, bid, wait);
+    }
+
+    /// How long a job is left alone: longer each time, and as long as its provider's limit of questions demands when a credential
+    /// has many jobs. What the operator wants goes before what the provider is known to bear.
+    fn poll_wait(&self, bid: Bid, batch: &Batch, attempt: u32) -> Duration {
+        let first = self.timing.poll_min.unwrap_or(batch.caps.poll_min);
+        let wait = backoff(first, self.timing.poll_max.max(first), attempt, salt(bid));
+        if self.timing.poll_min.is_some() {
+            return wait;
+        }
+        let same = |other: &&Batch| {
+            other.state == State::Polling && other.key.fingerprint() == batch.key.fingerprint()
+        };
+        let jobs =
+            self.batches.values().filter(same).count().max(1) * (self.members.count(Role::Submitter) + 1);
+        let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+        wait.max(MINUTE.saturating_mul(jobs) / batch.caps.polls_per_minute.max(1))
     }
 
     pub(super) fn polled(
@@ -39,7 +59,7 @@ impl Core {
     ) {
         let polling = |batch: &&mut super::Batch| batch.state == State::Polling;
         let Some(batch) = self.batches.get_mut(&bid).filter(polling) else { return };
-        if now.saturating_sub(batch.offered_at) > LIFETIME {
+        if now.saturating_sub(batch.offered_at) > batch.lifetime() {
             return self.fail(now, bid, too_late(), out);
         }
         let job = match result {
@@ -56,13 +76,25 @@ impl Core {
             self.send_state(bid, out);
         }
         match phase {
-            JobPhase::Running => self.poll_later(now, bid),
+            JobPhase::Running => {
+                self.cancel_if_over_time(now, bid, out);
+                self.poll_later(now, bid);
+            }
             JobPhase::Failed => self.job_failed(now, bid, out),
             // Every ingress was given up: the results wait for whoever asks.
             _ if unserved => self.enter(now, bid, State::Flushing, out),
             JobPhase::Completed | JobPhase::Expired | JobPhase::Cancelled => {
                 self.enter(now, bid, State::Delivering, out);
             }
+        }
+    }
+
+    fn cancel_if_over_time(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let over =
+            |batch: &&mut Batch| batch.age(now) > batch.caps.window + OVERTIME && batch.may_be_cancelled(now);
+        if let Some(batch) = self.batches.get_mut(&bid).filter(over) {
+            tracing::warn!(%bid, job = batch.job_id(), "a job runs beyond its completion window: it is cancelled");
+            batch.ask_to_cancel(bid, out);
         }
     }
 
@@ -73,7 +105,7 @@ impl Core {
             let outcome = trouble.answer.clone().unwrap_or_else(too_late);
             return self.fail(now, bid, outcome, out);
         }
-        let wait = backoff(self.timing.poll_min, self.timing.poll_max, batch.attempt, salt(bid));
+        let wait = self.poll_wait(bid, batch, batch.attempt);
         let wait = trouble.retry_after.map_or(wait, |asked| asked.min(ASKED_MAX).max(wait));
         self.later(now, bid, wait);
     }
@@ -104,7 +136,10 @@ impl Core {
             // Which line was to blame cannot be told from a part of the file, and there may be a later file and job: it takes
             // the whole proof to give the requests back. The next batch will tell.
             let files = batch.files.clone();
-            return self.fence(now, bid, files, out);
+            return match inline::any(&files) {
+                true => self.release(now, bid, out),
+                false => self.fence(now, bid, files, out),
+            };
         }
         batch.rounds += 1;
         let fenced = job.input_file.as_ref().is_some_and(|file| batch.fenced.contains(file));
@@ -115,7 +150,7 @@ impl Core {
         let named = |line: &Option<u64>| lines.get(usize::try_from((*line)?.checked_sub(1)?).ok()?).copied();
         let queue_full =
             job.errors.iter().any(|(code, line, _)| code == "token_limit_exceeded" && line.is_none());
-        if let Some(file) = batch.files.last().cloned() {
+        if let Some(file) = batch.files.last().filter(|file| !inline::is_inline(file)).cloned() {
             if !queue_full && !job.errors.iter().any(|(_, line, _)| named(line).is_some()) {
                 return self.enter(now, bid, State::Refused { file, job }, out);
             }
@@ -129,7 +164,7 @@ impl Core {
         for (code, line, message) in &job.errors {
             if let Some(rid) = named(line) {
                 evicted += 1;
-                self.evict(bid, rid, refusal(&job, code, message), out);
+                self.evict(bid, rid, refusal(code, message), out);
             }
         }
         if evicted == 0 || rounds > ROUNDS {
@@ -187,30 +222,17 @@ impl Core {
 /// The first reason that the provider gives for refusing a batch.
 fn failed_whole(job: &JobView) -> Outcome {
     match job.errors.first() {
-        Some((code, _, message)) => refusal(job, code, message),
-        None => {
-            refusal(job, "batch_failed", "The provider refused the batch of this request without a reason.")
-        }
+        Some((code, _, message)) => refusal(code, message),
+        None => refusal("batch_failed", "The provider refused the batch of this request without a reason."),
     }
 }
 
 /// The provider's reason, with the status that the same mistake has in a synchronous call.
-fn refusal(job: &JobView, code: &str, message: &str) -> Outcome {
+fn refusal(code: &str, message: &str) -> Outcome {
     let class = match code {
-        "model_not_found" => return not_found(job, code, message),
+        "model_not_found" => FaultClass::NotFound,
         "input_no_permissions" | "permission_denied" => FaultClass::Forbidden,
         _ => FaultClass::Invalid,
     };
     Outcome::Fault(Fault::new(class, code, message).no_retry())
-}
-
-/// A model that does not exist is a 404 at the synchronous endpoints (OpenAI API reference, error codes).
-fn not_found(job: &JobView, code: &str, message: &str) -> Outcome {
-    let error = serde_json::json!({"error": {
-        "message": message, "type": "invalid_request_error", "param": null, "code": code,
-    }});
-    let mut headers = http::HeaderMap::new();
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    let (status, body) = (http::StatusCode::NOT_FOUND, error.to_string().into());
-    Outcome::Response(common::outcome::Response { status, headers, job: job.id.clone(), body })
 }

@@ -6,52 +6,45 @@ use bytes::Bytes;
 use common::ids::Bid;
 use common::outcome::{Outcome, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use providers::{Job, Provider};
 
+use super::candidates::candidates;
 use super::work::Work;
-use crate::core::{Did, Gone, JobPhase, JobView, Op, Trouble, TroubleKind};
-use crate::openai::{Answer, ApiError, BatchObject, Client, Kind, NewBatch, Status};
+use crate::api::{Answer, ApiError, Found, Kind};
+use crate::core::{Did, Gone, JobView, Op, Trouble, TroubleKind};
 
-/// Metadata key of our batch id on jobs.
-const BID: &str = "llmp_bid";
 /// How far a provider's clock may be behind ours, in seconds.
 const CLOCK_SLACK: i64 = 300;
-/// How long the provider keeps result files that were not deleted after delivery.
-const OUTPUTS_EXPIRE_AFTER: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Makes a call for a batch.
-pub(super) async fn call(client: &Client, bid: Bid, work: &Work, op: Op) -> Did {
-    let credential = &work.credential;
+pub(super) async fn call(bid: Bid, work: &Work, op: Op) -> Did {
+    let (client, credential) = (&work.client, &work.credential);
+    let provider = client.provider();
+    let trouble = |error: ApiError| trouble(provider, &error);
     match op {
         Op::Create { file } => {
-            let bid = bid.to_string();
-            let new = NewBatch {
-                input_file_id: &file,
-                endpoint: &work.endpoint,
-                metadata: &[(BID, &bid)],
-                outputs_expire_after: Some(OUTPUTS_EXPIRE_AFTER),
-            };
-            Did::Created(client.create(credential, &new).await.map(view).map_err(|e| trouble(&e)))
+            let created = client.create(credential, &work.new_job(&bid.to_string()), &file).await;
+            Did::Created(created.map(view).map_err(trouble))
         }
-        Op::Find { batch, age } => {
-            let ours = batch.to_string();
-            let is_ours = |batch: &BatchObject| batch.metadata.get(BID) == Some(&ours);
-            let found = client.find_batches(credential, since(age), is_ours).await;
+        Op::Find { batch, age, except } => {
+            let found = find(work, batch, since(age), &except).await;
             let views = found.map(|found| (found.items.into_iter().map(view).collect(), found.complete));
-            Did::Found(views.map_err(|e| trouble(&e)))
+            Did::Found(views.map_err(trouble))
         }
-        Op::Poll { job } => {
-            Did::Polled(client.retrieve(credential, &job).await.map(view).map_err(|e| trouble(&e)))
-        }
-        Op::Cancel { job } => {
-            Did::Cancelled(client.cancel(credential, &job).await.map(drop).map_err(|e| trouble(&e)))
-        }
+        Op::Poll { job } => Did::Polled(client.retrieve(credential, &job).await.map(view).map_err(trouble)),
+        Op::Cancel { job } => Did::Cancelled(client.cancel(credential, &job).await.map_err(trouble)),
         Op::Delete { file } => {
-            let was_there = client.delete_file(credential, &file).await.map_err(|e| trouble(&e));
+            let was_there = client.delete(credential, &file).await.map_err(trouble);
             Did::Deleted(file, was_there.map(|was| if was { Gone::Deleted } else { Gone::Absent }))
         }
-        Op::Sweep { name, keep, age } => Did::Swept(sweep(client, work, &name, &keep, age).await),
+        Op::Sweep { name, keep, age } => Did::Swept(sweep(work, &name, &keep, age).await.map_err(trouble)),
         // The data-carrying operations have their own modules and never come here.
-        Op::Open(_) | Op::Upload { .. } | Op::Download { .. } | Op::Tell(..) | Op::Flush => Did::Flushed,
+        Op::Open(_)
+        | Op::Upload { .. }
+        | Op::CreateInline { .. }
+        | Op::Download { .. }
+        | Op::Tell(..)
+        | Op::Flush => Did::Flushed,
     }
 }
 
@@ -61,69 +54,65 @@ fn since(age: Duration) -> i64 {
     jiff::Timestamp::now().as_second().saturating_sub(age).saturating_sub(CLOCK_SLACK)
 }
 
-async fn sweep(
-    client: &Client,
-    work: &Work,
-    name: &str,
-    keep: &[String],
-    age: Duration,
-) -> Result<usize, Trouble> {
-    let found = client.find_files(&work.credential, since(age), name).await.map_err(|e| trouble(&e))?;
+/// The jobs of a batch: by the id that they carry, or else by their answers.
+async fn find(work: &Work, batch: Bid, since: i64, except: &[String]) -> Result<Found<Job>, ApiError> {
+    if !work.client.provider().about().caps.marks_jobs {
+        return candidates(work, since, except).await;
+    }
+    let ours = batch.to_string();
+    work.client.find_jobs(&work.credential, since, |job| job.batch.as_ref() == Some(&ours)).await
+}
+
+async fn sweep(work: &Work, name: &str, keep: &[String], age: Duration) -> Result<usize, ApiError> {
+    let found = work.client.find_files(&work.credential, since(age), name).await?;
     let mut deleted = 0;
     for file in found.items.iter().filter(|file| !keep.contains(&file.id)) {
-        client.delete_file(&work.credential, &file.id).await.map_err(|e| trouble(&e))?;
+        work.client.delete(&work.credential, &file.id).await?;
         deleted += 1;
     }
     Ok(deleted)
 }
 
-fn view(batch: BatchObject) -> JobView {
-    let phase = match &batch.status {
-        Status::Completed => JobPhase::Completed,
-        Status::Failed => JobPhase::Failed,
-        Status::Expired => JobPhase::Expired,
-        Status::Cancelled => JobPhase::Cancelled,
-        Status::Validating
-        | Status::InProgress
-        | Status::Finalizing
-        | Status::Cancelling
-        | Status::Unknown(_) => JobPhase::Running,
-    };
+/// A job as the state machine sees it.
+pub(super) fn view(job: Job) -> JobView {
     JobView {
-        id: batch.id,
-        phase,
-        status: batch.status.to_string(),
-        input_file: batch.input_file_id,
-        output_file: batch.output_file_id,
-        error_file: batch.error_file_id,
-        counts: batch.counts.map(|counts| (counts.total, counts.completed, counts.failed)),
-        errors: batch.errors.into_iter().map(|error| (error.code, error.line, error.message)).collect(),
+        id: job.id,
+        phase: job.phase,
+        status: job.status,
+        input_file: job.input,
+        output_file: job.output,
+        error_file: job.errors_in,
+        counts: job.counts.map(|counts| (counts.total, counts.completed, counts.failed)),
+        errors: job.errors.into_iter().map(|error| (error.code, error.line, error.message)).collect(),
     }
 }
 
 /// What a failed call means.
-pub(super) fn trouble(error: &ApiError) -> Trouble {
+pub(super) fn trouble(provider: &dyn Provider, error: &ApiError) -> Trouble {
     let kind = match error.kind() {
         Kind::NotSent | Kind::Rejected(_) => TroubleKind::NotDone,
         Kind::Ambiguous(_) | Kind::Local(_) => TroubleKind::Ambiguous,
     };
+    let refused = matches!(error.kind(), Kind::Rejected(_));
+    let missing = |answer: &Answer| refused && provider.is_missing_file(answer.status, &answer.body);
+    let file_not_visible = error.answer().is_some_and(missing);
     Trouble {
         kind,
         retry_after: error.retry_after(),
-        retryable: error.is_retryable(),
-        file_not_visible: error.is_file_not_visible_yet(),
+        retryable: error.is_retryable() || file_not_visible,
+        file_not_visible,
         message: error.to_string(),
-        answer: error.answer().map(verbatim),
+        answer: error.answer().map(|answer| verbatim(provider, answer)),
         status: error.status(),
     }
 }
 
 /// The provider's words for the caller, as they are.
-fn verbatim(answer: &Answer) -> Outcome {
+fn verbatim(provider: &dyn Provider, answer: &Answer) -> Outcome {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(id) = answer.request_id.as_ref().and_then(|id| HeaderValue::from_str(id).ok()) {
-        headers.insert("x-request-id", id);
+        headers.insert(provider.request_id(), id);
     }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     Outcome::Response(Response {

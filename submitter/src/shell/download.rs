@@ -5,59 +5,82 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::ids::Rid;
 use common::outcome::{Fault, FaultClass, Outcome, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use providers::{Call, LineOutcome, ResultLine, Source};
 
 use super::calls::trouble;
 use super::work::Work;
+use crate::api::LineSplitter;
 use crate::core::{Lines, Trouble};
-use crate::openai::{Client, LineOutcome, LineSplitter, ResultLine, parse_result_line};
 
 /// How soon a download that was cut is taken up where it ended. It ends: each time must have brought a line.
 const RESUME_AFTER: Duration = Duration::from_millis(250);
+
+/// Most parts of a document of results, each of hundreds of lines.
+const MOST_PARTS: usize = 100_000;
 
 /// The code of lines that were not executed since their job was cancelled (OpenAI batch guide).
 const CANCELLED: &str = "batch_cancelled";
 
 /// Delivers every line of the files, and counts them.
-pub(super) async fn deliver(
-    client: &Client,
-    work: &Work,
-    files: &[String],
-    job: &str,
-) -> Result<Lines, Trouble> {
+pub(super) async fn deliver(work: &Work, files: &[String], job: &str) -> Result<Lines, Trouble> {
     let mut lines = Lines::default();
     for file in files {
-        let mut splitter = LineSplitter::default();
-        let mut from = splitter.offset();
-        while let Err(trouble) = download(client, work, file, job, &mut splitter, &mut lines).await {
-            // Without progress the wait is the state machine's: others need the turn.
-            if splitter.offset() == from {
-                return Err(trouble);
-            }
-            from = splitter.offset();
-            splitter.rewind();
-            tokio::time::sleep(RESUME_AFTER).await;
+        match work.client.provider().results(file) {
+            Source::Lines(call) => file_of_lines(work, &call, job, &mut lines).await?,
+            Source::Document(call) => document(work, call, job, &mut lines).await?,
         }
     }
     Ok(lines)
 }
 
+async fn file_of_lines(work: &Work, call: &Call, job: &str, lines: &mut Lines) -> Result<(), Trouble> {
+    let mut splitter = LineSplitter::default();
+    let mut from = splitter.offset();
+    while let Err(trouble) = download(work, call, job, &mut splitter, lines).await {
+        // Without progress the wait is the state machine's: others need the turn.
+        if splitter.offset() == from {
+            return Err(trouble);
+        }
+        from = splitter.offset();
+        splitter.rewind();
+        tokio::time::sleep(RESUME_AFTER).await;
+    }
+    Ok(())
+}
+
+/// Results within JSON, part by part.
+async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> Result<(), Trouble> {
+    let provider = work.client.provider();
+    for _ in 0..MOST_PARTS {
+        let body = work.client.document(&work.credential, &call).await.map_err(|e| trouble(provider, &e))?;
+        let part = provider.read_document(&body).map_err(|e| unreadable(&e.to_string(), true))?;
+        for element in &part.elements {
+            take_line(work, element, job, lines).await;
+        }
+        match part.next {
+            Some(next) => call = next,
+            None => return Ok(()),
+        }
+    }
+    Err(unreadable("the results have too many parts", false))
+}
+
 async fn download(
-    client: &Client,
     work: &Work,
-    file: &str,
+    call: &Call,
     job: &str,
     splitter: &mut LineSplitter,
     lines: &mut Lines,
 ) -> Result<(), Trouble> {
-    let mut content =
-        client.content(&work.credential, file, splitter.offset()).await.map_err(|e| trouble(&e))?;
+    let failed = |error| trouble(work.client.provider(), &error);
+    let mut content = work.client.content(&work.credential, call, splitter.offset()).await.map_err(failed)?;
     loop {
-        match content.chunk().await.map_err(|e| trouble(&e))? {
+        match content.chunk().await.map_err(failed)? {
             Some(chunk) => splitter.push(chunk),
             None => break,
         }
-        while let Some(line) = splitter.next_line().map_err(|e| too_long(&e.to_string()))? {
+        while let Some(line) = splitter.next_line().map_err(|e| unreadable(&e.to_string(), false))? {
             take_line(work, &line, job, lines).await;
         }
     }
@@ -67,11 +90,11 @@ async fn download(
     Ok(())
 }
 
-async fn take_line(work: &Work, line: &Bytes, job: &str, lines: &mut Lines) {
+async fn take_line(work: &Work, line: &[u8], job: &str, lines: &mut Lines) {
     if line.is_empty() {
         return;
     }
-    let parsed = match parse_result_line(line) {
+    let parsed = match work.client.provider().read_result(line) {
         Ok(parsed) => parsed,
         Err(error) => return tracing::warn!(job, %error, "a result line cannot be read"),
     };
@@ -85,7 +108,8 @@ async fn take_line(work: &Work, line: &Bytes, job: &str, lines: &mut Lines) {
     // Of a batch that was taken over, others may serve the rest.
     if work.courier.knows(rid) {
         lines.answered.insert(rid);
-        work.courier.tell(rid, outcome(parsed, job)).await;
+        let request_id = work.client.provider().request_id();
+        work.courier.tell(rid, outcome(parsed, job, request_id)).await;
     }
 }
 
@@ -103,13 +127,13 @@ fn count(outcome: &LineOutcome<'_>, lines: &mut Lines) {
 }
 
 /// What a line means to its caller.
-pub(crate) fn outcome(line: ResultLine<'_>, job: &str) -> Outcome {
+pub(crate) fn outcome(line: ResultLine<'_>, job: &str, id_header: HeaderName) -> Outcome {
     match line.outcome {
         LineOutcome::Response { status, request_id, body } => {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
-                headers.insert("x-request-id", id);
+                headers.insert(id_header, id);
             }
             // A status that is none is as good as a server error.
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -138,11 +162,12 @@ fn not_executed(code: &str, message: &str) -> Fault {
     }
 }
 
-fn too_long(message: &str) -> Trouble {
+/// Results that cannot be read, now or ever.
+fn unreadable(message: &str, retryable: bool) -> Trouble {
     Trouble {
         kind: crate::core::TroubleKind::NotDone,
         retry_after: None,
-        retryable: false,
+        retryable,
         file_not_visible: false,
         message: message.to_owned(),
         answer: None,
@@ -156,10 +181,10 @@ mod tests {
 
     /// How a line counts (succeeded, failed), and the code of its fault, if it is one.
     fn judged(line: &str) -> (u64, u64, Option<String>) {
-        let line = parse_result_line(line.as_bytes()).unwrap();
+        let line = providers::openai::parse_result_line(line.as_bytes()).unwrap();
         let mut lines = Lines::default();
         count(&line.outcome, &mut lines);
-        let code = match outcome(line, "batch_1") {
+        let code = match outcome(line, "batch_1", HeaderName::from_static("x-request-id")) {
             Outcome::Response(_) => None,
             Outcome::Fault(fault) => Some(fault.code),
         };

@@ -1,11 +1,12 @@
-//! From the bodies at the ingresses to an uploaded file, in constant memory however large the batch is.
+//! From the bodies at the ingresses to an uploaded file or a creation, in constant memory however large the batch is.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use common::ids::{ID_LEN, Pid, Rid};
+use common::ids::{Bid, ID_LEN, Pid, Rid};
 use common::link::{CallError, Link};
 use common::records::{CHUNK, RECORD_HEAD};
 use common::seal::chunk_aad;
@@ -13,10 +14,10 @@ use common::wire;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use prost::Message as _;
 
-use super::calls::trouble;
+use super::calls::{trouble, view};
 use super::work::Work;
-use crate::core::{Granted, Trouble, TroubleKind};
-use crate::openai::{Client, Kind, encode_line, line_len};
+use crate::api::{ApiError, Kind};
+use crate::core::{Granted, JobView, Trouble, TroubleKind};
 
 /// Chunks that are pulled at a time.
 const AHEAD: usize = 8;
@@ -31,43 +32,78 @@ struct Lost(Pid);
 
 /// Uploads the lines of a batch. Pulled twice when the lengths of its bodies are not known yet and lines are left out.
 pub(super) async fn upload(
-    client: &Client,
     link: &Link,
     work: &Arc<Work>,
     name: &str,
     from: Vec<Granted>,
     except: BTreeSet<Rid>,
 ) -> Result<String, Trouble> {
-    let length = length(work, &from, &except);
-    let lines = lines(link.clone(), work.clone(), from, except);
-    match client.upload(&work.credential, name, length, lines).await {
-        Ok(file) => Ok(file.id),
-        Err(error) => {
-            let mut trouble = trouble(&error);
-            if let Kind::Local(cause) = error.kind()
-                && let Some(Lost(pid)) = cause.downcast_ref()
-            {
-                trouble.kind = TroubleKind::IngressLost(*pid);
-            }
-            Err(trouble)
-        }
+    let length = length(work, &from, &except, false);
+    let lines = lines(link.clone(), work.clone(), from, except, false);
+    let uploaded = work.client.upload(&work.credential, name, length, lines).await;
+    uploaded.map(|file| file.id).map_err(|error| failed(work, &error))
+}
+
+/// Creates a job with the lines of a batch in the call.
+pub(super) async fn create(
+    link: &Link,
+    bid: Bid,
+    work: &Arc<Work>,
+    from: Vec<Granted>,
+    except: BTreeSet<Rid>,
+) -> Result<JobView, Trouble> {
+    let length = length(work, &from, &except, true);
+    let bid = bid.to_string();
+    let Some(frame) = work.client.provider().create_inline(&work.new_job(&bid)) else {
+        return Err(not_inline());
+    };
+    let elements = lines(link.clone(), work.clone(), from, except, true);
+    let created = work.client.create_inline(&work.credential, frame, length, elements).await;
+    created.map(view).map_err(|error| failed(work, &error))
+}
+
+/// Of a body that ended early, whose it was.
+fn failed(work: &Work, error: &ApiError) -> Trouble {
+    let mut trouble = trouble(work.client.provider(), error);
+    if let Kind::Local(cause) = error.kind() {
+        trouble.kind = match cause.downcast_ref() {
+            Some(Lost(pid)) => TroubleKind::IngressLost(*pid),
+            None => trouble.kind,
+        };
+    }
+    trouble
+}
+
+/// The provider's data say that it takes requests inline, and its module does not.
+fn not_inline() -> Trouble {
+    Trouble {
+        kind: TroubleKind::NotDone,
+        retry_after: None,
+        retryable: false,
+        file_not_visible: false,
+        message: "the provider takes no requests inline".into(),
+        answer: None,
+        status: None,
     }
 }
 
 /// The exact length of the file: what a line adds to its body is known, and the bodies are known together.
-fn length(work: &Work, from: &[Granted], except: &BTreeSet<Rid>) -> u64 {
+fn length(work: &Work, from: &[Granted], except: &BTreeSet<Rid>, inline: bool) -> u64 {
     let lengths = work.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut total: u64 = 0;
+    let provider = work.client.provider();
+    let (mut total, mut count): (u64, u64) = (0, 0);
     for granted in from {
         let bodies = granted.body_bytes.saturating_sub((granted.rids.len() * RECORD_HEAD) as u64);
         let left_out = granted.rids.iter().filter(|rid| except.contains(rid));
         let without: u64 = left_out.filter_map(|rid| lengths.get(rid)).map(|length| u64::from(*length)).sum();
         let lines = granted.rids.iter().filter(|rid| !except.contains(rid));
-        let envelopes: usize = lines.map(|rid| line_len(&rid.to_string(), &work.endpoint, 0)).sum();
+        let line = |rid: &Rid| provider.line_len(&work.line(&rid.to_string(), &[], inline), 0);
+        let envelopes: usize = lines.inspect(|_| count += 1).map(line).sum();
         // Saturating: the length is an ingress's word, and a wrong one must end this upload, not this process.
         total = bodies.saturating_sub(without).saturating_add(envelopes as u64).saturating_add(total);
     }
-    total
+    // Elements have commas between them.
+    if inline { total.saturating_add(count.saturating_sub(1)) } else { total }
 }
 
 /// The file's content, chunk by chunk.
@@ -76,10 +112,12 @@ fn lines(
     work: Arc<Work>,
     from: Vec<Granted>,
     except: BTreeSet<Rid>,
+    inline: bool,
 ) -> impl Stream<Item = Result<Bytes, Lost>> + Send + 'static {
     let except = Arc::new(except);
+    let begun = Arc::new(AtomicBool::new(false));
     stream::iter(from).flat_map(move |granted| {
-        let (link, work, except) = (link.clone(), work.clone(), except.clone());
+        let (link, work, except, begun) = (link.clone(), work.clone(), except.clone(), begun.clone());
         let chunks = granted.body_bytes.div_ceil(CHUNK);
         let (ingress, epoch) = (granted.ingress, granted.epoch);
         let mut reader = RecordReader::default();
@@ -93,9 +131,14 @@ fn lines(
                 reader.push(chunk);
                 while let Some((rid, body)) = reader.next_record() {
                     seen.insert(rid, body.len() as u32);
-                    if !except.contains(&rid) {
-                        encode_line(&mut out, &rid.to_string(), &work.endpoint, &body);
+                    if except.contains(&rid) {
+                        continue;
                     }
+                    if inline && begun.swap(true, Ordering::Relaxed) {
+                        out.push(b',');
+                    }
+                    let id = rid.to_string();
+                    work.client.provider().encode_line(&mut out, &work.line(&id, &body, inline));
                 }
                 work.lengths.lock().unwrap_or_else(PoisonError::into_inner).extend(seen);
                 Bytes::from(out)

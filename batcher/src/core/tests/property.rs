@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use common::caps::OPENAI;
 use proptest::prelude::*;
+use providers::Caps;
 
 use super::*;
 
@@ -156,9 +156,9 @@ proptest! {
             prop_assert_eq!(bytes, sent.offer.bytes);
             let lines = items.len() as u64;
             prop_assert!(items.len() <= args.max_requests);
-            prop_assert!(lines == 1 || bytes + lines * OPENAI.line_overhead <= args.max_bytes);
+            prop_assert!(lines == 1 || bytes + lines * Caps::OPENAI.line_overhead <= args.max_bytes);
             let inputs: u64 = items.iter().map(|(_, _, item)| u64::from(item.inputs.max(1))).sum();
-            prop_assert!(lines == 1 || inputs <= OPENAI.max_inputs);
+            prop_assert!(lines == 1 || inputs <= Caps::OPENAI.max_inputs);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The number of batches that a credential creates within an hour.
 
-use common::caps::OPENAI;
+use providers::Caps;
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn ten_hours_that_want_a_batch_a_second_stay_below_the_limit() {
     let mut rig = Rig::new(Args { window: seconds(1), ..args() });
     let wait = steady(&mut rig, &[key(1, "m")], millis(500), HOUR * 10);
     let busiest = busiest_hour(&rig);
-    assert!((1500..=OPENAI.max_creations).contains(&busiest), "{busiest}");
+    assert!((1500..=Caps::OPENAI.max_creations).contains(&busiest), "{busiest}");
     assert!(wait < seconds(30), "{wait:?}");
 }
 
@@ -48,7 +48,7 @@ fn many_keys_of_one_credential_share_the_limit_fairly() {
     let mut rig = Rig::new(args());
     let wait = steady(&mut rig, &keys, seconds(10), HOUR * 10);
     let busiest = busiest_hour(&rig);
-    assert!((1500..=OPENAI.max_creations).contains(&busiest), "{busiest}");
+    assert!((1500..=Caps::OPENAI.max_creations).contains(&busiest), "{busiest}");
     assert!(wait < seconds(1200), "{wait:?}");
 }
 
@@ -57,9 +57,9 @@ fn a_burst_of_full_batches_is_sealed_at_once_up_to_the_limit_and_the_rest_an_hou
     let mut rig = Rig::new(Args { max_requests: 2, ..args() });
     rig.announce(&key(1, "m"), 0..5000);
     rig.announce(&key(2, "m"), 5000..5002);
-    assert_eq!(rig.accepted.len(), OPENAI.max_creations + 1, "another credential is not held up");
+    assert_eq!(rig.accepted.len(), Caps::OPENAI.max_creations + 1, "another credential is not held up");
     rig.run_until(HOUR);
-    assert_eq!(rig.accepted.len(), OPENAI.max_creations + 1);
+    assert_eq!(rig.accepted.len(), Caps::OPENAI.max_creations + 1);
     rig.run_until(HOUR + seconds(180));
     assert_eq!(rig.accepted.len(), 2501);
     assert_eq!(rig.accepted.iter().map(|sent| sent.rids().len()).sum::<usize>(), 5002);
@@ -100,7 +100,7 @@ fn full_batches_do_not_starve_others_of_the_same_credential() {
     }
     let rare = rig.accepted.iter().find(|sent| sent.rids() == [rid(1)]).unwrap();
     assert!(rare.at < seconds(2000) + HOUR, "{:?}", rare.at);
-    assert!(busiest_hour(&rig) <= OPENAI.max_creations);
+    assert!(busiest_hour(&rig) <= Caps::OPENAI.max_creations);
 }
 
 #[test]

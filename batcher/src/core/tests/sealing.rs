@@ -1,7 +1,7 @@
 //! When a batch is sealed.
 
-use common::caps;
 use prost::Message as _;
+use providers::Caps;
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn the_count_seals_at_once() {
 
 #[test]
 fn bytes_seal_before_they_overflow() {
-    let overhead = caps::OPENAI.line_overhead;
+    let overhead = Caps::OPENAI.line_overhead;
     let mut rig = Rig::new(Args { max_bytes: 10_000 + 4 * overhead, ..args() });
     let items = [4000, 3000, 3000, 2000].into_iter().enumerate();
     rig.announce_items(1, &key(1, "m"), items.map(|(n, bytes)| item(n as u64, bytes)).collect());
@@ -99,7 +99,7 @@ fn a_provider_s_own_limits_hold_whatever_the_operator_says() {
     let mut rig = Rig::new(Args { max_requests: 50_000, max_bytes: u64::MAX, ..args() });
     rig.announce_items(1, &key(1, "m"), (0..10).map(|n| item(n, 60_000_000)).collect());
     rig.run_until(seconds(2));
-    assert!(rig.accepted.iter().all(|sent| sent.offer.bytes <= caps::OPENAI.max_bytes));
+    assert!(rig.accepted.iter().all(|sent| sent.offer.bytes <= Caps::OPENAI.max_bytes));
     assert_eq!(rig.batches().iter().map(|(_, lines)| lines).sum::<usize>(), 10);
 }
 

@@ -118,6 +118,40 @@ fn methods_of_models_are_googles() {
 }
 
 #[test]
+fn an_upstream_is_named_by_the_beginning_of_a_path() {
+    for path in ["/groq/openai/v1/chat/completions", "/groq/v1/chat/completions", "/groq/chat/completions"] {
+        assert_eq!(of(&Method::POST, path, NONE), "groq /v1/chat/completions");
+        assert_eq!(of(&Method::GET, path, NONE), "groq: /chat/completions");
+    }
+    for (path, below) in [
+        // Not what it batches.
+        ("/groq/v1/embeddings", "/embeddings"),
+        ("/groq/v1/messages", "/messages"),
+        ("/groq/openai/x", "/openai/x"),
+        ("/groq", ""),
+        ("/groq/", "/"),
+    ] {
+        assert_eq!(
+            of(&Method::POST, path, &[("anthropic-version", "v")]),
+            format!("groq: {below}"),
+            "{path}"
+        );
+    }
+    assert_eq!(of(&Method::POST, "/groqs/v1/models", NONE), "openai: /groqs/v1/models");
+}
+
+#[test]
+fn what_is_meant_for_nobody_here_goes_to_nobody_else() {
+    let alone: Upstreams = upstreams("http://h", "")
+        .iter()
+        .filter(|known| known.name == "openai")
+        .map(|known| (**known).clone())
+        .collect();
+    let (head, ()) = Request::post("/v1/messages").body(()).unwrap().into_parts();
+    assert!(matches!(Routes::new(&alone).route(&head), Route::Nowhere(Dialect::Anthropic)));
+}
+
+#[test]
 fn ours_come_first() {
     for (path, expected) in [("/stats", Ours::Stats), ("/healthz", Ours::Health), ("/readyz", Ours::Ready)] {
         assert_eq!(of(&Method::GET, path, NONE), format!("{expected:?}"));

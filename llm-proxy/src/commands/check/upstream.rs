@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::args::UpstreamArgs;
+use providers::UpstreamArgs;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, StatusCode};
 

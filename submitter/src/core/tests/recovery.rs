@@ -202,3 +202,23 @@ fn a_submitter_that_leaves_hands_its_jobs_over_where_others_are() {
         }
     }
 }
+
+/// As when many batches are taken over at once and the answers wait until the claims were made again.
+#[test]
+fn a_grant_counts_that_comes_when_its_claim_was_made_again() {
+    let mut world = World::new(2);
+    let claim = world.claims_of_another("batch_9", &["f1"]);
+    assert_eq!(world.next_op(Duration::from_secs(2)), None);
+    let again = world.sent.iter().any(|(_, body)| matches!(body, to_ingress::Body::Claim(_)));
+    assert!(again, "no answer for two seconds");
+    let grant = wire::Grant {
+        bid: world.bid.to_bytes(),
+        epoch: 2,
+        granted: pack_rids(&world.rids),
+        ..Default::default()
+    };
+    world.give(Input::Answer(claim, Some(reply::Body::Grant(grant))));
+    // Of its ingress the bus says now that nobody is there.
+    world.give(Input::Answer(claim, None));
+    assert!(matches!(world.op(), Op::Open(_)));
+}

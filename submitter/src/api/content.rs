@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_ENCODING, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue};
+use providers::Call;
 use reqwest::Response;
 
 use super::error::{ApiError, Kind};
-use super::transport::Call;
+use super::transport::Attempt;
 use super::{Client, Credential};
 
 /// How long the beginning of an answer is waited for: the provider may have to fetch the file from afar.
@@ -17,7 +18,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Client {
-    /// Downloads a file from byte `offset` on. Asks for that range; a server that knows no ranges sends the whole file, of
+    /// Downloads a file of results from byte `offset` on. Asks for that range; a server that knows no ranges sends the whole file, of
     /// which the beginning is then skipped.
     ///
     /// # Errors
@@ -25,33 +26,33 @@ impl Client {
     pub async fn content(
         &self,
         credential: &Credential,
-        file_id: &str,
+        call: &Call,
         offset: u64,
     ) -> Result<ContentStream, ApiError> {
-        let call = self.call("download file", credential);
-        let mut response = self.get_content(&call, file_id, offset).await?;
+        let attempt = self.attempt("download file", credential);
+        let mut response = self.get_content(&attempt, call, offset).await?;
         if response.status() == http::StatusCode::RANGE_NOT_SATISFIABLE && offset > 0 {
             let range = ContentRange::parse(response.headers());
             if range.is_some_and(|range| range.total == Some(offset)) {
-                return Ok(ContentStream { call, response: None, skip: 0, position: offset, end: None });
+                return Ok(ContentStream { attempt, response: None, skip: 0, position: offset, end: None });
             }
-            response = self.get_content(&call, file_id, 0).await?;
+            response = self.get_content(&attempt, call, 0).await?;
         }
-        ContentStream::new(call, response, offset).await
+        ContentStream::new(attempt, response, offset).await
     }
 
-    async fn get_content(&self, call: &Call, file_id: &str, offset: u64) -> Result<Response, ApiError> {
-        let url = self.url(call, &["files", file_id, "content"])?;
+    async fn get_content(&self, attempt: &Attempt, call: &Call, offset: u64) -> Result<Response, ApiError> {
+        let url = self.url(attempt, call)?;
         let range = (offset > 0).then(|| HeaderValue::try_from(format!("bytes={offset}-"))).transpose();
-        let range = range.map_err(|error| call.error(Kind::NotSent, &error.to_string()))?;
-        call.within(ANSWER_TIMEOUT, self.get(call, url, range)).await
+        let range = range.map_err(|error| attempt.error(Kind::NotSent, &error.to_string()))?;
+        attempt.within(ANSWER_TIMEOUT, self.get(attempt, url, range)).await
     }
 }
 
 /// A download under way. A transfer that ends early is an error, not an end: resume from where it was.
 #[derive(Debug)]
 pub struct ContentStream {
-    call: Call,
+    attempt: Attempt,
     /// `None` once the file's end was reached.
     response: Option<Response>,
     /// Bytes before the offset asked for that are still to come.
@@ -63,11 +64,11 @@ pub struct ContentStream {
 }
 
 impl ContentStream {
-    async fn new(call: Call, response: Response, offset: u64) -> Result<Self, ApiError> {
+    async fn new(attempt: Attempt, response: Response, offset: u64) -> Result<Self, ApiError> {
         if !response.status().is_success() {
-            return Err(call.refused(response).await);
+            return Err(attempt.refused(response).await);
         }
-        let broken = |detail| Err(call.error(Kind::Ambiguous(None), detail));
+        let broken = |detail| Err(attempt.error(Kind::Ambiguous(None), detail));
         let headers = response.headers();
         if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
             return broken("the file came compressed, which was not asked for");
@@ -79,7 +80,7 @@ impl ContentStream {
             },
             _ => (0, response.content_length()),
         };
-        Ok(Self { call, response: Some(response), skip: offset - start, position: offset, end })
+        Ok(Self { attempt, response: Some(response), skip: offset - start, position: offset, end })
     }
 
     /// The next bytes, never empty; `None` at the end of the file.
@@ -93,7 +94,7 @@ impl ContentStream {
             let chunk = match tokio::time::timeout(STALL_TIMEOUT, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => chunk,
                 Ok(Ok(None)) => return self.at_end(),
-                Ok(Err(error)) => return Err(self.call.failed(error)),
+                Ok(Err(error)) => return Err(self.attempt.failed(error)),
                 Err(_) => return Err(self.cut(&format!("stalled for {STALL_TIMEOUT:?}"))),
             };
             let chunk = self.after_skip(chunk);
@@ -135,7 +136,7 @@ impl ContentStream {
     }
 
     fn cut(&self, detail: &str) -> ApiError {
-        self.call.error(Kind::Ambiguous(None), detail)
+        self.attempt.error(Kind::Ambiguous(None), detail)
     }
 }
 

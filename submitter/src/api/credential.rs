@@ -24,6 +24,13 @@ impl Credential {
         Some(Self::new(HeaderMap::from_iter([(AUTHORIZATION, value)])))
     }
 
+    /// With further headers that are no secrets, as the provider wants them on every call for a batch.
+    #[must_use]
+    pub fn with(mut self, headers: HeaderMap) -> Self {
+        self.0.extend(headers);
+        self
+    }
+
     /// The headers, for building a request.
     pub fn headers(&self) -> &HeaderMap {
         &self.0
@@ -31,7 +38,11 @@ impl Credential {
 
     /// Every text that gives the credential away.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.0.values().filter_map(|value| value.to_str().ok()).flat_map(str::split_ascii_whitespace)
+        self.0
+            .values()
+            .filter(|value| value.is_sensitive())
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(str::split_ascii_whitespace)
     }
 }
 

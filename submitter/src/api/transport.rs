@@ -13,9 +13,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, header};
 use reqwest::{Request, Response, Url};
 
-use super::batch::ObjectError;
 use super::error::{Answer, ApiError, Kind};
 use super::{Client, Credential};
+use providers::{Call, Provider, Unreadable};
 
 /// How long name lookup, TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,13 +133,14 @@ impl Ids {
 
 /// What every error of one call has in common.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct Attempt {
     operation: &'static str,
     credential: Credential,
     id: String,
+    provider: &'static dyn Provider,
 }
 
-impl Call {
+impl Attempt {
     pub(super) fn error(&self, kind: Kind, detail: &str) -> ApiError {
         ApiError::new(self.operation, kind, detail, &self.id, &self.credential)
     }
@@ -153,7 +154,7 @@ impl Call {
     }
 
     /// A success status with something else than the object that belongs to it.
-    pub(super) fn unreadable(&self, answer: Answer, problem: &ObjectError) -> ApiError {
+    pub(super) fn unreadable(&self, answer: Answer, problem: &Unreadable) -> ApiError {
         self.error(Kind::Ambiguous(Some(answer)), &problem.to_string())
     }
 
@@ -161,7 +162,11 @@ impl Call {
     pub(super) async fn refused(&self, response: Response) -> ApiError {
         let answer = read_answer(response, LONGEST_ERROR, Some(ERROR_BODY_TIMEOUT)).await.answer;
         let status = answer.status;
-        let refusal = (400..500).contains(&status) && !matches!(status, 408 | 499);
+        let refusal = match status {
+            408 | 499 => false,
+            400..500 => true,
+            _ => self.provider.refuses(status, &answer.body),
+        };
         let kind = if refusal { Kind::Rejected(answer) } else { Kind::Ambiguous(Some(answer)) };
         let detail = if (300..400).contains(&status) { "redirected, is the base URL right?" } else { "" };
         self.error(kind, detail)
@@ -181,61 +186,89 @@ impl Call {
 }
 
 impl Client {
-    pub(super) fn call(&self, operation: &'static str, credential: &Credential) -> Call {
-        Call { operation, credential: credential.clone(), id: self.ids().next() }
+    pub(super) fn attempt(&self, operation: &'static str, credential: &Credential) -> Attempt {
+        Attempt {
+            operation,
+            credential: credential.clone(),
+            id: self.ids().next(),
+            provider: self.provider(),
+        }
     }
 
-    /// `base/segment/segment..`, each segment percent-encoded. Ids come from the provider: one that could change the path
+    /// `base/segment/segment..?query`, each segment percent-encoded. Ids come from the provider: one that could change the path
     /// in spite of that, or is absurd, is refused.
-    pub(super) fn url(&self, call: &Call, segments: &[&str]) -> Result<Url, ApiError> {
+    pub(super) fn url(&self, attempt: &Attempt, call: &Call) -> Result<Url, ApiError> {
         let odd = |segment: &str| {
             segment.is_empty()
                 || segment.len() > 256
                 || matches!(segment, "." | "..")
                 || segment.chars().any(char::is_control)
         };
-        if segments.iter().any(|segment| odd(segment)) {
-            return Err(call.error(Kind::NotSent, "the provider's id cannot stand in a URL"));
+        if call.path.iter().any(|segment| odd(segment)) {
+            return Err(attempt.error(Kind::NotSent, "the provider's id cannot stand in a URL"));
         }
         let mut url = self.base().clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
+            path.pop_if_empty().extend(&call.path);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
         }
         Ok(url)
     }
 
     /// A request with the call's headers on it. The credential goes to the base URL's origin only.
-    pub(super) fn request(&self, call: &Call, method: Method, url: Url) -> Request {
+    pub(super) fn request(&self, attempt: &Attempt, method: Method, url: Url) -> Request {
         let with_credential = url.origin() == self.base().origin();
         let mut request = Request::new(method, url);
         let headers = request.headers_mut();
         if with_credential {
-            headers.extend(call.credential.headers().clone());
+            headers.extend(attempt.credential.headers().clone());
         }
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        if let Ok(id) = HeaderValue::try_from(&call.id) {
+        if let Ok(id) = HeaderValue::try_from(&attempt.id) {
             headers.insert(CLIENT_REQUEST_ID, id);
         }
         request
     }
 
+    /// The request of a provider's call, complete. A POST without a body says its length: some gateways answer 411 without.
+    pub(super) fn prepare(&self, attempt: &Attempt, call: &Call) -> Result<Request, ApiError> {
+        let mut request = self.request(attempt, call.method.clone(), self.url(attempt, call)?);
+        let headers = request.headers_mut();
+        match (call.body.is_empty(), &call.method) {
+            (true, &Method::POST) => {
+                drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0")))
+            }
+            (true, _) => {}
+            (false, _) => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
+        }
+        headers.extend(call.headers.clone());
+        if !call.body.is_empty() {
+            *request.body_mut() = Some(call.body.clone().into());
+        }
+        Ok(request)
+    }
+
     /// Sends one request, as it is, whatever is answered.
     pub(super) async fn send(
         &self,
-        call: &Call,
+        attempt: &Attempt,
         http: &reqwest::Client,
         request: Request,
     ) -> Result<Response, ApiError> {
-        let result = http.execute(request).await.map_err(|error| call.failed(error));
+        let result = http.execute(request).await.map_err(|error| attempt.failed(error));
         match &result {
             Ok(response) => {
                 tracing::debug!(
-                    operation = call.operation,
-                    id = call.id,
+                    operation = attempt.operation,
+                    id = attempt.id,
                     status = response.status().as_u16()
                 );
             }
-            Err(error) => tracing::debug!(operation = call.operation, id = call.id, %error),
+            Err(error) => tracing::debug!(operation = attempt.operation, id = attempt.id, %error),
         }
         result
     }
@@ -243,31 +276,41 @@ impl Client {
     /// Sends a GET and follows redirects; to another origin without the credential, never from https to http.
     pub(super) async fn get(
         &self,
-        call: &Call,
+        attempt: &Attempt,
         mut url: Url,
         range: Option<HeaderValue>,
     ) -> Result<Response, ApiError> {
         for _ in 0..=MOST_REDIRECTS {
-            let mut request = self.request(call, Method::GET, url.clone());
+            let mut request = self.request(attempt, Method::GET, url.clone());
             if let Some(range) = &range {
                 request.headers_mut().insert(header::RANGE, range.clone());
             }
-            let response = self.send(call, &self.connections().pooled, request).await?;
+            let response = self.send(attempt, &self.connections().pooled, request).await?;
             let Some(next) = redirect(&response, &url) else { return Ok(response) };
             url = next;
         }
-        Err(call.error(Kind::Ambiguous(None), "too many redirects"))
+        Err(attempt.error(Kind::Ambiguous(None), "too many redirects"))
     }
 
     /// Reads a success's body; any other answer is an error.
-    pub(super) async fn success(&self, call: &Call, response: Response) -> Result<Answer, ApiError> {
+    pub(super) async fn success(&self, attempt: &Attempt, response: Response) -> Result<Answer, ApiError> {
+        self.success_within(attempt, response, LONGEST_ANSWER).await
+    }
+
+    /// The same with a bound of its own, in bytes.
+    pub(super) async fn success_within(
+        &self,
+        attempt: &Attempt,
+        response: Response,
+        longest: usize,
+    ) -> Result<Answer, ApiError> {
         if !response.status().is_success() {
-            return Err(call.refused(response).await);
+            return Err(attempt.refused(response).await);
         }
-        let read = read_answer(response, LONGEST_ANSWER, None).await;
+        let read = read_answer(response, longest, None).await;
         match read.problem {
             None => Ok(read.answer),
-            Some(problem) => Err(call.error(Kind::Ambiguous(Some(read.answer.shortened())), &problem)),
+            Some(problem) => Err(attempt.error(Kind::Ambiguous(Some(read.answer.shortened())), &problem)),
         }
     }
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
 use super::Credential;
-use super::batch::{error_field, error_message};
+use providers::json::{error_field, error_message};
 
 /// The longest code or request id that is logged; those of providers have at most 40 bytes.
 const MAX_NAME: usize = 64;
@@ -36,7 +36,8 @@ struct Inner {
 pub enum Kind {
     /// Nothing reached the provider: no connection, or a call that could not be built.
     NotSent,
-    /// The provider refused: a 4xx answer (but 408 and 499, with which a gateway in between gives up waiting).
+    /// The provider refused: a 4xx answer (but 408 and 499, with which a gateway in between gives up waiting), or another that
+    /// says so for certain.
     Rejected(Answer),
     /// The call may have been carried out or not: 3xx, 5xx, a timeout, a reset, an answer cut or unreadable.
     Ambiguous(Option<Answer>),
@@ -49,7 +50,7 @@ pub enum Kind {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The provider's `x-request-id`.
+    /// The provider's `x-request-id` or `request-id`.
     pub request_id: Option<String>,
     /// How long the provider asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date).
     pub retry_after: Option<Duration>,
@@ -121,20 +122,10 @@ impl ApiError {
             return word;
         }
         match &self.0.kind {
-            Kind::Rejected(answer) => {
-                matches!(answer.status, 409 | 425 | 429) || self.is_file_not_visible_yet()
-            }
+            Kind::Rejected(answer) => matches!(answer.status, 409 | 425 | 429 | 500..),
             Kind::Ambiguous(Some(answer)) => !(300..400).contains(&answer.status),
             Kind::NotSent | Kind::Ambiguous(None) | Kind::Local(_) => true,
         }
-    }
-
-    /// Whether this is `OpenAI`'s 400 "Cannot find file ..." for a file that was uploaded a moment ago: its create reads
-    /// from a store that lags behind its uploads. It passes within a minute. (A deleted file gets the same answer.)
-    pub fn is_file_not_visible_yet(&self) -> bool {
-        let Kind::Rejected(answer) = &self.0.kind else { return false };
-        answer.status == 400
-            && error_message(&answer.body).is_some_and(|message| message.starts_with("Cannot find file"))
     }
 }
 
@@ -143,7 +134,7 @@ impl Answer {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         Self {
             status,
-            request_id: text("x-request-id").map(str::to_owned),
+            request_id: text("x-request-id").or_else(|| text("request-id")).map(str::to_owned),
             retry_after: retry_after(headers, jiff::Timestamp::now()),
             should_retry: text("x-should-retry").and_then(|word| word.parse().ok()),
             body,
@@ -284,17 +275,6 @@ mod tests {
         for odd in ["", "inf", "NaN", "1e300", "tomorrow"] {
             assert!(matches!(wait(&[("retry-after", odd)]), None | Some(0)), "{odd}");
         }
-    }
-
-    #[test]
-    fn the_lag_between_upload_and_create_is_recognised() {
-        let body = r#"{"error":{"message":"Cannot find file file-abc","type":"invalid_request_error","param":"file_id"}}"#;
-        let lag = refused(400, &HeaderMap::new(), body);
-        assert!(lag.is_file_not_visible_yet() && lag.is_retryable());
-        assert_eq!(lag.answer().and_then(Answer::param).as_deref(), Some("file_id"));
-        assert!(!refused(403, &HeaderMap::new(), body).is_file_not_visible_yet());
-        let other = refused(400, &HeaderMap::new(), r#"{"error":{"message":"No. Cannot find file"}}"#);
-        assert!(!other.is_file_not_visible_yet() && !other.is_retryable());
     }
 
     #[test]

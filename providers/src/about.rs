@@ -1,0 +1,31 @@
+//! Who a provider is, for all roles.
+
+use crate::caps::Caps;
+
+/// How callers of a provider speak: paths, errors, streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenAI's chat completions, responses, embeddings and so on.
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Google's generateContent.
+    Gemini,
+}
+
+/// A provider's facts.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Its name in configurations, URLs and batch keys: lower case letters, digits, `-`.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// How its callers speak.
+    pub dialect: Dialect,
+    /// Where it is, ending in the path below which its API lies; empty where every customer has an address of its own.
+    pub base_url: &'static str,
+    /// The endpoints that its Batch API takes, as its dialect names them.
+    pub endpoints: &'static [&'static str],
+    /// What it takes and promises.
+    pub caps: Caps,
+}

@@ -1,0 +1,31 @@
+//! What each provider's Batch API takes and how it is spoken: data and pure encoding and decoding.
+//!
+//! A provider is one module that implements [`Provider`], and one line in [`ALL`]. Who makes the calls, and when, is the submitter's
+//! business; how callers of a provider speak is the ingress's, by [`Dialect`].
+
+mod about;
+mod caps;
+mod job;
+pub mod json;
+pub mod openai;
+mod provider;
+mod result;
+mod upstreams;
+
+pub use about::{About, Dialect};
+pub use caps::Caps;
+pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
+pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
+pub use result::{LineError, LineOutcome, ResultLine};
+pub use upstreams::{Upstream, UpstreamArgs, Upstreams};
+
+/// Every provider.
+pub static ALL: &[&dyn Provider] = &[&openai::OpenAi];
+
+/// A provider by its name.
+pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
+    ALL.iter().copied().find(|provider| provider.about().name == name)
+}
+
+/// The key under which a job's metadata holds the id of the batch that it was made from.
+pub const BATCH_ID: &str = "llmp_bid";

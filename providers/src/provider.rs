@@ -1,0 +1,233 @@
+//! How a provider's Batch API is spoken: what to send, and what the answers mean. Nothing in here does any IO, and nothing
+//! decides when to call.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method};
+
+use crate::about::About;
+use crate::job::{File, Job, Page, Unreadable};
+use crate::result::{LineError, ResultLine};
+
+/// One provider. Adding one takes a module with this and a line in [`crate::ALL`].
+pub trait Provider: fmt::Debug + Send + Sync + 'static {
+    /// Its facts.
+    fn about(&self) -> &'static About;
+
+    /// Appends a request as a line of an input file, with its newline; or as an element of a list, without a separator.
+    fn encode_line(&self, out: &mut Vec<u8>, line: &Line<'_>);
+
+    /// The length in bytes of what [`encode_line`](Self::encode_line) appends for a body of so many bytes.
+    fn line_len(&self, line: &Line<'_>, body: usize) -> usize;
+
+    /// How a file is uploaded. Not asked where everything travels inline.
+    fn upload(&self, name: &str) -> Upload;
+
+    /// The call that creates a job from an uploaded file.
+    fn create(&self, new: &NewJob<'_>, file: &str) -> Call;
+
+    /// The call that creates a job with the requests in it, and what stands around them in its body. Not asked where
+    /// [`Caps::inline_bytes`](crate::Caps::inline_bytes) is 0.
+    fn create_inline(&self, _new: &NewJob<'_>) -> Option<Inline> {
+        None
+    }
+
+    /// Reads the answer to a creation.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if there is no job in it.
+    fn read_created(&self, body: &[u8]) -> Result<Job, Unreadable> {
+        self.read_job(body)
+    }
+
+    /// Asks how a job is doing.
+    fn poll(&self, job: &str) -> Call;
+
+    /// Reads the answer to [`poll`](Self::poll).
+    ///
+    /// # Errors
+    /// [`Unreadable`] if there is no job in it.
+    fn read_job(&self, body: &[u8]) -> Result<Job, Unreadable>;
+
+    /// Cancels a job.
+    fn cancel(&self, job: &str) -> Call;
+
+    /// One page of the list of jobs, newest first where that can be asked for; `after` is what the page before named.
+    fn list_jobs(&self, after: Option<&str>) -> Call;
+
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if it is no list.
+    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable>;
+
+    /// One page of the list of files; `None` where there are no files.
+    fn list_files(&self, after: Option<&str>) -> Option<Call>;
+
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if it is no list.
+    fn read_files(&self, body: &[u8]) -> Result<Page<File>, Unreadable>;
+
+    /// Reads the answer to an upload.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if there is no file in it.
+    fn read_file(&self, body: &[u8]) -> Result<File, Unreadable>;
+
+    /// Deletes a file, or whatever else of a job is named in its `input` and `results`.
+    fn delete(&self, artifact: &str) -> Call;
+
+    /// Where results of this name are.
+    fn results(&self, artifact: &str) -> Source;
+
+    /// Reads one line of results, or one element of a [`Source::Document`].
+    ///
+    /// # Errors
+    /// [`LineError`] if it cannot be joined to a request or holds no readable outcome.
+    fn read_result<'a>(&self, line: &'a [u8]) -> Result<ResultLine<'a>, LineError>;
+
+    /// The elements of a [`Source::Document`], and the call for the next part of it.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if it is none.
+    fn read_document<'a>(&self, _body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
+        Err(Unreadable::NoId)
+    }
+
+    /// Whether an answer to a creation says that its file is not there, or not yet.
+    fn is_missing_file(&self, status: u16, body: &[u8]) -> bool;
+
+    /// Whether an answer with a status beyond 4xx says for certain that nothing was done. After any other such answer the call may
+    /// have had its effect.
+    fn refuses(&self, _status: u16, _body: &[u8]) -> bool {
+        false
+    }
+
+    /// The header in which its answers name the request.
+    fn request_id(&self) -> HeaderName {
+        HeaderName::from_static("x-request-id")
+    }
+}
+
+/// A request on its way into a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// Its id.
+    pub custom_id: &'a str,
+    /// The endpoint, as its dialect names it.
+    pub endpoint: &'a str,
+    /// Whether it travels in the call that creates the job.
+    pub inline: bool,
+    /// The caller's body, one JSON value.
+    pub body: &'a [u8],
+}
+
+/// What a job is created for.
+#[derive(Debug, Clone, Copy)]
+pub struct NewJob<'a> {
+    /// The endpoint of all its lines, as its dialect names it.
+    pub endpoint: &'a str,
+    /// The model of all its lines.
+    pub model: &'a str,
+    /// The id of our batch, to be found again by.
+    pub batch: &'a str,
+}
+
+/// An HTTP call below the base URL. The headers of the credential and of the batch key come on top.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Its method.
+    pub method: Method,
+    /// Segments of its path, to be percent-encoded.
+    pub path: Vec<String>,
+    /// Its query.
+    pub query: Vec<(&'static str, String)>,
+    /// Headers of its own.
+    pub headers: HeaderMap,
+    /// Its body, of the type `application/json`; empty for none.
+    pub body: Bytes,
+}
+
+impl Call {
+    /// A call without a body.
+    pub fn new<S: Into<String>>(method: Method, path: impl IntoIterator<Item = S>) -> Self {
+        let path = path.into_iter().map(Into::into).collect();
+        Self { method, path, query: Vec::new(), headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// A GET.
+    pub fn get<S: Into<String>>(path: impl IntoIterator<Item = S>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// A POST of JSON.
+    pub fn post<S: Into<String>>(path: impl IntoIterator<Item = S>, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::new(Method::POST, path) }
+    }
+
+    /// Adds to the query.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+}
+
+/// How a file gets to a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Upload {
+    /// One `multipart/form-data` POST, the file as its last part, named `file`.
+    Form {
+        /// The call, without its body.
+        call: Call,
+        /// The parts before the file.
+        fields: Vec<(&'static str, String)>,
+    },
+    /// Google's resumable protocol: the first call names the length, its answer where the bytes go.
+    Resumable {
+        /// The call that begins it; its `x-goog-upload-header-content-length` is added when it is sent.
+        start: Call,
+    },
+    /// A call that is answered with a redirect to a place for the bytes, and one that says that they are there.
+    Presigned {
+        /// The call that asks for the place.
+        start: Call,
+        /// The header of its answer that names the file.
+        file_id: &'static str,
+        /// Segments before and after the file's id of the path of the last call.
+        finish: (&'static str, &'static str),
+    },
+}
+
+/// A creation with its requests in it: `head`, the elements with commas between them, `tail`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inline {
+    /// The call, without its body.
+    pub call: Call,
+    /// Before the first element.
+    pub head: Vec<u8>,
+    /// After the last one.
+    pub tail: Vec<u8>,
+}
+
+/// Where results are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// A file of lines.
+    Lines(Call),
+    /// One JSON document, or several that follow each other.
+    Document(Call),
+}
+
+/// A part of a [`Source::Document`].
+#[derive(Debug)]
+pub struct Document<'a> {
+    /// The elements, raw.
+    pub elements: Vec<Cow<'a, [u8]>>,
+    /// The call for the next part, if there is one.
+    pub next: Option<Call>,
+}
