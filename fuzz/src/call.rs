@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use ingress::dialect::anthropic;
 use ingress::dialect::openai::{peek, strip_stream};
 use ingress::fuzzing::Door;
 use serde_json::Value;
@@ -21,6 +22,7 @@ const URL: &str = "/v1/chat/completions";
 
 /// The look into a body, the stripping of its stream, and the line that it becomes.
 pub(crate) fn body(data: &[u8]) {
+    let _ = anthropic::peek(data);
     let stripped = strip_stream(data);
     let Ok(seen) = peek(data) else {
         // What is no JSON is passed on as it is.

@@ -1,6 +1,7 @@
 //! The events that are made for an answer.
 
 use common::ids::Rid;
+use ingress::dialect::anthropic;
 use ingress::dialect::openai::Events;
 use serde_json::Value;
 
@@ -20,6 +21,16 @@ pub(crate) fn events(data: &[u8]) {
     let status = if options & 64 == 0 { 500 } else { 429 };
     check(&events.fail(status, body), body.len());
     if let Ok(finished) = events.finish(body) {
+        check(&finished, body.len());
+    }
+    messages(status, body);
+}
+
+/// The same for Anthropic's messages.
+fn messages(status: u16, body: &[u8]) {
+    check(&anthropic::Events::no_op(), 0);
+    check(&anthropic::Events::fail(status, body), body.len());
+    if let Ok(finished) = anthropic::Events::finish(body) {
         check(&finished, body.len());
     }
 }

@@ -52,8 +52,8 @@ pub struct Args {
     ///
     /// Without it one key may hold seven eighths of --max-held where nobody else holds anything. In any case a key may hold
     /// at most seven times what is still free, so that there is always room for others; the bytes of bodies, requests that
-    /// are being received and relayed requests are shared out in the same way. A key is whatever stands in the lines
-    /// authorization, openai-organization and openai-project: against strangers who invent keys, use --require-token.
+    /// are being received and relayed requests are shared out in the same way. A key is whatever a caller shows the provider,
+    /// as in the lines authorization and openai-project: against strangers who invent keys, use --require-token.
     #[arg(long, env = "LLM_PROXY_MAX_HELD_PER_KEY", value_name = "COUNT", value_parser = parse_count)]
     pub max_held_per_key: Option<usize>,
 

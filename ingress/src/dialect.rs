@@ -1,11 +1,28 @@
 //! Dialects: how each family of APIs names a model, asks for a stream and words an error.
 
+mod answer;
+pub mod anthropic;
+pub mod gemini;
+mod json;
 pub mod openai;
+mod out;
+mod speech;
+mod strip;
 
 use std::time::Duration;
 
 use common::outcome::Fault;
 use http::StatusCode;
+pub use providers::Dialect;
+
+pub(crate) use answer::X_SHOULD_RETRY;
+pub(crate) use speech::{Endpoint, EventStream, Look, Speech, Streaming, meant, of};
+
+/// How deeply arrays and objects may be nested in a batched body. Common JSON parsers stop at 128 levels, and a line
+/// of a batch wraps the body in some more.
+pub const MAX_DEPTH: usize = 100;
+/// The longest name of a model in bytes that is batched. Names of fine-tuned models stay well below 200.
+pub const MAX_MODEL: usize = 256;
 
 /// Why a call of a batchable endpoint cannot wait for a batch and is relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +51,8 @@ pub enum Unbatchable {
     LongModel,
     /// The body is nested so deeply that other readers of a batch may not follow.
     Depth,
+    /// The body has this member, or this value of it, which the provider's batches do not take.
+    Member(&'static str),
 }
 
 impl Unbatchable {
@@ -52,6 +71,7 @@ impl Unbatchable {
             Self::NoModel => "no-model",
             Self::LongModel => "long-model",
             Self::Depth => "depth",
+            Self::Member(name) => name,
         }
     }
 }
@@ -90,8 +110,22 @@ impl Problem {
     }
 }
 
-impl From<openai::Unstreamable> for Problem {
-    fn from(why: openai::Unstreamable) -> Self {
+/// Why an answer cannot be turned into events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unstreamable {
+    /// It is not one JSON object in UTF-8.
+    #[error("the answer is no JSON object")]
+    NoObject,
+    /// A member that the events are made of is missing or of another kind.
+    #[error("the answer's `{0}` is not what the API reference says")]
+    Shape(&'static str),
+    /// The events would be more than 32 times as long as the answer and 64 KiB.
+    #[error("the answer has too many parts for its length")]
+    TooLong,
+}
+
+impl From<Unstreamable> for Problem {
+    fn from(why: Unstreamable) -> Self {
         let message = format!(
             "The provider's answer cannot be given as a stream: {why}. Without `stream` it can be had."
         );

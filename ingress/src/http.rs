@@ -5,7 +5,6 @@ mod admit;
 mod answer;
 mod body;
 mod conn;
-mod credential;
 mod front;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -26,7 +25,7 @@ mod waiting;
 pub use front::{Front, FrontConfig};
 pub(crate) use headers::is_ours;
 pub use payload::Payload;
-pub(crate) use route::below_v1;
+pub(crate) use route::Place;
 pub use server::{ServeLimits, listen, serve};
 pub use tls::Certificate;
 

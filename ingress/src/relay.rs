@@ -1,4 +1,4 @@
-//! Everything that is not batched goes to the provider as it is and comes back as it is.
+//! Everything that is not batched goes to its provider as it is and comes back as it is.
 
 mod connect;
 mod lines;
@@ -16,29 +16,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dialect::Problem;
 use crate::gate::Share;
-use crate::http::Payload;
+use crate::http::{Payload, Place};
 use connect::Clients;
 pub(crate) use lines::is_hop_by_hop;
-use target::Target;
+use providers::Upstreams;
+use target::Targets;
 use tunnel::Tunnels;
 
-/// Relays requests to one provider.
+/// Relays requests to all upstreams.
 pub struct Relay {
-    target: Target,
+    targets: Targets,
     clients: Clients,
     tunnels: Tunnels,
 }
 
 impl Relay {
-    /// A relay to a base URL, as `https://api.openai.com/v1`. Upgraded connections end when `abort` is cancelled; all
-    /// others end with the connections of their clients.
+    /// A relay to these upstreams. Upgraded connections end when `abort` is cancelled; all others end with the connections
+    /// of their clients.
     ///
     /// # Errors
-    /// If the URL is none, or if it needs TLS and the system's certificate authorities cannot be had.
-    pub fn new(base_url: &str, abort: CancellationToken) -> io::Result<Self> {
-        let target = Target::new(base_url)?;
-        let clients = Clients::new(target.is_tls())?;
-        Ok(Self { target, clients, tunnels: Tunnels::new(abort) })
+    /// If a base URL is none, or if one needs TLS and the system's certificate authorities cannot be had.
+    pub fn new(upstreams: &Upstreams, abort: CancellationToken) -> io::Result<Self> {
+        let targets = Targets::new(upstreams)?;
+        let clients = Clients::new(targets.need_tls())?;
+        Ok(Self { targets, clients, tunnels: Tunnels::new(abort) })
     }
 
     /// Sends a request on and gives its answer, whose body streams. Dropping either ends the provider's side. `share` is what
@@ -49,6 +50,7 @@ impl Relay {
     /// a path.
     pub(crate) async fn forward(
         &self,
+        place: &Place,
         head: Parts,
         body: Payload,
         share: Share,
@@ -59,7 +61,7 @@ impl Relay {
                 "This is not a forward proxy: CONNECT is not served.",
             ));
         }
-        let uri = self.target.uri(&head.uri)?;
+        let uri = self.targets.uri(&place.upstream.name, &place.below, head.uri.query())?;
         match lines::upgrade(&head) {
             Some(protocol) => self.upgrade(head, uri, body, protocol, share).await,
             None => {

@@ -110,8 +110,7 @@ impl Bound {
         let files = self.files();
         let tls = self.certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let abort = CancellationToken::new();
-        let relay =
-            Relay::new(upstreams.get("openai").map_or("", |upstream| &upstream.base_url), abort.clone())?;
+        let relay = Relay::new(&upstreams, abort.clone())?;
         let on_job = report_jobs(self.stats.clone());
         let keeping = Keeping {
             reattach_window: self.args.reattach_window,
@@ -124,6 +123,7 @@ impl Bound {
             holder: running.holder.clone(),
             keyring: world.keyring.clone(),
             stats: self.stats,
+            upstreams,
             relay,
             max_body: self.args.max_body,
             max_relaying: max_connections,

@@ -67,6 +67,14 @@ impl Default for Upstreams {
     }
 }
 
+impl FromIterator<Upstream> for Upstreams {
+    /// These and no others; of several with one name the last.
+    fn from_iter<I: IntoIterator<Item = Upstream>>(upstreams: I) -> Self {
+        let named = upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream)));
+        Self(Arc::new(named.collect()))
+    }
+}
+
 impl Upstreams {
     /// The built-in ones, with the addresses that were given.
     pub fn new(args: &UpstreamArgs) -> Self {

@@ -1,27 +1,18 @@
 //! OpenAI's dialect.
 
+mod credential;
 mod error;
 mod peek;
+mod speech;
 mod sse;
 mod strip;
 
-pub(crate) use error::X_SHOULD_RETRY;
+pub use crate::dialect::Unstreamable;
 pub use error::render;
-pub(crate) use peek::no_model;
 pub use peek::{Peek, peek};
-pub use sse::{Events, Unstreamable, can_stream, wants_no_ops};
+pub(crate) use speech::OpenAi;
+pub use sse::{Events, can_stream, wants_no_ops};
 pub use strip::{Stripped, strip_stream};
-
-/// The endpoints that OpenAI's Batch API takes and whose bodies are JSON (API reference, `endpoint` of a batch).
-pub const ENDPOINTS: [&str; 7] = [
-    "/v1/chat/completions",
-    "/v1/responses",
-    "/v1/embeddings",
-    "/v1/completions",
-    "/v1/moderations",
-    "/v1/images/generations",
-    "/v1/images/edits",
-];
 
 /// Whether the provider chooses a model when the body names none (API reference). A batch has no such default, so
 /// those calls are relayed; elsewhere a missing model is the caller's mistake.

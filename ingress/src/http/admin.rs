@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 
 use super::answer::{refusal, whole};
 use super::payload::Payload;
-use super::route::{Route, route};
+use super::route::{Ours, ours};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
-use crate::dialect::Problem;
+use crate::dialect::{Dialect, Problem};
 use crate::hold::Holder;
 use crate::stats::Stats;
 
@@ -28,22 +28,22 @@ impl Admin {
         Self { holder, stats }
     }
 
-    pub(super) fn answer(&self, method: &Method, route: Route) -> Response<Payload> {
+    pub(super) fn answer(&self, method: &Method, ours: Ours) -> Response<Payload> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = refusal(&Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Use GET here."));
+            let mut response =
+                refusal(Dialect::OpenAi, &Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Use GET here."));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response.map(Payload::from);
         }
-        let (status, body) = match route {
-            Route::Stats => (StatusCode::OK, self.stats.to_json(self.holder.gauge())),
-            Route::Health => (StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
-            Route::Ready if self.holder.is_ready() => {
+        let (status, body) = match ours {
+            Ours::Stats => (StatusCode::OK, self.stats.to_json(self.holder.gauge())),
+            Ours::Health => (StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
+            Ours::Ready if self.holder.is_ready() => {
                 (StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#))
             }
-            Route::Ready => {
+            Ours::Ready => {
                 (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"not ready"}"#))
             }
-            Route::Batch(_) | Route::Relay => return refusal(&nothing_here()).map(Payload::from),
         };
         let mut headers = HeaderMap::with_capacity(2);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -59,6 +59,10 @@ pub(super) fn nothing_here() -> Problem {
 
 impl Handler for Admin {
     fn handle(self: Arc<Self>, request: Request<Incoming>, _: Option<Arc<Socket>>) -> Answering {
-        Box::pin(std::future::ready(self.answer(request.method(), route(request.method(), request.uri()))))
+        let answer = match ours(request.uri().path()) {
+            Some(ours) => self.answer(request.method(), ours),
+            None => refusal(Dialect::OpenAi, &nothing_here()).map(Payload::from),
+        };
+        Box::pin(std::future::ready(answer))
     }
 }

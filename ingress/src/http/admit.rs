@@ -1,31 +1,24 @@
 //! May a call of a batchable endpoint wait for a batch?
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use common::ids::{Fingerprint, Rid};
+use common::ids::Fingerprint;
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass};
 use common::seal::Keyring;
+use common::wire;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 
 use super::body::Intake;
-use super::credential;
 use super::headers::{Mode, mode};
 use super::intern::Interner;
 use super::patience::retry_count;
-use super::waiting::Streaming;
-use crate::dialect::openai::{
-    Events, Stripped, can_stream, model_is_optional, no_model, peek, strip_stream, wants_no_ops,
-};
-use crate::dialect::{Problem, Unbatchable};
+use super::route::Place;
+use crate::dialect::{Endpoint, Look, Problem, Streaming, Unbatchable, of};
 use crate::hold::{Call, Pairing};
-
-/// The configured name of the upstream whose dialect this is.
-pub(super) const UPSTREAM: &str = "openai";
 
 /// Names a request, whatever becomes of its caller.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -47,6 +40,13 @@ pub(super) enum Verdict {
     Relay(Unbatchable, Option<Bytes>),
 }
 
+/// Who calls, and what of the head decides about the batch.
+pub(super) struct Caller {
+    fingerprint: Fingerprint,
+    credential: HeaderMap,
+    key_headers: Vec<wire::Header>,
+}
+
 impl Admission {
     pub(super) fn new(keyring: Arc<Keyring>, intake: Intake) -> Self {
         Self { keyring, intake, interner: Interner::default() }
@@ -55,7 +55,8 @@ impl Admission {
     /// Judges a call by its head and reads its body if the head allows.
     pub(super) async fn judge<B>(
         &self,
-        endpoint: &'static str,
+        place: &Place,
+        endpoint: &Endpoint,
         head: &Parts,
         body: &mut B,
     ) -> Result<Verdict, Problem>
@@ -65,92 +66,84 @@ impl Admission {
         if mode(&head.headers)? == Mode::Sync {
             return Ok(Verdict::Relay(Unbatchable::Mode, None));
         }
-        if head.uri.query().is_some_and(|query| !query.is_empty()) {
+        let speech = of(place.dialect());
+        if head.uri.query().is_some_and(|query| !speech.takes_query(endpoint, query)) {
             return Ok(Verdict::Relay(Unbatchable::Query, None));
         }
-        let credential = self.credential(&head.headers)?;
+        let caller = self.caller(place, head)?;
         if let Some(reason) = form(&head.headers)? {
             return Ok(Verdict::Relay(reason, None));
         }
-        let body = self.intake.read(credential.0, body).await?;
-        self.weigh(endpoint, &head.headers, credential, body)
+        let body = self.intake.read(caller.fingerprint, body).await?;
+        self.weigh(place, endpoint, head, caller, body)
     }
 
     /// Whose call it is.
-    pub(super) fn credential(&self, headers: &HeaderMap) -> Result<(Fingerprint, HeaderMap), Problem> {
-        let credential = credential::openai(headers)?;
-        Ok((self.fingerprint(&credential), credential))
+    pub(super) fn caller(&self, place: &Place, head: &Parts) -> Result<Caller, Problem> {
+        let speech = of(place.dialect());
+        let credential = speech.credential(head)?;
+        let key_headers = speech.key_headers(&head.headers)?;
+        Ok(Caller { fingerprint: self.fingerprint(place, &credential), credential, key_headers })
     }
 
-    /// Whose share a request counts against that is not held. Those without a key are one.
-    pub(super) fn sharer(&self, headers: &HeaderMap) -> Fingerprint {
-        self.fingerprint(&credential::openai(headers).unwrap_or_default())
+    /// Whose share a request counts against that is not held. Those without a key are one at each upstream.
+    pub(super) fn sharer(&self, place: &Place, head: &Parts) -> Fingerprint {
+        self.fingerprint(place, &of(place.dialect()).credential(head).unwrap_or_default())
     }
 
-    fn fingerprint(&self, credential: &HeaderMap) -> Fingerprint {
-        self.keyring.fingerprint(UPSTREAM, credential)
+    fn fingerprint(&self, place: &Place, credential: &HeaderMap) -> Fingerprint {
+        self.keyring.fingerprint(&place.upstream.name, credential)
     }
 
     /// Judges a call by its body.
     pub(super) fn weigh(
         &self,
-        endpoint: &'static str,
-        headers: &HeaderMap,
-        credential: (Fingerprint, HeaderMap),
+        place: &Place,
+        endpoint: &Endpoint,
+        head: &Parts,
+        caller: Caller,
         body: Bytes,
     ) -> Result<Verdict, Problem> {
-        let peek = peek(&body)?;
-        let no_stream = (peek.stream && !can_stream(endpoint)).then_some(Unbatchable::Stream);
-        if let Some(reason) = peek.unbatchable.or(no_stream) {
-            return Ok(Verdict::Relay(reason, Some(body)));
-        }
-        let Some(model) = &peek.model else {
-            return match model_is_optional(endpoint, &peek) {
-                true => Ok(Verdict::Relay(Unbatchable::NoModel, Some(body))),
-                false => Err(no_model()),
-            };
+        let speech = of(place.dialect());
+        let (model, inputs, streams) = match speech.look(endpoint, &body)? {
+            Look::Relay(reason) => return Ok(Verdict::Relay(reason, Some(body))),
+            Look::Hold { model, inputs, streams } => (model.into_owned(), inputs, streams),
         };
-        let inputs = if endpoint == "/v1/embeddings" { peek.inputs() } else { 1 };
-        let (key, credential) = self.share(endpoint, model.clone().into_owned(), credential)?;
-        let pairing = self.pairing(&key, headers, &body);
-        let (streaming, body) = match peek.stream {
-            true => streaming(&key, headers, &body),
+        let Caller { fingerprint, credential, key_headers } = caller;
+        let key = wire::BatchKey {
+            upstream: place.upstream.name.clone(),
+            fingerprint: fingerprint.to_bytes(),
+            endpoint: endpoint.name.to_owned(),
+            model,
+            headers: key_headers,
+        };
+        let internal =
+            |error: common::ids::BadId| Fault::new(FaultClass::Internal, "internal", error.to_string());
+        let key = self.interner.key(key).map_err(internal)?;
+        let credential = self.interner.credential(fingerprint, credential);
+        let pairing = self.pairing(&key, endpoint, &head.headers, &body);
+        let (streaming, body) = match streams {
+            true => {
+                let (streaming, stripped) = speech.stream(endpoint, key.model(), head, &body);
+                (streaming, Bytes::from(stripped.into_owned()))
+            }
             false => (None, body),
         };
         Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming))
     }
 
-    /// What a repetition of this call has in common with it.
-    fn pairing(&self, key: &BatchKey, headers: &HeaderMap, body: &[u8]) -> Pairing {
-        let digest = |what: &[u8], value: &[u8]| {
-            self.keyring.digest(key.fingerprint(), &[what, key.endpoint().as_bytes(), value])
-        };
-        let idempotency =
-            headers.get(IDEMPOTENCY_KEY).map(|value| digest(b"idempotency key", value.as_bytes()));
-        Pairing { digest: digest(b"body", body), idempotency, retry: retry_count(headers) > 0 }
+    /// What a repetition of this call has in common with it: the body, and what of the key stands beside it.
+    fn pairing(&self, key: &BatchKey, endpoint: &Endpoint, headers: &HeaderMap, body: &[u8]) -> Pairing {
+        let digest = |parts: &[&[u8]]| self.keyring.digest(key.fingerprint(), parts);
+        let called = key.endpoint().as_bytes();
+        let name = headers.get(IDEMPOTENCY_KEY);
+        let idempotency = name.map(|name| digest(&[b"idempotency key", called, name.as_bytes()]));
+        let beside = key.to_wire().headers;
+        let lines = beside.iter().flat_map(|line| [line.name.as_bytes(), &line.value[..]]);
+        let model = endpoint.model.as_deref().map(str::as_bytes);
+        let parts: Vec<&[u8]> = [&b"body"[..], called, body].into_iter().chain(model).chain(lines).collect();
+        Pairing { digest: digest(&parts), idempotency, retry: retry_count(headers) > 0 }
     }
-
-    fn share(
-        &self,
-        endpoint: &'static str,
-        model: String,
-        (fingerprint, credential): (Fingerprint, HeaderMap),
-    ) -> Result<(BatchKey, Arc<HeaderMap>), Problem> {
-        let key = self
-            .interner
-            .key(fingerprint, endpoint, model)
-            .map_err(|error| Fault::new(FaultClass::Internal, "internal", error.to_string()))?;
-        Ok((key, self.interner.credential(fingerprint, credential)))
-    }
-}
-
-/// Batches do not stream: the wish is taken out of the body, and the answer is turned into a stream here.
-fn streaming(key: &BatchKey, headers: &HeaderMap, body: &[u8]) -> (Option<Streaming>, Bytes) {
-    let Stripped { body, include_usage } = strip_stream(body);
-    let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let events = Events::new(key.endpoint(), key.model(), include_usage, Rid::random(), created);
-    let no_ops = wants_no_ops(key.endpoint(), headers);
-    (events.map(|events| Streaming { events, no_ops }), Bytes::from(body.into_owned()))
 }
 
 /// Whether the body is JSON as such, by its head; a reason to relay if it is a form or compressed.
@@ -179,6 +172,8 @@ mod tests {
     use http::Request;
     use http_body_util::Full;
 
+    use super::super::route::{Route, Routes};
+    use super::super::tests::upstreams;
     use super::*;
     use crate::fair::Amount;
 
@@ -191,8 +186,12 @@ mod tests {
         )
     }
 
-    async fn judge(
-        endpoint: &'static str,
+    async fn judge(uri: &str, lines: &[(&str, &str)], body: &'static str) -> Result<Verdict, Problem> {
+        judged(&admission(), uri, lines, body).await
+    }
+
+    async fn judged(
+        admission: &Admission,
         uri: &str,
         lines: &[(&str, &str)],
         body: &'static str,
@@ -202,7 +201,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        admission().judge(endpoint, &head, &mut Full::new(Bytes::from_static(body.as_bytes()))).await
+        let Route::Batch(place, endpoint) = Routes::new(&upstreams("http://h", "/v1")).route(&head) else {
+            panic!("{uri}")
+        };
+        let mut body = Full::new(Bytes::from_static(body.as_bytes()));
+        admission.judge(&place, &endpoint, &head, &mut body).await
     }
 
     const KEY: (&str, &str) = ("authorization", "Bearer sk-1");
@@ -219,7 +222,7 @@ mod tests {
                 ("content-encoding", "identity"),
                 ("cookie", "c"),
             ];
-            let Ok(Verdict::Hold(call, None)) = judge(CHAT, CHAT, &lines, BODY).await else {
+            let Ok(Verdict::Hold(call, None)) = judge(CHAT, &lines, BODY).await else {
                 panic!("{content_type}")
             };
             assert_eq!(call.body, BODY);
@@ -229,25 +232,22 @@ mod tests {
             );
             assert_eq!(call.credential.len(), 2);
         }
-        assert!(matches!(judge(CHAT, CHAT, &[KEY], BODY).await, Ok(Verdict::Hold(..))));
+        assert!(matches!(judge(CHAT, &[KEY], BODY).await, Ok(Verdict::Hold(..))));
     }
 
     #[tokio::test]
     async fn inputs_are_counted_for_embeddings_only() {
         let body = r#"{"model":"m","input":["a","b"]}"#;
         for (endpoint, inputs) in [("/v1/embeddings", 2), ("/v1/responses", 1)] {
-            let Ok(Verdict::Hold(call, None)) = judge(endpoint, endpoint, &[KEY, JSON], body).await else {
-                panic!()
-            };
+            let Ok(Verdict::Hold(call, None)) = judge(endpoint, &[KEY, JSON], body).await else { panic!() };
             assert_eq!(call.inputs, inputs);
         }
     }
 
     #[tokio::test]
     async fn refusals_come_in_order() {
-        let status = async |lines: &[(&str, &str)], body| {
-            judge(CHAT, CHAT, lines, body).await.unwrap_err().status.as_u16()
-        };
+        let status =
+            async |lines: &[(&str, &str)], body| judge(CHAT, lines, body).await.unwrap_err().status.as_u16();
         assert_eq!(status(&[("x-llm-proxy-mode", "flex"), JSON], BODY).await, 400);
         assert_eq!(status(&[JSON], "nonsense").await, 401);
         assert_eq!(status(&[KEY, ("content-type", "text/plain")], BODY).await, 400);
@@ -259,42 +259,31 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_batched_is_relayed() {
-        let relay =
-            async |endpoint, uri, lines: &[(&str, &str)], body| match judge(endpoint, uri, lines, body).await
-            {
-                Ok(Verdict::Relay(reason, read)) => (reason.as_str(), read.is_some()),
-                other => panic!("{other:?}"),
-            };
-        assert_eq!(relay(CHAT, CHAT, &[("x-llm-proxy-mode", "sync")], "").await, ("mode", false));
-        assert_eq!(relay(CHAT, "/v1/chat/completions?a=1", &[], "").await, ("query", false));
+        let relay = async |uri, lines: &[(&str, &str)], body| match judge(uri, lines, body).await {
+            Ok(Verdict::Relay(reason, read)) => (reason.as_str(), read.is_some()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(relay(CHAT, &[("x-llm-proxy-mode", "sync")], "").await, ("mode", false));
+        assert_eq!(relay("/v1/chat/completions?a=1", &[], "").await, ("query", false));
         assert_eq!(
-            relay(CHAT, CHAT, &[KEY, ("content-type", "multipart/form-data; boundary=x")], "").await,
+            relay(CHAT, &[KEY, ("content-type", "multipart/form-data; boundary=x")], "").await,
             ("multipart", false)
         );
         assert_eq!(
-            relay(CHAT, CHAT, &[KEY, JSON, ("content-encoding", "gzip")], "").await,
+            relay(CHAT, &[KEY, JSON, ("content-encoding", "gzip")], "").await,
             ("content-encoding", false)
         );
         let images = "/v1/images/generations";
-        assert_eq!(
-            relay(images, images, &[KEY, JSON], r#"{"model":"m","stream":true}"#).await,
-            ("stream", true)
-        );
-        assert_eq!(
-            relay("/v1/moderations", "/moderations", &[KEY, JSON], r#"{"input":"x"}"#).await,
-            ("no-model", true)
-        );
-        assert_eq!(
-            relay("/v1/responses", "/responses", &[KEY, JSON], r#"{"prompt":{"id":"p"}}"#).await,
-            ("no-model", true)
-        );
+        assert_eq!(relay(images, &[KEY, JSON], r#"{"model":"m","stream":true}"#).await, ("stream", true));
+        assert_eq!(relay("/moderations", &[KEY, JSON], r#"{"input":"x"}"#).await, ("no-model", true));
+        assert_eq!(relay("/responses", &[KEY, JSON], r#"{"prompt":{"id":"p"}}"#).await, ("no-model", true));
     }
 
     #[tokio::test]
     async fn a_stream_is_batched_without_the_wish_for_it() {
         let body =
             r#"{ "stream" : true, "model":"m", "n": 1e999, "stream_options": {"include_usage": true} }"#;
-        let Ok(Verdict::Hold(call, Some(_))) = judge(CHAT, CHAT, &[KEY, JSON], body).await else { panic!() };
+        let Ok(Verdict::Hold(call, Some(_))) = judge(CHAT, &[KEY, JSON], body).await else { panic!() };
         assert_eq!(call.body, r#"{ "model":"m", "n": 1e999 }"#);
     }
 
@@ -302,13 +291,8 @@ mod tests {
     async fn repetitions_are_recognised_by_body_endpoint_and_credential() {
         let admission = admission();
         let pairing = async |endpoint: &'static str, key: &str, more: &[(&str, &str)], body: &'static str| {
-            let mut request = Request::post(endpoint).header("authorization", key);
-            for (name, value) in more {
-                request = request.header(*name, *value);
-            }
-            let (head, ()) = request.body(()).unwrap().into_parts();
-            let mut body = Full::new(Bytes::from_static(body.as_bytes()));
-            match admission.judge(endpoint, &head, &mut body).await {
+            let lines = [&[("authorization", key)], more].concat();
+            match judged(&admission, endpoint, &lines, body).await {
                 Ok(Verdict::Hold(call, _)) => call.pairing,
                 other => panic!("{other:?}"),
             }
@@ -327,5 +311,65 @@ mod tests {
         let (mine, theirs) =
             (pairing(CHAT, "Bearer a", &[name], body).await, pairing(CHAT, "Bearer b", &[name], body).await);
         assert!(mine.idempotency.is_some() && mine.idempotency != theirs.idempotency);
+    }
+    const CLAUDE: &str = r#"{"model":"claude-x","max_tokens":1,"messages":[],"stream":true}"#;
+
+    #[tokio::test]
+    async fn a_message_is_batched_with_the_lines_of_its_batch() {
+        let lines = [
+            ("x-api-key", "k"),
+            JSON,
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", "b,a"),
+            ("anthropic-beta", "a"),
+        ];
+        let Ok(Verdict::Hold(call, Some(_))) = judge("/v1/v1/messages?beta=true", &lines, CLAUDE).await
+        else {
+            panic!()
+        };
+        let key = call.key.to_wire();
+        assert_eq!((&*key.upstream, &*key.endpoint, &*key.model), ("anthropic", "/v1/messages", "claude-x"));
+        let headers: Vec<_> = key.headers.iter().map(|line| (&*line.name, &*line.value)).collect();
+        assert_eq!(headers, [("anthropic-beta", &b"a,b"[..]), ("anthropic-version", b"2023-06-01")]);
+        assert_eq!(call.body, r#"{"model":"claude-x","max_tokens":1,"messages":[]}"#);
+        assert_eq!(call.credential.keys().collect::<Vec<_>>(), ["x-api-key"]);
+
+        let refused = async |lines: &[(&str, &str)]| judge("/messages", lines, CLAUDE).await.unwrap_err();
+        assert_eq!(refused(&lines[1..]).await.status, 401);
+        assert_eq!(refused(&lines[..2]).await.message, "anthropic-version: header is required");
+        let Ok(Verdict::Relay(reason, None)) = judge("/v1/messages?x=1", &lines, CLAUDE).await else {
+            panic!()
+        };
+        assert_eq!(reason, Unbatchable::Query);
+    }
+
+    #[tokio::test]
+    async fn what_stands_beside_the_body_tells_calls_apart() {
+        let admission = admission();
+        let digest = async |version: &'static str| {
+            let lines = [("x-api-key", "k"), ("anthropic-version", version)];
+            match judged(&admission, "/v1/messages", &lines, CLAUDE).await {
+                Ok(Verdict::Hold(call, _)) => (call.pairing.digest, call.key),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (one, other) = (digest("2023-06-01").await, digest("2026-10-21").await);
+        assert!(one.0 != other.0 && one.1 != other.1);
+        assert_eq!(one, digest("2023-06-01").await);
+    }
+
+    #[tokio::test]
+    async fn a_key_in_a_query_becomes_a_line_and_is_nowhere_else() {
+        let path = "/v1beta/models/gemini-x:streamGenerateContent?alt=sse&key=key-marker-0123456789";
+        let Ok(Verdict::Hold(call, Some(streaming))) = judge(path, &[JSON], r#"{"contents":[]}"#).await
+        else {
+            panic!()
+        };
+        assert_eq!(call.credential["x-goog-api-key"], "key-marker-0123456789");
+        assert!(call.credential.values().all(http::HeaderValue::is_sensitive));
+        let shown = format!("{call:?} {streaming:?} {:?}", call.key.to_wire());
+        assert!(!shown.contains("marker"), "{shown}");
+        assert_eq!((call.key.upstream(), call.key.model()), ("gemini", "gemini-x"));
+        assert!(call.key.endpoint().ends_with(":generateContent"));
     }
 }

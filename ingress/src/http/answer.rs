@@ -5,14 +5,10 @@ use common::outcome::{Outcome, Response as Provided};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::headers::{JOB, QUEUED_MS, ROUTE};
-use crate::dialect::openai::Events;
-use crate::dialect::{Problem, openai};
+use crate::dialect::{Dialect, EventStream, Problem, X_SHOULD_RETRY, of};
 use crate::hold::Ended;
 use crate::relay::is_hop_by_hop;
 use crate::stats::Answered;
-
-/// The type of a stream of events (HTML standard, server-sent events).
-pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// An answer in memory.
 pub(super) fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
@@ -22,21 +18,25 @@ pub(super) fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> Resp
     response
 }
 
-/// An error of ours, in the dialect of the endpoint.
-pub(super) fn refusal(problem: &Problem) -> Response<Bytes> {
-    let (status, headers, body) = openai::render(problem);
+/// An error of ours, in the dialect of the path that was called.
+pub(super) fn refusal(dialect: Dialect, problem: &Problem) -> Response<Bytes> {
+    let (status, headers, body) = of(dialect).render(problem);
     whole(status, headers, body)
 }
 
 /// The answer to a call that was held, and what to count it as. With `events` a success is given as a stream.
-pub(super) fn batched(ended: &Ended, events: Option<Events>) -> (Response<Bytes>, Answered) {
+pub(super) fn batched(
+    dialect: Dialect,
+    ended: &Ended,
+    events: Option<&dyn EventStream>,
+) -> (Response<Bytes>, Answered) {
     let (mut response, how) = match &*ended.outcome {
-        Outcome::Response(provided) if provided.status.is_success() => succeeded(provided, events),
+        Outcome::Response(provided) if provided.status.is_success() => succeeded(dialect, provided, events),
         Outcome::Response(provided) => {
             let good = provided.status.is_redirection();
             (verbatim(provided), if good { Answered::Success } else { Answered::Failure })
         }
-        Outcome::Fault(fault) => (refusal(&fault.clone().into()), Answered::Synthesized),
+        Outcome::Fault(fault) => (refusal(dialect, &fault.clone().into()), Answered::Synthesized),
     };
     let queued = u64::try_from(ended.queued.as_millis()).unwrap_or(u64::MAX);
     let failed = !response.status().is_success();
@@ -45,21 +45,25 @@ pub(super) fn batched(ended: &Ended, events: Option<Events>) -> (Response<Bytes>
     headers.insert(QUEUED_MS, HeaderValue::from(queued));
     if ended.replayed && failed {
         // It has failed for good: trying again would only give the same once more.
-        headers.insert(openai::X_SHOULD_RETRY, HeaderValue::from_static("false"));
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     (response, how)
 }
 
-fn succeeded(provided: &Provided, events: Option<Events>) -> (Response<Bytes>, Answered) {
+fn succeeded(
+    dialect: Dialect,
+    provided: &Provided,
+    events: Option<&dyn EventStream>,
+) -> (Response<Bytes>, Answered) {
     let mut response = verbatim(provided);
     let Some(events) = events else { return (response, Answered::Success) };
     match events.finish(&provided.body) {
         Ok(stream) => {
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+            response.headers_mut().insert(header::CONTENT_TYPE, events.content_type());
             *response.body_mut() = stream;
             (response, Answered::Success)
         }
-        Err(problem) => (refusal(&problem.into()), Answered::Synthesized),
+        Err(problem) => (refusal(dialect, &problem.into()), Answered::Synthesized),
     }
 }
 
@@ -104,7 +108,7 @@ mod tests {
         let body = Bytes::from_static(b"{\"n\": 1e400,\n \"n\": 2}");
         let provided =
             Provided { status: StatusCode::BAD_REQUEST, headers, job: "batch_1".into(), body: body.clone() };
-        let (response, how) = batched(&ended(Outcome::Response(provided)), None);
+        let (response, how) = batched(Dialect::OpenAi, &ended(Outcome::Response(provided)), None);
         assert_eq!((response.status().as_u16(), how), (400, Answered::Failure));
         let lines = response.headers();
         assert_eq!(lines["x-request-id"], "req_1");
@@ -119,8 +123,11 @@ mod tests {
 
     #[test]
     fn faults_carry_our_lines_too() {
-        let (response, how) =
-            batched(&ended(Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late"))), None);
+        let (response, how) = batched(
+            Dialect::OpenAi,
+            &ended(Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late"))),
+            None,
+        );
         assert_eq!((response.status().as_u16(), how), (504, Answered::Synthesized));
         assert_eq!(response.headers()[ROUTE], "batch");
         assert!(!response.headers().contains_key(JOB));
@@ -131,6 +138,6 @@ mod tests {
     fn an_error_that_is_told_again_is_final() {
         let fault = Fault::new(FaultClass::Unavailable, "code", "words");
         let ended = Ended { replayed: true, ..ended(Outcome::Fault(fault)) };
-        assert_eq!(batched(&ended, None).0.headers()["x-should-retry"], "false");
+        assert_eq!(batched(Dialect::OpenAi, &ended, None).0.headers()["x-should-retry"], "false");
     }
 }

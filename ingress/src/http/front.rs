@@ -9,6 +9,7 @@ use common::seal::Keyring;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use providers::Upstreams;
 
 use super::admin::{Admin, nothing_here};
 use super::admit::{Admission, Verdict};
@@ -19,10 +20,10 @@ use super::keep::{Manner, keep};
 use super::linger::linger;
 use super::patience::Patience;
 use super::payload::Payload;
-use super::route::{Route, route};
+use super::route::{Ours, Place, Route, Routes};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
-use crate::dialect::{Problem, Unbatchable};
+use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable};
 use crate::fair::{Amount, Bounds, Refused};
 use crate::gate::Gate;
 use crate::hold::{Call, Holder};
@@ -44,7 +45,9 @@ pub struct FrontConfig {
     pub keyring: Arc<Keyring>,
     /// Counts.
     pub stats: Arc<Stats>,
-    /// Takes what is not batched.
+    /// Who is called.
+    pub upstreams: Upstreams,
+    /// Takes what is not batched, to the same upstreams.
     pub relay: Relay,
     /// The largest body of a batched call in bytes.
     pub max_body: u64,
@@ -62,6 +65,7 @@ pub struct FrontConfig {
 
 /// Answers every request: holds it, relays it, refuses it, or tells how things are.
 pub struct Front {
+    routes: Routes,
     reception: Arc<Reception>,
     holder: Holder,
     tokens: Option<Arc<Tokens>>,
@@ -91,55 +95,60 @@ impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
         let FrontConfig { holder, keyring, stats, relay, hold_status, tokens, admin, .. } = config;
+        let routes = Routes::new(&config.upstreams);
         let admission = Admission::new(keyring, Intake::new(config.max_body, config.max_receiving));
         let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
         let reception = Reception { admission, stats, relay, relaying, hold_status, warned };
-        Self { reception: Arc::new(reception), holder, tokens, admin }
+        Self { routes, reception: Arc::new(reception), holder, tokens, admin }
     }
 
-    fn ours(&self, method: &Method, route: Route) -> Response<Payload> {
+    fn ours(&self, method: &Method, ours: Ours) -> Response<Payload> {
         match &self.admin {
-            Some(admin) => admin.answer(method, route),
-            None => refusal(&nothing_here()).map(Payload::from),
+            Some(admin) => admin.answer(method, ours),
+            None => refusal(Dialect::OpenAi, &nothing_here()).map(Payload::from),
         }
     }
 
     /// Whether the caller may come in. The answers to these two are no secret, and who asks has often no way to send a token.
-    fn check(&self, route: Route, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
         match (&self.tokens, route) {
-            (None, _) | (_, Route::Health | Route::Ready) => Ok(()),
-            (Some(tokens), Route::Batch(_) | Route::Relay | Route::Stats) => tokens.check(headers),
+            (None, _) | (_, Route::Ours(Ours::Health | Ours::Ready)) => Ok(()),
+            (Some(tokens), _) => tokens.check(headers),
         }
     }
 
     async fn hold(&self, call: Call, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
+        let dialect = manner.dialect;
         match self.holder.hold(call).await {
             Ok(held) => keep(held, manner, ongoing).await,
-            Err(fault) => refuse(fault.into(), ongoing),
+            Err(fault) => refuse(dialect, fault.into(), ongoing),
         }
     }
 }
 
 impl Handler for Front {
     fn handle(self: Arc<Self>, request: Request<Incoming>, socket: Option<Arc<Socket>>) -> Answering {
-        let route = route(request.method(), request.uri());
-        if let Err(problem) = self.check(route, request.headers()) {
-            let (head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
+        let route = self.routes.route(&head);
+        let dialect = route.dialect();
+        if let Err(problem) = self.check(&route, &head.headers) {
             let_finish(&head, body);
-            return Box::pin(ready(refusal(&problem).map(Payload::from)));
+            return Box::pin(ready(refusal(dialect, &problem).map(Payload::from)));
         }
-        let endpoint = match route {
-            Route::Batch(endpoint) => Some(endpoint),
-            Route::Relay => None,
-            Route::Stats | Route::Health | Route::Ready => {
-                return Box::pin(ready(self.ours(request.method(), route)));
+        let (place, endpoint) = match route {
+            Route::Batch(place, endpoint) => (place, Some(endpoint)),
+            Route::Relay(place) => (place, None),
+            Route::Ours(ours) => return Box::pin(ready(self.ours(&head.method, ours))),
+            Route::Nowhere(_) => {
+                let_finish(&head, body);
+                return Box::pin(ready(refusal(dialect, &nothing_here()).map(Payload::from)));
             }
         };
         // In a box of its own, which is gone while the call waits: with it go the head of the request and all that
         // receiving and relaying need. What waits for hours is small.
-        let received = Box::pin(self.reception.clone().receive(endpoint, request, socket));
+        let received = Box::pin(self.reception.clone().receive(place, endpoint, head, body, socket));
         Box::pin(async move {
             let step = received.await;
             match step {
@@ -154,54 +163,64 @@ impl Reception {
     /// Receives a call of an endpoint, or a request to relay if there is none.
     pub(super) async fn receive(
         self: Arc<Self>,
-        endpoint: Option<&'static str>,
-        request: Request<Incoming>,
+        place: Place,
+        endpoint: Option<Endpoint>,
+        head: Parts,
+        body: Incoming,
         socket: Option<Arc<Socket>>,
     ) -> Step {
-        let (head, body) = request.into_parts();
         match endpoint {
-            Some(endpoint) => self.admit(endpoint, head, body, socket).await,
-            None => Step::Answer(self.relay(head, Payload::Streamed(body, None), None).await),
+            Some(endpoint) => self.admit(&place, &endpoint, head, body, socket).await,
+            None => Step::Answer(self.relay(&place, head, Payload::Streamed(body, None), None).await),
         }
     }
 
     async fn admit(
         &self,
-        endpoint: &'static str,
+        place: &Place,
+        endpoint: &Endpoint,
         head: Parts,
         mut body: Incoming,
         socket: Option<Arc<Socket>>,
     ) -> Step {
         let ongoing = self.stats.arrived();
-        match self.admission.judge(endpoint, &head, &mut body).await {
+        match self.admission.judge(place, endpoint, &head, &mut body).await {
             Ok(Verdict::Hold(call, streaming)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
                 if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!("{TOTAL_TIMEOUT}");
                 }
-                Step::Hold(call, Manner { patience, streaming, socket }, ongoing)
+                let dialect = place.dialect();
+                Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing)
             }
             Ok(Verdict::Relay(reason, read)) => {
                 ongoing.forget();
                 let body = read.map_or_else(|| Payload::Streamed(body, None), Payload::from);
-                Step::Answer(self.relay(head, body, Some(reason)).await)
+                Step::Answer(self.relay(place, head, body, Some(reason)).await)
             }
             Err(problem) => {
                 let_finish(&head, body);
-                Step::Answer(refuse(problem, ongoing))
+                Step::Answer(refuse(place.dialect(), problem, ongoing))
             }
         }
     }
 
-    async fn relay(&self, head: Parts, body: Payload, reason: Option<Unbatchable>) -> Response<Payload> {
+    async fn relay(
+        &self,
+        place: &Place,
+        head: Parts,
+        body: Payload,
+        reason: Option<Unbatchable>,
+    ) -> Response<Payload> {
         self.stats.relayed();
         let one = Amount { count: 1, bytes: 0 };
-        let place = self.relaying.enter(self.admission.sharer(&head.headers), one, 1);
-        let forwarded = match place {
-            Ok(place) => self.relay.forward(head, body, place).await,
+        let share = self.relaying.enter(self.admission.sharer(place, &head), one, 1);
+        let forwarded = match share {
+            Ok(share) => self.relay.forward(place, head, body, share).await,
             Err(why) => Err(too_many(why)),
         };
-        let mut response = forwarded.unwrap_or_else(|problem| refusal(&problem).map(Payload::from));
+        let mut response =
+            forwarded.unwrap_or_else(|problem| refusal(place.dialect(), &problem).map(Payload::from));
         let headers = response.headers_mut();
         let route = if reason == Some(Unbatchable::Mode) { "sync" } else { "relay" };
         headers.insert(ROUTE, HeaderValue::from_static(route));
@@ -238,9 +257,9 @@ fn let_finish(head: &Parts, body: Incoming) {
 }
 
 /// Answers a call that was not held.
-fn refuse(problem: Problem, ongoing: Ongoing) -> Response<Payload> {
+fn refuse(dialect: Dialect, problem: Problem, ongoing: Ongoing) -> Response<Payload> {
     ongoing.answered(Answered::Synthesized);
-    let mut response = refusal(&problem).map(Payload::from);
+    let mut response = refusal(dialect, &problem).map(Payload::from);
     response.headers_mut().insert(ROUTE, HeaderValue::from_static("batch"));
     response
 }

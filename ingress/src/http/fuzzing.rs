@@ -5,24 +5,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::seal::Keyring;
 use http::request::Parts;
+use providers::{UpstreamArgs, Upstreams};
 
 use super::admit::{Admission, Verdict, form};
 use super::body::Intake;
 use super::headers::{is_ours, mode};
 use super::patience::{Patience, retry_count};
-use super::route::{Route, route};
+use super::route::{Route, Routes};
 use crate::fair::Amount;
 use crate::hold::Call;
-use crate::relay::target::Target;
+use crate::relay::target::Targets;
 
 /// Everything that judges a call.
 pub struct Door {
     admission: Admission,
-    target: Target,
+    routes: Routes,
+    targets: Targets,
 }
 
 impl Door {
-    /// A door whose provider is at `base_url`.
+    /// A door whose providers are all at `base_url`.
     ///
     /// # Errors
     /// If that is no base URL.
@@ -30,7 +32,10 @@ impl Door {
         let keyring = Arc::new(Keyring::for_one_process());
         let admission =
             Admission::new(keyring, Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }));
-        Ok(Self { admission, target: Target::new(base_url)? })
+        let url = || base_url.to_owned();
+        let upstreams =
+            Upstreams::new(&UpstreamArgs { openai_url: url(), anthropic_url: url(), gemini_url: url() });
+        Ok(Self { admission, routes: Routes::new(&upstreams), targets: Targets::new(&upstreams)? })
     }
 
     /// Reads all that is ever read of a call: the call, if it is held, and whether its answer is to be streamed.
@@ -40,9 +45,9 @@ impl Door {
         }
         let _ = (retry_count(&head.headers), mode(&head.headers), form(&head.headers));
         let _ = head.headers.keys().filter(|name| is_ours(name)).count();
-        let Route::Batch(endpoint) = route(&head.method, &head.uri) else { return None };
-        let credential = self.admission.credential(&head.headers).ok()?;
-        match self.admission.weigh(endpoint, &head.headers, credential, body.clone()).ok()? {
+        let Route::Batch(place, endpoint) = self.routes.route(head) else { return None };
+        let caller = self.admission.caller(&place, head).ok()?;
+        match self.admission.weigh(&place, &endpoint, head, caller, body.clone()).ok()? {
             Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
             Verdict::Relay(..) => None,
         }
@@ -50,6 +55,11 @@ impl Door {
 
     /// Where a call would be relayed to.
     pub fn relayed_to(&self, head: &Parts) -> Option<http::Uri> {
-        self.target.uri(&head.uri).ok()
+        match self.routes.route(head) {
+            Route::Batch(place, _) | Route::Relay(place) => {
+                self.targets.uri(&place.upstream.name, &place.below, head.uri.query()).ok()
+            }
+            Route::Nowhere(_) | Route::Ours(_) => None,
+        }
     }
 }

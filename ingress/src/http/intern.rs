@@ -1,6 +1,6 @@
 //! One copy of what many held calls share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use common::ids::{BadId, Fingerprint};
@@ -10,11 +10,13 @@ use http::HeaderMap;
 
 /// Entries of each table at most. Beyond it calls have copies of their own, until some entries are unused.
 const MAX: usize = 4096;
+/// Longer keys are not shared, in bytes: model and header lines are the caller's to choose, and those of honest ones stay below.
+const MAX_KEY: usize = 1024;
 
 /// Batch keys and credentials of calls, each kept once. A credential is forgotten with the last call that uses it.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    keys: Mutex<HashMap<(Fingerprint, &'static str, String), BatchKey>>,
+    keys: Mutex<HashSet<BatchKey>>,
     credentials: Mutex<HashMap<Fingerprint, Weak<HeaderMap>>>,
 }
 
@@ -35,30 +37,20 @@ impl Interner {
         shared
     }
 
-    /// The shared copy of a key at the upstream `openai`. Keys hold no secrets, so the table is only emptied when
-    /// it is full.
-    pub(super) fn key(
-        &self,
-        fingerprint: Fingerprint,
-        endpoint: &'static str,
-        model: String,
-    ) -> Result<BatchKey, BadId> {
-        let mut table = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = (fingerprint, endpoint, model);
-        if let Some(key) = table.get(&index) {
-            return Ok(key.clone());
+    /// The shared copy of a key. Keys hold no secrets, so the table is only emptied when it is full.
+    pub(super) fn key(&self, key: wire::BatchKey) -> Result<BatchKey, BadId> {
+        let key = BatchKey::new(key)?;
+        if key.encoded().len() > MAX_KEY {
+            return Ok(key);
         }
-        let key = BatchKey::new(wire::BatchKey {
-            upstream: super::admit::UPSTREAM.to_owned(),
-            fingerprint: fingerprint.to_bytes(),
-            endpoint: endpoint.to_owned(),
-            model: index.2.clone(),
-            headers: Vec::new(),
-        })?;
+        let mut table = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = table.get(&key) {
+            return Ok(shared.clone());
+        }
         if table.len() >= MAX {
             table.clear();
         }
-        table.insert(index, key.clone());
+        table.insert(key.clone());
         Ok(key)
     }
 }
@@ -71,6 +63,16 @@ mod tests {
         HeaderMap::from_iter([(http::header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap())])
     }
 
+    fn wire(fingerprint: Fingerprint, model: &str) -> wire::BatchKey {
+        wire::BatchKey {
+            upstream: "openai".to_owned(),
+            fingerprint: fingerprint.to_bytes(),
+            endpoint: "/v1/embeddings".to_owned(),
+            model: model.to_owned(),
+            headers: Vec::new(),
+        }
+    }
+
     #[test]
     fn equal_things_are_one() {
         let interner = Interner::default();
@@ -78,8 +80,7 @@ mod tests {
         let one = interner.credential(a, lines(1));
         assert!(Arc::ptr_eq(&one, &interner.credential(a, lines(1))));
         assert!(!Arc::ptr_eq(&one, &interner.credential(b, lines(2))));
-        let key =
-            |fingerprint, model: &str| interner.key(fingerprint, "/v1/embeddings", model.into()).unwrap();
+        let key = |fingerprint, model| interner.key(wire(fingerprint, model)).unwrap();
         assert_eq!(key(a, "m"), key(a, "m"));
         assert!(key(a, "m") != key(a, "n") && key(a, "m") != key(b, "m"));
         let key = key(a, "m");
@@ -95,8 +96,11 @@ mod tests {
         let kept = interner.credential(Fingerprint::random(), lines(0));
         for n in 0..2 * MAX {
             drop(interner.credential(Fingerprint::random(), lines(n)));
-            interner.key(Fingerprint::random(), "/v1/embeddings", "m".into()).unwrap();
+            interner.key(wire(Fingerprint::random(), "m")).unwrap();
         }
+        let known = interner.keys.lock().unwrap().len();
+        interner.key(wire(Fingerprint::random(), &"m".repeat(MAX_KEY))).unwrap();
+        assert_eq!(interner.keys.lock().unwrap().len(), known);
         assert_eq!(Arc::weak_count(&kept), 1);
         assert!(
             interner.credentials.lock().unwrap().len() <= MAX && interner.keys.lock().unwrap().len() <= MAX

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::answer::{EVENT_STREAM, batched, refusal};
+use super::answer::{batched, refusal};
 use super::headers::ROUTE;
 use super::patience::{Patience, Then};
 use super::payload::Payload;
 use super::socket::Socket;
-use super::waiting::{Streaming, Waiting};
-use crate::dialect::Problem;
+use super::waiting::Waiting;
+use crate::dialect::{Dialect, Problem, Streaming};
 use crate::hold::{Ended, Held};
 use crate::stats::Ongoing;
 
@@ -23,6 +23,8 @@ const SOON: Duration = Duration::from_millis(200);
 /// How a caller gets its answer.
 #[derive(Debug)]
 pub(super) struct Manner {
+    /// How errors are told.
+    pub(super) dialect: Dialect,
     /// How it is kept waiting.
     pub(super) patience: Patience,
     /// What it gets where it asked for a stream.
@@ -35,19 +37,20 @@ pub(super) struct Manner {
 pub(super) async fn keep(mut held: Held, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
     let waited = wait_open(&mut held, &manner).await;
     if let Waited::Ended(ended) = waited {
-        let (response, how) = batched(&ended, manner.streaming.map(|streaming| streaming.events));
+        let (response, how) =
+            batched(manner.dialect, &ended, manner.streaming.as_ref().map(|streaming| &*streaming.events));
         ongoing.answered(how);
         let to_the_end = manner.socket.is_none();
         return response.map(|body| Payload::delivery(body, held, to_the_end));
     }
     if let Waited::Lost(error) = waited {
         tracing::debug!(%error, "a caller's connection has gone");
-        return send_away(&come_back(), ongoing);
+        return send_away(manner.dialect, &come_back(), ongoing);
     }
     match manner.patience.then {
         Then::Begin => begin(held, manner, ongoing),
-        Then::ComeBack => send_away(&come_back(), ongoing),
-        Then::Explain => send_away(&explain(), ongoing),
+        Then::ComeBack => send_away(manner.dialect, &come_back(), ongoing),
+        Then::Explain => send_away(manner.dialect, &explain(), ongoing),
     }
 }
 
@@ -81,24 +84,25 @@ async fn wait_open(held: &mut Held, manner: &Manner) -> Waited {
 }
 
 fn begin(held: Held, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
-    let Manner { patience, streaming, socket } = manner;
-    let kind = if streaming.is_some() { EVENT_STREAM } else { "application/json" };
+    let Manner { dialect, patience, streaming, socket } = manner;
+    let json = || HeaderValue::from_static("application/json");
+    let kind = streaming.as_ref().map_or_else(json, |streaming| streaming.events.content_type());
     let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_TYPE, kind);
     // An intermediary that compressed the answer would collect it.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     headers.insert(ROUTE, HeaderValue::from_static("batch"));
-    let waiting = Waiting::new(held, ongoing, streaming, socket, patience.beat);
+    let waiting = Waiting::new(held, ongoing, dialect, streaming, socket, patience.beat);
     let mut response = Response::new(Payload::Waiting(Box::new(waiting)));
     *response.headers_mut() = headers;
     response
 }
 
 /// Dropping the caller keeps its request for the time in which it comes back.
-fn send_away(problem: &Problem, ongoing: Ongoing) -> Response<Payload> {
+fn send_away(dialect: Dialect, problem: &Problem, ongoing: Ongoing) -> Response<Payload> {
     ongoing.forget();
-    let mut response = refusal(problem);
+    let mut response = refusal(dialect, problem);
     response.headers_mut().insert(ROUTE, HeaderValue::from_static("batch"));
     response.map(Payload::from)
 }

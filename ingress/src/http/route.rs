@@ -1,113 +1,138 @@
-//! What a method and a path ask for.
+//! What a request asks for, and of whom.
 
-use http::{Method, Uri};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::dialect::openai::ENDPOINTS;
+use http::Method;
+use http::request::Parts;
+use providers::{Dialect, Upstream, Upstreams};
+
+use crate::dialect::{Endpoint, meant, of};
 
 /// What a request asks for.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// A call to batch.
+    Batch(Place, Endpoint),
+    /// Anything else that a provider has: goes there as it is.
+    Relay(Place),
+    /// What would be an upstream's that is not configured.
+    Nowhere(Dialect),
+    /// Something about this process.
+    Ours(Ours),
+}
+
+/// What is answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// A call to batch; the endpoint as the provider's Batch API names it.
-    Batch(&'static str),
+pub(crate) enum Ours {
     /// Counters and timings.
     Stats,
     /// Liveness.
     Health,
     /// Readiness.
     Ready,
-    /// Anything else: goes to the provider as it is.
-    Relay,
 }
 
-/// Tells what a request asks for. `/v1` may be missing, since SDKs do not add it to their base URL; one slash at the
-/// end of an endpoint does no harm.
-pub fn route(method: &Method, uri: &Uri) -> Route {
-    let path = uri.path();
+/// A place at a provider.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Who is asked.
+    pub(crate) upstream: Arc<Upstream>,
+    /// The path below its base URL.
+    pub(crate) below: String,
+}
+
+impl Route {
+    /// In which dialect errors are told.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Batch(place, _) | Self::Relay(place) => place.dialect(),
+            Self::Nowhere(dialect) => *dialect,
+            Self::Ours(_) => Dialect::OpenAi,
+        }
+    }
+}
+
+impl Place {
+    /// How the caller speaks.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.upstream.dialect()
+    }
+}
+
+/// What a path of ours asks for.
+pub(crate) fn ours(path: &str) -> Option<Ours> {
     match path {
-        "/stats" => Route::Stats,
-        "/healthz" => Route::Health,
-        "/readyz" => Route::Ready,
-        _ if method == Method::POST => endpoint(path).map_or(Route::Relay, Route::Batch),
-        _ => Route::Relay,
+        "/stats" => Some(Ours::Stats),
+        "/healthz" => Some(Ours::Health),
+        "/readyz" => Some(Ours::Ready),
+        _ => None,
     }
 }
 
-fn endpoint(path: &str) -> Option<&'static str> {
-    let path = below_v1(path);
-    let path = path.strip_suffix('/').unwrap_or(path);
-    ENDPOINTS.into_iter().find(|endpoint| below_v1(endpoint) == path)
+/// The way to each upstream, by its name.
+#[derive(Debug)]
+pub(crate) struct Routes(BTreeMap<String, Known>);
+
+#[derive(Debug)]
+struct Known {
+    upstream: Arc<Upstream>,
+    /// The path of its base URL, without a slash at its end.
+    base: String,
 }
 
-/// A path without `/v1` at its beginning: `/v1/models` and `/models` are the same, `/v1beta` is another.
-pub(crate) fn below_v1(path: &str) -> &str {
-    match path.strip_prefix("/v1") {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-        _ => path,
+impl Routes {
+    /// Ways to these upstreams.
+    pub(crate) fn new(upstreams: &Upstreams) -> Self {
+        let known = |upstream: &Arc<Upstream>| {
+            let known = Known { base: path_of(&upstream.base_url).to_owned(), upstream: upstream.clone() };
+            (upstream.name.clone(), known)
+        };
+        Self(upstreams.iter().map(known).collect())
     }
+
+    /// Tells what a request asks for. A path may begin with the name of an upstream; without one, its dialect's own upstream is
+    /// meant.
+    pub(crate) fn route(&self, head: &Parts) -> Route {
+        let path = head.uri.path();
+        if let Some(ours) = ours(path) {
+            return Route::Ours(ours);
+        }
+        let (known, rest) = match self.named(path) {
+            Some(named) => named,
+            None => {
+                let dialect = meant(head);
+                let Some(known) = self.0.get(of(dialect).home()) else { return Route::Nowhere(dialect) };
+                (known, path)
+            }
+        };
+        let speech = of(known.upstream.dialect());
+        let below = speech.below(&known.base, rest).into_owned();
+        let endpoint = match head.method {
+            Method::POST => speech.endpoint(&below, known.upstream.endpoints()),
+            _ => None,
+        };
+        let place = Place { upstream: known.upstream.clone(), below };
+        match endpoint {
+            Some(endpoint) => Route::Batch(place, endpoint),
+            None => Route::Relay(place),
+        }
+    }
+
+    /// The upstream that a path begins with, and the rest of the path.
+    fn named<'a>(&self, path: &'a str) -> Option<(&Known, &'a str)> {
+        let rest = path.strip_prefix('/')?;
+        let (name, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        Some((self.0.get(name)?, rest))
+    }
+}
+
+/// The path of a base URL, without a slash at its end.
+fn path_of(base_url: &str) -> &str {
+    let beyond_scheme = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    let path = beyond_scheme.find('/').map_or("", |at| &beyond_scheme[at..]);
+    path.trim_end_matches('/')
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(method: Method, uri: &str) -> Route {
-        route(&method, &uri.parse().unwrap())
-    }
-
-    #[test]
-    fn every_endpoint_with_and_without_v1() {
-        for endpoint in ENDPOINTS {
-            for path in [
-                endpoint.to_owned(),
-                endpoint[3..].to_owned(),
-                format!("{endpoint}/"),
-                format!("http://host{endpoint}"),
-            ] {
-                assert_eq!(of(Method::POST, &path), Route::Batch(endpoint), "{path}");
-                assert_eq!(of(Method::GET, &path), Route::Relay, "{path}");
-            }
-        }
-    }
-
-    #[test]
-    fn ours() {
-        for (path, route) in
-            [("/stats", Route::Stats), ("/healthz", Route::Health), ("/readyz", Route::Ready)]
-        {
-            assert_eq!(of(Method::GET, path), route);
-            assert_eq!(of(Method::POST, path), route);
-        }
-    }
-
-    #[test]
-    fn the_rest_is_relayed() {
-        for path in [
-            "/",
-            "/v1",
-            "/v1/",
-            "/v1/models",
-            "/v1/files",
-            "/v1/v1/embeddings",
-            "/v1/embeddings//",
-            "/v1beta/embeddings",
-            "/V1/embeddings",
-            "/v1/chat",
-            "/v1/stats",
-            "/v1/responses/resp_1",
-        ] {
-            assert_eq!(of(Method::POST, path), Route::Relay, "{path}");
-        }
-    }
-
-    #[test]
-    fn below() {
-        let cases = [
-            ("/v1/models", "/models"),
-            ("/models", "/models"),
-            ("/v1", ""),
-            ("/v1beta/x", "/v1beta/x"),
-            ("/v1//x", "//x"),
-        ];
-        assert!(cases.iter().all(|(path, below)| below_v1(path) == *below));
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod desk;
+mod dialects;
 mod ending;
 mod hosts;
 mod keeping;
@@ -10,6 +11,7 @@ mod smuggling;
 mod smuggling_h2;
 mod tls;
 mod tokens;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,13 +33,14 @@ use super::answer::batched;
 use super::body::Intake;
 use super::front::{Reception, Step, relaying};
 use super::payload::Payload;
-use super::route::{Route, route};
+use super::route::{Route, Routes};
 use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
 use crate::fair::Amount;
 use crate::hold::Ended;
 use crate::relay::Relay;
 use crate::stats::Stats;
+pub(super) use upstreams::upstreams;
 
 const MAX_BODY: u64 = 10_000_000;
 const MAX_CONNECTIONS: usize = 20;
@@ -51,6 +54,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// Holds calls in the place of the state machine: one whose model is `wait` never ends, others are answered with
 /// their own body.
 struct Desk {
+    routes: Routes,
     reception: Arc<Reception>,
     held: mpsc::UnboundedSender<Event>,
 }
@@ -71,11 +75,14 @@ impl Drop for Waiting {
 
 impl Handler for Desk {
     fn handle(self: Arc<Self>, request: Request<Incoming>, _: Option<Arc<Socket>>) -> Answering {
-        let endpoint = match route(request.method(), request.uri()) {
-            Route::Batch(endpoint) => Some(endpoint),
-            _ => None,
+        let (head, body) = request.into_parts();
+        let (place, endpoint) = match self.routes.route(&head) {
+            Route::Batch(place, endpoint) => (place, Some(endpoint)),
+            Route::Relay(place) => (place, None),
+            other => panic!("{other:?}"),
         };
-        let received = Box::pin(self.reception.clone().receive(endpoint, request, None));
+        let dialect = place.dialect();
+        let received = Box::pin(self.reception.clone().receive(place, endpoint, head, body, None));
         Box::pin(async move {
             let (call, ongoing) = match received.await {
                 Step::Answer(response) => return response,
@@ -94,7 +101,7 @@ impl Handler for Desk {
             };
             let outcome = Outcome::Response(provided).into();
             let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false };
-            let (response, how) = batched(&ended, None);
+            let (response, how) = batched(dialect, &ended, None);
             ongoing.answered(how);
             response.map(Payload::from)
         })
@@ -114,7 +121,8 @@ impl Proxy {
     async fn start(provider: SocketAddr) -> Self {
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let (held, events) = mpsc::unbounded_channel();
-        let relay = Relay::new(&format!("http://{provider}/v1"), abort.clone()).unwrap();
+        let upstreams = upstreams(&format!("http://{provider}"), "/v1");
+        let relay = Relay::new(&upstreams, abort.clone()).unwrap();
         let receiving = Amount { count: MAX_CONNECTIONS, bytes: 10 * MAX_BODY };
         let admission =
             Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, receiving));
@@ -133,7 +141,7 @@ impl Proxy {
         let served = tokio::spawn(serve(
             listener,
             None,
-            Arc::new(Desk { reception, held }),
+            Arc::new(Desk { routes: Routes::new(&upstreams), reception, held }),
             limits,
             drain.clone(),
             abort.clone(),

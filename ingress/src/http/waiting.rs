@@ -11,11 +11,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::payload::{Broken, Delivery};
 use super::socket::Socket;
-use crate::dialect::openai::{Events, render};
+use crate::dialect::{Dialect, Problem, Streaming, of};
 use crate::hold::{Ended, Held};
 use crate::stats::{Answered, Ongoing};
 
-/// White space is nothing to JSON, and an empty line is nothing to a reader of server-sent events.
+/// White space is nothing to JSON; a stream has signs of its own.
 const SIGN_OF_LIFE: &[u8] = b"\n";
 /// Some readers of streams count time between events and not between bytes (LangChain: 120 s).
 const NO_OP_EVERY: Duration = Duration::from_secs(60);
@@ -44,19 +44,11 @@ enum Phase {
     Broken,
 }
 
-/// What a caller gets that asked for a stream.
-#[derive(Debug)]
-pub(super) struct Streaming {
-    /// Its events.
-    pub(super) events: Events,
-    /// Whether it is given some while it waits.
-    pub(super) no_ops: bool,
-}
-
 #[derive(Debug)]
 struct Caller {
     held: Held,
     ongoing: Ongoing,
+    dialect: Dialect,
     streaming: Option<Streaming>,
     /// Of HTTP/1, where the connection goes down with the answer.
     socket: Option<Arc<Socket>>,
@@ -67,6 +59,7 @@ impl Waiting {
     pub(super) fn new(
         held: Held,
         ongoing: Ongoing,
+        dialect: Dialect,
         streaming: Option<Streaming>,
         socket: Option<Arc<Socket>>,
         every: Duration,
@@ -74,7 +67,7 @@ impl Waiting {
         let mut beat = interval_at(Instant::now() + first_wait(every, SystemTime::now()), every);
         // Goes on at the common moments after a delay.
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let caller = Caller { held, ongoing, streaming, socket };
+        let caller = Caller { held, ongoing, dialect, streaming, socket };
         Self { phase: Phase::Held(caller), begun: false, beat, quiet: Duration::ZERO }
     }
 
@@ -111,6 +104,7 @@ impl Waiting {
                 self.quiet = Duration::ZERO;
                 streaming.events.no_op()
             }
+            Phase::Held(Caller { streaming: Some(streaming), .. }) => streaming.events.sign_of_life(),
             _ => Bytes::from_static(SIGN_OF_LIFE),
         }
     }
@@ -137,6 +131,11 @@ impl Caller {
     /// The rest of the answer. An error of a call that is not streamed cannot be told any more: the connection breaks, and
     /// the outcome is kept for the caller's next try.
     fn conclude(self, ended: &Ended) -> Option<Delivery> {
+        let speech = of(self.dialect);
+        let ours = |problem: Problem| {
+            let (status, _, body) = speech.render(&problem);
+            (status.as_u16(), body)
+        };
         let (body, how) = match (&*ended.outcome, self.streaming.map(|streaming| streaming.events)) {
             (Outcome::Response(response), None) if response.status.is_success() => {
                 (response.body.clone(), Answered::Success)
@@ -145,8 +144,8 @@ impl Caller {
                 match events.finish(&response.body) {
                     Ok(body) => (body, Answered::Success),
                     Err(why) => {
-                        let (status, _, body) = render(&why.into());
-                        (events.fail(status.as_u16(), &body), Answered::Synthesized)
+                        let (status, body) = ours(why.into());
+                        (events.fail(status, &body), Answered::Synthesized)
                     }
                 }
             }
@@ -154,8 +153,8 @@ impl Caller {
                 (events.fail(response.status.as_u16(), &response.body), Answered::Failure)
             }
             (Outcome::Fault(fault), Some(events)) => {
-                let (status, _, body) = render(&fault.clone().into());
-                (events.fail(status.as_u16(), &body), Answered::Synthesized)
+                let (status, body) = ours(fault.clone().into());
+                (events.fail(status, &body), Answered::Synthesized)
             }
             (outcome, None) => {
                 if let Some(socket) = &self.socket {

@@ -1,16 +1,41 @@
 //! Where a request goes.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use common::redact::redact;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use providers::Upstreams;
 
 use crate::dialect::Problem;
-use crate::http::below_v1;
+
+/// The addresses of all upstreams.
+pub(crate) struct Targets(BTreeMap<String, Target>);
+
+impl Targets {
+    /// Reads the base URLs.
+    pub(crate) fn new(upstreams: &Upstreams) -> io::Result<Self> {
+        let target = |upstream: &std::sync::Arc<providers::Upstream>| {
+            Ok((upstream.name.clone(), Target::new(&upstream.base_url)?))
+        };
+        upstreams.iter().map(target).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Whether any of them needs TLS.
+    pub(super) fn need_tls(&self) -> bool {
+        self.0.values().any(|target| target.scheme == Scheme::HTTPS)
+    }
+
+    /// An upstream's URL for a path below its base, with the query as it came.
+    pub(crate) fn uri(&self, upstream: &str, below: &str, query: Option<&str>) -> Result<Uri, Problem> {
+        let unknown = || Problem::invalid("The URL of your request cannot be relayed.");
+        self.0.get(upstream).ok_or_else(unknown)?.uri(below, query)
+    }
+}
 
 /// A provider's base URL in parts.
-pub(crate) struct Target {
+struct Target {
     scheme: Scheme,
     authority: Authority,
     /// Without a slash at its end; `/v1` at OpenAI.
@@ -18,8 +43,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads a base URL.
-    pub(crate) fn new(base_url: &str) -> io::Result<Self> {
+    fn new(base_url: &str) -> io::Result<Self> {
         let bad = |why: String| {
             let shown = redact(base_url, std::iter::empty());
             io::Error::new(io::ErrorKind::InvalidInput, format!("{shown:?} is no base URL: {why}"))
@@ -33,21 +57,15 @@ impl Target {
         Ok(Self { scheme, authority, path })
     }
 
-    pub(super) fn is_tls(&self) -> bool {
-        self.scheme == Scheme::HTTPS
-    }
-
-    /// The provider's URL for a request of ours: `/v1/x` and `/x` are both the base's `/x`; the query stays.
-    pub(crate) fn uri(&self, ours: &Uri) -> Result<Uri, Problem> {
-        let path = ours.path();
-        if !path.starts_with('/') {
+    fn uri(&self, below: &str, query: Option<&str>) -> Result<Uri, Problem> {
+        if !below.is_empty() && !below.starts_with('/') {
             return Err(Problem::invalid("The URL of your request has no path."));
         }
-        let mut whole = format!("{}{}", self.path, below_v1(path));
+        let mut whole = format!("{}{below}", self.path);
         if whole.is_empty() {
             whole.push('/');
         }
-        if let Some(query) = ours.query() {
+        if let Some(query) = query {
             whole.push('?');
             whole.push_str(query);
         }
@@ -65,31 +83,31 @@ impl Target {
 mod tests {
     use super::*;
 
-    fn to(base: &str, uri: &str) -> String {
-        Target::new(base).unwrap().uri(&uri.parse().unwrap()).unwrap().to_string()
+    fn to(base: &str, below: &str, query: Option<&str>) -> String {
+        Target::new(base).unwrap().uri(below, query).unwrap().to_string()
     }
 
     #[test]
     fn paths_go_below_the_base() {
         let openai = "https://api.openai.com/v1";
-        for (ours, theirs) in [
-            ("/v1/models", "https://api.openai.com/v1/models"),
-            ("/models?limit=2&x=%2F?y", "https://api.openai.com/v1/models?limit=2&x=%2F?y"),
-            ("http://proxy:3030/v1/files/a%20b", "https://api.openai.com/v1/files/a%20b"),
-            ("/v1", "https://api.openai.com/v1"),
-            ("/", "https://api.openai.com/v1/"),
-            ("/v1//x/../y?", "https://api.openai.com/v1//x/../y?"),
+        for (below, query, theirs) in [
+            ("/models", None, "https://api.openai.com/v1/models"),
+            ("/models", Some("limit=2&x=%2F?y"), "https://api.openai.com/v1/models?limit=2&x=%2F?y"),
+            ("/files/a%20b", None, "https://api.openai.com/v1/files/a%20b"),
+            ("", None, "https://api.openai.com/v1"),
+            ("/", None, "https://api.openai.com/v1/"),
+            ("//x/../y", Some(""), "https://api.openai.com/v1//x/../y?"),
         ] {
-            assert_eq!(to(openai, ours), theirs);
+            assert_eq!(to(openai, below, query), theirs);
         }
-        assert_eq!(to("http://127.0.0.1:4010/", "/v1"), "http://127.0.0.1:4010/");
-        assert_eq!(to("http://h/a/v1/", "/v1/x"), "http://h/a/v1/x");
+        assert_eq!(to("http://127.0.0.1:4010/", "", None), "http://127.0.0.1:4010/");
+        assert_eq!(to("http://h/a/v1/", "/x", None), "http://h/a/v1/x");
     }
 
     #[test]
     fn what_has_no_path_is_refused() {
         let target = Target::new("http://h/v1").unwrap();
-        assert_eq!(target.uri(&"*".parse().unwrap()).unwrap_err().status, 400);
+        assert_eq!(target.uri("*", None).unwrap_err().status, 400);
         assert!(Target::new("api.openai.com").is_err() && Target::new("").is_err());
     }
 }

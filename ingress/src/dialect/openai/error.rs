@@ -1,17 +1,13 @@
 //! OpenAI's error object, so that SDKs raise their proper exceptions.
 
 use bytes::Bytes;
-use common::ids::Rid;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 
 use crate::dialect::Problem;
+use crate::dialect::answer::{headers, request_id};
 
-/// A wait in milliseconds, which SDKs prefer to `retry-after`.
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Tells OpenAI's and Anthropic's SDKs whether to try again by themselves (their sources).
-pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 #[derive(Serialize)]
 struct Envelope<'a> {
@@ -27,8 +23,7 @@ struct Object<'a> {
     code: Option<&'a str>,
 }
 
-/// Status, headers and body of an error answer of ours. Its `x-request-id` begins with `llmp_`, so that nobody looks
-/// for it at the provider.
+/// Status, headers and body of an error answer of ours.
 pub fn render(problem: &Problem) -> (StatusCode, HeaderMap, Bytes) {
     let object = Object {
         message: &problem.message,
@@ -38,28 +33,7 @@ pub fn render(problem: &Problem) -> (StatusCode, HeaderMap, Bytes) {
     };
     // Strings and nulls always serialise.
     let body = serde_json::to_vec(&Envelope { error: object }).unwrap_or_default();
-    (problem.status, headers(problem), body.into())
-}
-
-fn headers(problem: &Problem) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(id) = HeaderValue::try_from(format!("llmp_{}", Rid::random())) {
-        headers.insert(X_REQUEST_ID, id);
-    }
-    if let Some(after) = problem.retry_after {
-        // Whole seconds, rounded up: a caller that comes back early only waits again.
-        let seconds = u64::try_from(after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        if after.subsec_nanos() > 0 {
-            let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
-        }
-    }
-    if let Some(should) = problem.should_retry {
-        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if should { "true" } else { "false" }));
-    }
-    headers
+    (problem.status, headers(problem, X_REQUEST_ID, &request_id()), body.into())
 }
 
 /// The `type` that OpenAI gives with a status. A missing or wrong key is an `invalid_request_error` there too.

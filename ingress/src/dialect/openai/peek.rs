@@ -7,13 +7,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::dialect::{Problem, Unbatchable};
-
-/// How deeply arrays and objects may be nested in a batched body. Common JSON parsers stop at 128 levels, and a line
-/// of a batch wraps the body in some more.
-pub const MAX_DEPTH: usize = 100;
-/// The longest name of a model in bytes that is batched. Names of fine-tuned models stay well below 200.
-pub const MAX_MODEL: usize = 256;
+use crate::dialect::json::{depth, text};
+use crate::dialect::{MAX_DEPTH, MAX_MODEL, Problem, Unbatchable};
 
 /// What matters in a body. Where a key is repeated the last one counts, as in most JSON parsers.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,11 +42,11 @@ impl Peek<'_> {
 /// # Errors
 /// A [`Problem`] with status 400 in OpenAI's words if it is not, or if the model is empty or no string.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
-    let text = std::str::from_utf8(body).map_err(|_| unparsable("it is not UTF-8"))?;
-    if text.starts_with('\u{feff}') {
+    let json = std::str::from_utf8(body).map_err(|_| unparsable("it is not UTF-8"))?;
+    if json.starts_with('\u{feff}') {
         return Err(unparsable("it begins with a byte order mark"));
     }
-    let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+    let fields: Fields<'_> = serde_json::from_str(json).map_err(|error| match error.classify() {
         // The only thing that is checked beyond syntax.
         serde_json::error::Category::Data => {
             Problem::invalid("The body of your request must be a JSON object.")
@@ -60,7 +55,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
     })?;
     let model = match fields.model {
         None | Some("null") => None,
-        Some(model) => Some(string(model).filter(|model| !model.trim().is_empty()).ok_or_else(no_model)?),
+        Some(model) => Some(text(model).filter(|model| !model.trim().is_empty()).ok_or_else(no_model)?),
     };
     let unbatchable = fields.unbatchable().or_else(|| {
         let long = model.as_ref().is_some_and(|model| model.len() > MAX_MODEL);
@@ -78,14 +73,6 @@ pub(crate) fn no_model() -> Problem {
 
 fn unparsable(why: &str) -> Problem {
     Problem::invalid(format!("We could not parse the JSON body of your request: {why}."))
-}
-
-/// A JSON string's content; `None` for any other value.
-fn string(raw: &str) -> Option<Cow<'_, str>> {
-    match raw.strip_prefix('"')?.strip_suffix('"')? {
-        plain if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
-        _ => serde_json::from_str(raw).ok().map(Cow::Owned),
-    }
 }
 
 /// The raw values of the fields that matter; none is decoded in the pass over the body, so that no number is too big.
@@ -119,7 +106,7 @@ enum Name {
 impl Fields<'_> {
     fn unbatchable(&self) -> Option<Unbatchable> {
         let given = |field: Option<&str>| field.is_some_and(|value| value != "null");
-        let tier = self.service_tier.and_then(string);
+        let tier = self.service_tier.and_then(text);
         if self.background == Some("true") {
             Some(Unbatchable::Background)
         } else if given(self.conversation) {
@@ -197,36 +184,6 @@ impl<'de> Visitor<'de> for LengthVisitor {
         }
         Ok(Length(length))
     }
-}
-
-/// The deepest nesting of a valid JSON text.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut rest = json;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match byte {
-            b'"' => rest = after_string(tail),
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-/// What follows the string whose opening quote was just read.
-fn after_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
-        if rest[at] == b'"' {
-            return &rest[at + 1..];
-        }
-        rest = rest.get(at + 2..).unwrap_or_default();
-    }
-    &[]
 }
 
 #[cfg(test)]

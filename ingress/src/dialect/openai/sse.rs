@@ -10,29 +10,14 @@ mod chunks;
 mod completions;
 mod fail;
 mod items;
-pub(crate) mod json;
-mod out;
 mod responses;
 
 use bytes::Bytes;
 use common::ids::Rid;
 use http::{HeaderMap, header};
 
-use out::Out;
-
-/// Why an answer cannot be turned into events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unstreamable {
-    /// It is not one JSON object in UTF-8.
-    #[error("the answer is no JSON object")]
-    NoObject,
-    /// A member that the events are made of is missing or of another kind.
-    #[error("the answer's `{0}` is not what the API reference says")]
-    Shape(&'static str),
-    /// The events would be more than 32 times as long as the answer and 64 KiB.
-    #[error("the answer has too many parts for its length")]
-    TooLong,
-}
+use crate::dialect::out::Out;
+use crate::dialect::{Unstreamable, json};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

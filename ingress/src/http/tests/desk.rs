@@ -48,11 +48,13 @@ impl House {
     ) -> Self {
         let (inputs, receiver) = mpsc::channel(10);
         let holder = Holder::new(inputs, Gate::new(bounds));
-        let relay = Relay::new(&format!("http://{provider}/v1"), CancellationToken::new()).unwrap();
+        let upstreams = upstreams(&format!("http://{provider}"), "/v1");
+        let relay = Relay::new(&upstreams, CancellationToken::new()).unwrap();
         let mut config = FrontConfig {
             holder: holder.clone(),
             keyring: Arc::new(Keyring::for_one_process()),
             stats: Arc::default(),
+            upstreams,
             relay,
             max_body: MAX_BODY,
             max_relaying: MAX_CONNECTIONS,

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::chunks::{self, Choice, Chunks, Names};
-use super::json::{self, Member, Object, is_string};
-use super::out::Out;
 use super::{Events, Unstreamable};
+use crate::dialect::json::{self, Member, Object, is_string};
+use crate::dialect::out::Out;
 
 const NAMES: Names = Names { object: "chat.completion.chunk", prefix: "chatcmpl-llmp-" };
 

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::json::{self, Object, quoted};
-use super::out::Out;
 use super::{Events, Unstreamable};
+use crate::dialect::json::{self, Object, quoted};
+use crate::dialect::out::Out;
 
 /// Ends a stream of chunks (API reference, `stream`: "terminated by a `data: [DONE]` message").
 pub(super) const DONE: &str = "data: [DONE]\n\n";

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::chunks::{self, Choice, Chunks, Names};
-use super::json::Object;
-use super::out::Out;
 use super::{Events, Unstreamable};
+use crate::dialect::json::Object;
+use crate::dialect::out::Out;
 
 const NAMES: Names = Names { object: "text_completion", prefix: "cmpl-llmp-" };
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::chunks::DONE;
-use super::json::{Object, quoted};
-use super::out::Out;
+use crate::dialect::json::{Object, quoted};
+use crate::dialect::out::Out;
 
 /// For chat completions and completions: a chunk that is an error object, and the end.
 pub(super) fn chunk(status: u16, body: &[u8], mut out: Out) -> Bytes {

@@ -1,8 +1,8 @@
 //! The events of one output item of a response.
 
-use super::json::{self, Member, Object, is_string};
-use super::out::Out;
 use super::responses::Numbered;
+use crate::dialect::json::{self, Member, Object, is_string};
+use crate::dialect::out::Out;
 
 /// Where an event belongs.
 #[derive(Clone, Copy)]

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::items;
-use super::json::{self, Object, quoted};
-use super::out::Out;
 use super::{Events, Unstreamable};
+use crate::dialect::json::{self, Object, quoted};
+use crate::dialect::out::Out;
 
 /// A writer of numbered events.
 pub(super) struct Numbered {

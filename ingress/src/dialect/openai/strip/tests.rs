@@ -2,8 +2,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::openai::sse::json::Object;
-use crate::dialect::openai::sse::json::arbitrary::{space, value, written};
+use crate::dialect::json::Object;
+use crate::dialect::json::arbitrary::{space, value, written};
 
 fn stripped(body: &str) -> (String, bool) {
     let stripped = strip_stream(body.as_bytes());

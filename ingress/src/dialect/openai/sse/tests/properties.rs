@@ -2,9 +2,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::json::arbitrary::{space, value, written};
-use super::json::{self, Object};
 use super::*;
+use crate::dialect::json::arbitrary::{space, value, written};
+use crate::dialect::json::{self, Object};
 
 /// Texts as raw JSON strings.
 fn text() -> impl Strategy<Value = String> {

@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::Unstreamable;
-use super::json::Member;
+use crate::dialect::Unstreamable;
+use crate::dialect::json::{Member, quoted};
 
 /// The output may grow to this many times the answer and [`SLACK`]. Text is repeated five times in the Responses
 /// API's own sequence; the rest is room for many small parts, each of which needs events of its own.
@@ -15,7 +15,7 @@ const GROWTH: usize = 32;
 const SLACK: usize = 64 * 1024;
 
 /// Bytes of a stream in the making.
-pub(super) struct Out {
+pub(crate) struct Out {
     bytes: Vec<u8>,
     limit: usize,
     full: bool,
@@ -53,6 +53,11 @@ impl Out {
                 *byte = b' ';
             }
         }
+    }
+
+    /// A text as a JSON string.
+    pub fn quoted(&mut self, text: &str) {
+        self.text(&quoted(text));
     }
 
     /// Members joined by commas, each as it is written.

@@ -1,40 +1,36 @@
 //! Whose call it is: the header lines that a provider authenticates.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::dialect::Problem;
+use crate::dialect::speech::{is_bearer, secret};
 
+/// Azure's name for a key.
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 
-/// Copies OpenAI's credential lines, marked sensitive. The copies stand alone: a value as received would keep its
-/// whole read buffer in memory.
+/// The credential lines of OpenAI and of those who speak like it.
 ///
 /// # Errors
-/// A [`Problem`] with status 401 in OpenAI's words unless there is exactly one bearer token.
-pub(super) fn openai(headers: &HeaderMap) -> Result<HeaderMap, Problem> {
-    let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (authorization.next(), authorization.next()) else { return Err(missing()) };
-    if !is_bearer(value.as_bytes()) {
-        return Err(missing());
+/// A [`Problem`] with status 401 in OpenAI's words unless there is exactly one bearer token, or one `api-key` in its place.
+pub(super) fn credential(headers: &HeaderMap) -> Result<HeaderMap, Problem> {
+    let one = |name: &HeaderName| {
+        let mut lines = headers.get_all(name).iter();
+        (lines.next(), lines.next())
+    };
+    match (one(&header::AUTHORIZATION), one(&API_KEY)) {
+        ((Some(token), None), (None, _)) if is_bearer(token.as_bytes()) => {}
+        ((None, _), (Some(key), None)) if !key.as_bytes().trim_ascii().is_empty() => {}
+        _ => return Err(missing()),
     }
     let mut lines = HeaderMap::with_capacity(3);
-    for name in [header::AUTHORIZATION, ORGANIZATION, PROJECT] {
-        if let Some(mut copy) =
-            headers.get(&name).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok())
-        {
-            copy.set_sensitive(true);
+    for name in [header::AUTHORIZATION, API_KEY, ORGANIZATION, PROJECT] {
+        if let Some(copy) = headers.get(&name).and_then(secret) {
             lines.insert(name, copy);
         }
     }
     Ok(lines)
-}
-
-fn is_bearer(value: &[u8]) -> bool {
-    match value.split_at_checked(b"bearer ".len()) {
-        Some((scheme, token)) => scheme.eq_ignore_ascii_case(b"bearer ") && !token.trim_ascii().is_empty(),
-        None => false,
-    }
 }
 
 fn missing() -> Problem {
@@ -44,6 +40,8 @@ fn missing() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -59,7 +57,7 @@ mod tests {
             ("cookie", "c"),
             ("openai-organization", "o"),
         ]);
-        let taken = openai(&all).unwrap();
+        let taken = credential(&all).unwrap();
         assert_eq!(
             taken,
             headers(&[
@@ -72,6 +70,12 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_stand_in_a_line_of_its_own() {
+        let lines = [("api-key", "k")];
+        assert_eq!(credential(&headers(&lines)).unwrap(), headers(&lines));
+    }
+
+    #[test]
     fn no_key() {
         for lines in [
             &[][..],
@@ -80,11 +84,13 @@ mod tests {
             &[("authorization", "Bearer  ")],
             &[("authorization", "Basic YTpi")],
             &[("x-api-key", "k")],
+            &[("api-key", " ")],
+            &[("api-key", "k"), ("authorization", "Bearer a")],
         ] {
-            assert_eq!(openai(&headers(lines)).unwrap_err().status, 401);
+            assert_eq!(credential(&headers(lines)).unwrap_err().status, 401);
         }
         let mut twice = headers(&[("authorization", "Bearer a")]);
         twice.append("authorization", "Bearer b".parse().unwrap());
-        assert_eq!(openai(&twice).unwrap_err().status, 401);
+        assert_eq!(credential(&twice).unwrap_err().status, 401);
     }
 }
