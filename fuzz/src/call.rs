@@ -8,9 +8,9 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use ingress::dialect::anthropic;
 use ingress::dialect::openai::{peek, strip_stream};
 use ingress::fuzzing::Door;
+use providers::openai::{encode_line, line_len};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use submitter::openai::{encode_line, line_len};
 
 // The base URL is a constant that is one.
 #[allow(clippy::expect_used)]

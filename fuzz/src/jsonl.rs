@@ -1,10 +1,11 @@
 //! What a provider answers: files of result lines, and the objects of its API.
 
 use bytes::Bytes;
-use common::outcome::Outcome;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use providers::openai::parse_result_line;
+use providers::{LineOutcome, json};
+use submitter::api::{Credential, LineSplitter};
 use submitter::fuzzing::{answer, judged, page, records, reported};
-use submitter::openai::{BatchObject, Credential, FileObject, LineSplitter, parse_result_line};
 
 /// The longest line in these files.
 const LIMIT: usize = 512;
@@ -50,12 +51,15 @@ fn read(splitter: &mut LineSplitter, rest: &[u8], size: usize, lines: &mut Vec<B
 }
 
 fn judge(line: &Bytes) {
+    for response in judged(line) {
+        assert!((100..600).contains(&response.status.as_u16()));
+    }
     match parse_result_line(line) {
         Ok(parsed) => {
             assert!(!parsed.custom_id.is_empty());
-            if let Some(Outcome::Response(response)) = judged(line) {
-                assert!((100..600).contains(&response.status.as_u16()));
-                assert!(line.windows(response.body.len().max(1)).any(|part| part == response.body));
+            if let LineOutcome::Response { status, body, .. } = &parsed.outcome {
+                assert!((100..600).contains(status));
+                assert!(line.windows(body.len().max(1)).any(|part| *part == **body));
             }
         }
         Err(error) => assert!(error.to_string().len() < 120, "an error quotes a line"),
@@ -69,11 +73,9 @@ pub(crate) fn objects(data: &[u8]) {
     let Some((status, rest)) = data.split_first() else { return };
     let end = rest.windows(2).position(|pair| pair == b"\n\n");
     let (head, body) = end.map_or((&[][..], rest), |end| (&rest[..end], &rest[end + 2..]));
-    if let Ok(batch) = BatchObject::parse(body) {
-        assert!(!batch.id.is_empty());
-        let _ = (batch.status.is_terminal(), batch.status.to_string());
+    if let Ok(job) = json::parse(body).and_then(|value| providers::openai::read_job(&value)) {
+        assert!(!job.id.is_empty());
     }
-    let _ = FileObject::parse(body);
     page(body);
     let Some(credential) = Credential::bearer(KEY) else { panic!("a key is a header") };
     let headers = headers(head);

@@ -129,7 +129,7 @@ fn did(op: Op, cast: &Cast, source: &mut Source<'_>) -> Option<Did> {
             boxes.into_iter().map(|(_, granted, _)| granted).filter(|_| source.byte() > 20).collect(),
         ),
         Op::Upload { .. } => Did::Uploaded(result(cast, source, |source| source.text())),
-        Op::Create { .. } => Did::Created(result(cast, source, job)),
+        Op::Create { .. } | Op::CreateInline { .. } => Did::Created(result(cast, source, job)),
         Op::Find { .. } => Did::Found(result(cast, source, |source| (source.some(3, job), source.yes()))),
         Op::Poll { .. } => Did::Polled(result(cast, source, job)),
         Op::Cancel { .. } => Did::Cancelled(result(cast, source, |_| ())),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::bus::Message;
 use common::link::Parsed;
-use common::outcome::Outcome;
+use common::outcome::{Outcome, Response};
 
 use crate::core::Input;
 use crate::shell::download::outcome;
@@ -17,13 +17,16 @@ pub fn addressed(message: Message) -> Option<Parsed<Input>> {
     read(&Batches::default(), message)
 }
 
-/// What a line of a result file means to its caller.
-pub fn judged(line: &[u8]) -> Option<Outcome> {
+/// The responses that a line of results is to its caller, by every provider's lights.
+pub fn judged(line: &[u8]) -> Vec<Response> {
     let read = |provider: &&dyn providers::Provider| {
         let line = provider.read_result(line).ok()?;
-        Some(outcome(line, "batch_1", provider.request_id()))
+        match outcome(line, "batch_1", provider.request_id()) {
+            Outcome::Response(response) => Some(response),
+            Outcome::Fault(_) => None,
+        }
     };
-    providers::ALL.iter().filter_map(read).last()
+    providers::ALL.iter().filter_map(read).collect()
 }
 
 /// The lengths of the bodies in a stream of records that comes in these chunks.
