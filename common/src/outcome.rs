@@ -28,6 +28,8 @@ pub struct Response {
     pub job: String,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// Whether the provider refused the batch with it, since this key or model has none: nothing was submitted.
+    pub unbatchable: bool,
 }
 
 impl fmt::Debug for Response {
@@ -55,6 +57,8 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// The caller's SDK must not try again by itself.
     pub no_retry: bool,
+    /// Whether the provider refused the batch, since this key or model has none: nothing was executed.
+    pub unbatchable: bool,
 }
 
 /// The classes of [`Fault`].
@@ -140,13 +144,27 @@ impl FaultClass {
 impl Fault {
     /// A fault with a message, to be refined with the other methods.
     pub fn new(class: FaultClass, code: &str, message: impl Into<String>) -> Self {
-        Self { class, code: code.to_owned(), message: message.into(), retry_after: None, no_retry: false }
+        Self {
+            class,
+            code: code.to_owned(),
+            message: message.into(),
+            retry_after: None,
+            no_retry: false,
+            unbatchable: false,
+        }
     }
 
     /// Adds when trying again makes sense.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Says that the provider refused the batch.
+    #[must_use]
+    pub fn unbatchable(mut self) -> Self {
+        self.unbatchable = true;
         self
     }
 
@@ -159,6 +177,14 @@ impl Fault {
 }
 
 impl Outcome {
+    /// Whether the provider refused the batch of the request, since its key or model has none: it can be called alone.
+    pub fn is_unbatchable(&self) -> bool {
+        match self {
+            Self::Response(response) => response.unbatchable,
+            Self::Fault(fault) => fault.unbatchable,
+        }
+    }
+
     /// Splits an outcome into what travels in the clear and what is sealed.
     pub fn into_wire(self) -> (wire::OutcomeHead, Bytes) {
         use wire::outcome_head::Kind;
@@ -166,7 +192,15 @@ impl Outcome {
             Self::Response(response) => {
                 let headers = headers_to_wire(&response.headers);
                 let status = u32::from(response.status.as_u16());
-                (Kind::Response(wire::ResponseHead { status, headers, job: response.job }), response.body)
+                (
+                    Kind::Response(wire::ResponseHead {
+                        status,
+                        headers,
+                        job: response.job,
+                        unbatchable: response.unbatchable,
+                    }),
+                    response.body,
+                )
             }
             Self::Fault(fault) => {
                 let head = wire::FaultHead {
@@ -177,6 +211,7 @@ impl Outcome {
                         .retry_after
                         .map_or(0, |d| d.as_millis().div_ceil(1000).min(u128::from(u32::MAX)) as u32),
                     no_retry: fault.no_retry,
+                    unbatchable: fault.unbatchable,
                 };
                 (Kind::Fault(head), fault.message.into())
             }
@@ -193,6 +228,7 @@ impl Outcome {
                 headers: headers_from_wire(&head.headers),
                 job: head.job,
                 body: opened,
+                unbatchable: head.unbatchable,
             }),
             Kind::Fault(head) => Self::Fault(Fault {
                 class: FaultClass::from_wire(head.class()),
@@ -200,6 +236,7 @@ impl Outcome {
                 message: String::from_utf8_lossy(&opened).into_owned(),
                 retry_after: (head.retry_after_s > 0).then(|| Duration::from_secs(head.retry_after_s.into())),
                 no_retry: head.no_retry,
+                unbatchable: head.unbatchable,
             }),
         })
     }
@@ -240,6 +277,7 @@ mod tests {
             headers,
             job: "batch_1".into(),
             body: Bytes::from_static(b"{\"a\": 1e999}"),
+            unbatchable: true,
         });
         let classes = [
             FaultClass::Invalid,
@@ -255,7 +293,12 @@ mod tests {
             FaultClass::Ambiguous,
         ];
         let faults = classes.map(|class| {
-            Outcome::Fault(Fault::new(class, "code", "words").retry_after(Duration::from_secs(7)).no_retry())
+            Outcome::Fault(
+                Fault::new(class, "code", "words")
+                    .retry_after(Duration::from_secs(7))
+                    .no_retry()
+                    .unbatchable(),
+            )
         });
         for outcome in faults.into_iter().chain([response]) {
             let (head, body) = outcome.clone().into_wire();

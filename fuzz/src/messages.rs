@@ -230,6 +230,7 @@ pub(crate) fn outcome_head(source: &mut Source<'_>) -> Option<wire::OutcomeHead>
                 code: source.text(),
                 retry_after_s: source.short(),
                 no_retry: source.yes(),
+                unbatchable: source.yes(),
             };
             Some(wire::OutcomeHead { kind: Some(wire::outcome_head::Kind::Fault(head)) })
         }

@@ -90,6 +90,23 @@ pub struct Args {
     /// to take it and that connect directly: errors keep their status however late they come. Not behind nginx
     #[arg(long, env = "LLM_PROXY_HOLD_STATUS")]
     pub hold_status: bool,
+
+    /// What becomes of calls whose batch the provider refuses because the key or the model may have none (401, 403, 404)
+    ///
+    /// sync makes each of them alone at the full price, and those of the same key and model that come within ten minutes; their
+    /// answers say so with x-llm-proxy-route: sync and x-llm-proxy-relay-reason: unbatchable, and /stats counts them. A call
+    /// whose connection breaks meanwhile is made, and paid, again when it is sent again. error answers with the refusal.
+    #[arg(long, env = "LLM_PROXY_WHEN_UNBATCHABLE", value_name = "WHAT", default_value = "sync")]
+    pub when_unbatchable: WhenUnbatchable,
+}
+
+/// Values of `--when-unbatchable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum WhenUnbatchable {
+    /// Make each call alone, at the full price
+    Sync,
+    /// Answer with the provider's refusal
+    Error,
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,7 +59,15 @@ pub struct Ended {
     pub queued: Duration,
     /// Whether it had ended before the caller asked.
     pub replayed: bool,
+    /// Whether the call was made alone at last, since its batch was refused.
+    pub alone: bool,
 }
+
+/// What is done in place of telling a caller that its batch was refused.
+pub(crate) type Instead = Box<dyn FnOnce(Ended) -> Alone + Send>;
+
+/// A call that is made alone.
+pub(crate) type Alone = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// What waits for the end of a request inside the state machine, and its share of the limits.
 #[derive(Debug)]
@@ -92,6 +100,8 @@ pub struct Held {
     caller: Rid,
     inputs: mpsc::Sender<Input<Waiter>>,
     ended: oneshot::Receiver<Ended>,
+    instead: Option<Instead>,
+    alone: Option<Alone>,
     received: bool,
     /// Until its answer has left.
     _share: Arc<Share>,
@@ -118,7 +128,15 @@ impl Holder {
         let (caller, ended) = oneshot::channel();
         let id = call.pairing.rid();
         let inputs = self.0.inputs.clone();
-        let held = Held { caller: id, inputs, ended, received: false, _share: share.clone() };
+        let held = Held {
+            caller: id,
+            inputs,
+            ended,
+            instead: None,
+            alone: None,
+            received: false,
+            _share: share.clone(),
+        };
         // The state machine outlives the HTTP side; when it is gone, the missing answer says so.
         let _ = self.0.inputs.send(Input::Hold(id, call, Waiter { caller, _share: share })).await;
         Ok(held)
@@ -158,7 +176,21 @@ impl Held {
 
     /// Polls for the end. Once it has given it, it must not be polled again.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        Pin::new(&mut self.ended).poll(cx).map(|ended| ended.unwrap_or_else(|_| stopped()))
+        if let Some(alone) = &mut self.alone {
+            return alone.as_mut().poll(cx);
+        }
+        let ended = ready!(Pin::new(&mut self.ended).poll(cx)).unwrap_or_else(|_| stopped());
+        match self.instead.take_if(|_| ended.outcome.is_unbatchable()) {
+            Some(instead) => self.alone.insert(instead(ended)).as_mut().poll(cx),
+            None => Poll::Ready(ended),
+        }
+    }
+
+    /// Does something in place of giving the provider's refusal of a batch.
+    #[must_use]
+    pub(crate) fn or(mut self, instead: Option<Instead>) -> Self {
+        self.instead = instead;
+        self
     }
 
     /// Waits for the end, once. Can be dropped and called again before it has given it.
@@ -212,5 +244,5 @@ fn too_many(why: Refused) -> Fault {
 fn stopped() -> Ended {
     let message = "llm-proxy stopped before the request was answered.";
     let fault = Fault::new(FaultClass::Unavailable, "stopped", message);
-    Ended { outcome: Arc::new(Outcome::Fault(fault)), queued: Duration::ZERO, replayed: false }
+    Ended { outcome: Arc::new(Outcome::Fault(fault)), queued: Duration::ZERO, replayed: false, alone: false }
 }

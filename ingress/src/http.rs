@@ -2,6 +2,7 @@
 
 mod admin;
 mod admit;
+pub(crate) mod alone;
 mod answer;
 mod body;
 mod conn;

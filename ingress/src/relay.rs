@@ -7,8 +7,11 @@ mod tunnel;
 
 use std::io;
 
+use bytes::Bytes;
+use common::outcome::Response as Provided;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Error;
@@ -22,6 +25,9 @@ pub(crate) use lines::is_hop_by_hop;
 use providers::Upstreams;
 use target::Targets;
 use tunnel::Tunnels;
+
+/// Most bytes of an answer that is read whole: as of one that comes out of a batch.
+const LONGEST: usize = 512 << 20;
 
 /// Relays requests to all upstreams.
 pub struct Relay {
@@ -72,6 +78,35 @@ impl Relay {
                 Ok(answer(response, Some(share)))
             }
         }
+    }
+
+    /// A provider's URL for a path below an upstream's base.
+    ///
+    /// # Errors
+    /// A [`Problem`] with 400 if there can be none.
+    pub(crate) fn uri(&self, place: &Place, below: &str, query: Option<&str>) -> Result<http::Uri, Problem> {
+        self.targets.uri(&place.upstream.name, below, query)
+    }
+
+    /// Makes a call and reads its answer whole.
+    ///
+    /// # Errors
+    /// A [`Problem`] with 502 if the provider cannot be reached, breaks off, or answers with more than [`LONGEST`].
+    pub(crate) async fn whole(
+        &self,
+        uri: http::Uri,
+        headers: http::HeaderMap,
+        body: Bytes,
+    ) -> Result<Provided, Problem> {
+        let request = assemble(Method::POST, uri, headers, Payload::from(body));
+        let response = self.clients.any.request(request).await.map_err(|error| unreachable(&error))?;
+        let (head, body) = response.into_parts();
+        let cut = |why: Box<dyn std::error::Error + Send + Sync>| {
+            bad_gateway(&format!("The provider broke off its answer: {why}."))
+        };
+        let body = Limited::new(body, LONGEST).collect().await.map_err(cut)?.to_bytes();
+        let headers = lines::from_provider(&head.headers);
+        Ok(Provided { status: head.status, headers, job: String::new(), body, unbatchable: false })
     }
 
     /// Asks the provider for another protocol too, and joins the connections if it agrees.

@@ -129,6 +129,7 @@ impl Bound {
             max_relaying: max_connections,
             max_receiving: Amount { count: self.args.max_held, bytes: self.args.max_held_bytes },
             hold_status: self.args.hold_status,
+            when_unbatchable: self.args.when_unbatchable,
             tokens: self.tokens,
             admin: self.admin,
         });

@@ -22,6 +22,7 @@ pub struct Stats {
     requests: Mutex<Series>,
     synthesized: AtomicU64,
     relayed: AtomicU64,
+    alone: AtomicU64,
     jobs: Mutex<Jobs>,
 }
 
@@ -55,6 +56,11 @@ impl Stats {
         self.relayed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request is made alone, since its batch was refused.
+    pub fn made_alone(&self) {
+        self.alone.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A job has reached a state. A job is timed from its first report to the first that is final, and counted then.
     pub fn job(&self, report: JobReport<'_>) {
         lock(&self.jobs).report(report);
@@ -72,6 +78,7 @@ impl Stats {
             batches: jobs.summary(),
             held: Held { requests: held.count, bytes: held.bytes },
             relayed: self.relayed.load(Ordering::Relaxed),
+            unbatchable: self.alone.load(Ordering::Relaxed),
             jobs: jobs.in_flight().collect(),
         };
         // Numbers and strings always serialise.
@@ -110,6 +117,8 @@ struct Page<'a> {
     batches: Summary,
     held: Held,
     relayed: u64,
+    /// Whose batch was refused for their key or model.
+    unbatchable: u64,
     jobs: Vec<JobView<'a>>,
 }
 
@@ -149,7 +158,7 @@ mod tests {
             json!({"total": 0, "successful": 0, "failed": 0, "avg": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0});
         let mut requests = none.clone();
         requests["synthesized_error_responses"] = 0.into();
-        let expected = json!({"requests": requests, "batches": none, "held": {"requests": 3, "bytes": 400}, "relayed": 0, "jobs": []});
+        let expected = json!({"requests": requests, "batches": none, "held": {"requests": 3, "bytes": 400}, "relayed": 0, "unbatchable": 0, "jobs": []});
         assert_eq!(page(&Stats::default()), expected);
     }
 

@@ -455,6 +455,7 @@ pub(crate) fn refused(status: u16, message: &str) -> Trouble {
         headers: http::HeaderMap::new(),
         job: String::new(),
         body: Bytes::copy_from_slice(message.as_bytes()),
+        unbatchable: false,
     };
     Trouble {
         kind: TroubleKind::NotDone,

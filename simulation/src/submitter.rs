@@ -404,6 +404,7 @@ fn outcome(said: Said, job: &str) -> Outcome {
             headers: http::HeaderMap::new(),
             job: job.to_owned(),
             body,
+            unbatchable: false,
         }),
         Said::Error(code @ "batch_cancelled") => {
             let fault = Fault::new(FaultClass::Unavailable, code, "The line was not executed.");

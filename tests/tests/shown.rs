@@ -53,7 +53,13 @@ fn call() -> Call {
 
 fn outcome() -> Outcome {
     let (status, headers, job) = (StatusCode::OK, HeaderMap::new(), String::new());
-    Outcome::Response(Response { status, headers, job, body: Bytes::from_static(BODY.as_bytes()) })
+    Outcome::Response(Response {
+        status,
+        headers,
+        job,
+        body: Bytes::from_static(BODY.as_bytes()),
+        unbatchable: false,
+    })
 }
 
 #[test]

@@ -602,6 +602,9 @@ pub struct ResponseHead {
     pub headers: ::prost::alloc::vec::Vec<Header>,
     #[prost(string, tag = "3")]
     pub job: ::prost::alloc::string::String,
+    /// the provider's refusal of the batch: nothing was submitted
+    #[prost(bool, tag = "4")]
+    pub unbatchable: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FaultHead {
@@ -616,6 +619,9 @@ pub struct FaultHead {
     /// the caller's SDK must not try again by itself
     #[prost(bool, tag = "4")]
     pub no_retry: bool,
+    /// the provider refused the batch: nothing was executed
+    #[prost(bool, tag = "5")]
+    pub unbatchable: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reply {

@@ -127,7 +127,7 @@ impl<W> Core<W> {
             let Some(answer) = self.kept.give(rid) else { return };
             let (outcome, queued) = (answer.outcome.clone(), answer.queued);
             self.pairs.adopt(answer.place);
-            let ended = Ended { outcome, queued, replayed: true };
+            let ended = Ended { outcome, queued, replayed: true, alone: false };
             return out.extend(waiter.map(|waiter| Output::End(waiter, ended)));
         };
         let alone_since = request.callers.alone_since();
@@ -249,7 +249,7 @@ impl<W> Core<W> {
         let mut readers = 0;
         for (caller, waiter) in request.callers.waiting() {
             readers += 1;
-            let ended = Ended { outcome: outcome.clone(), queued, replayed: false };
+            let ended = Ended { outcome: outcome.clone(), queued, replayed: false, alone: false };
             match waiter {
                 Some(waiter) => out.push(Output::End(waiter, ended)),
                 None => self.remotes.ended(caller),
@@ -273,7 +273,7 @@ impl<W> Request<W> {
 
 fn refuse<W>(waiter: W, fault: Fault, out: &mut Vec<Output<W>>) {
     let outcome = Arc::new(Outcome::Fault(fault));
-    out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false }));
+    out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false, alone: false }));
 }
 
 pub(super) fn key_taken() -> Fault {

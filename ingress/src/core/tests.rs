@@ -175,6 +175,7 @@ impl World {
             headers: http::HeaderMap::new(),
             job: "job".into(),
             body: Bytes::copy_from_slice(text.as_bytes()),
+            unbatchable: false,
         };
         let (head, body) = Outcome::Response(response).into_wire();
         let part = ResultPart { rid, bid, submitter, seq: 0, part: 0, last: true, head: Some(head), body };

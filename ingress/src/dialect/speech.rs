@@ -61,6 +61,11 @@ pub(crate) trait Speech: Sync {
         body: &'a [u8],
     ) -> (Option<Streaming>, Cow<'a, [u8]>);
 
+    /// Path and query of the same call without a stream, for one that is made alone.
+    fn alone<'a>(&self, below: &'a str, query: Option<&'a str>) -> (Cow<'a, str>, Option<&'a str>) {
+        (below.into(), query)
+    }
+
     /// Status, headers and body of an error answer of ours.
     fn render(&self, problem: &Problem) -> (StatusCode, HeaderMap, Bytes);
 }

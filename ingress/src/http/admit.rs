@@ -52,13 +52,14 @@ impl Admission {
         Self { keyring, intake, interner: Interner::default() }
     }
 
-    /// Judges a call by its head and reads its body if the head allows.
+    /// Judges a call by its head and reads its body if the head allows. `refused` tells whether batches of a key are refused.
     pub(super) async fn judge<B>(
         &self,
         place: &Place,
         endpoint: &Endpoint,
         head: &Parts,
         body: &mut B,
+        refused: &(dyn Fn(&BatchKey) -> bool + Sync),
     ) -> Result<Verdict, Problem>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -75,7 +76,7 @@ impl Admission {
             return Ok(Verdict::Relay(reason, None));
         }
         let body = self.intake.read(caller.fingerprint, body).await?;
-        self.weigh(place, endpoint, head, caller, body)
+        self.weigh(place, endpoint, head, caller, body, refused)
     }
 
     /// Whose call it is.
@@ -103,6 +104,7 @@ impl Admission {
         head: &Parts,
         caller: Caller,
         body: Bytes,
+        refused: &(dyn Fn(&BatchKey) -> bool + Sync),
     ) -> Result<Verdict, Problem> {
         let speech = of(place.dialect());
         let (model, inputs, streams) = match speech.look(endpoint, &body)? {
@@ -120,6 +122,9 @@ impl Admission {
         let internal =
             |error: common::ids::BadId| Fault::new(FaultClass::Internal, "internal", error.to_string());
         let key = self.interner.key(key).map_err(internal)?;
+        if refused(&key) {
+            return Ok(Verdict::Relay(Unbatchable::Refused, Some(body)));
+        }
         let credential = self.interner.credential(fingerprint, credential);
         let pairing = self.pairing(&key, endpoint, &head.headers, &body);
         let (streaming, body) = match streams {
@@ -205,7 +210,7 @@ mod tests {
             panic!("{uri}")
         };
         let mut body = Full::new(Bytes::from_static(body.as_bytes()));
-        admission.judge(&place, &endpoint, &head, &mut body).await
+        admission.judge(&place, &endpoint, &head, &mut body, &|_| false).await
     }
 
     const KEY: (&str, &str) = ("authorization", "Bearer sk-1");

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use common::outcome::{Outcome, Response as Provided};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::headers::{JOB, QUEUED_MS, ROUTE};
-use crate::dialect::{Dialect, EventStream, Problem, X_SHOULD_RETRY, of};
+use super::headers::{JOB, QUEUED_MS, RELAY_REASON, ROUTE};
+use crate::dialect::{Dialect, EventStream, Problem, Unbatchable, X_SHOULD_RETRY, of};
 use crate::hold::Ended;
 use crate::relay::is_hop_by_hop;
 use crate::stats::Answered;
@@ -41,7 +41,10 @@ pub(super) fn batched(
     let queued = u64::try_from(ended.queued.as_millis()).unwrap_or(u64::MAX);
     let failed = !response.status().is_success();
     let headers = response.headers_mut();
-    headers.insert(ROUTE, HeaderValue::from_static("batch"));
+    headers.insert(ROUTE, HeaderValue::from_static(if ended.alone { "sync" } else { "batch" }));
+    if ended.alone {
+        headers.insert(RELAY_REASON, HeaderValue::from_static(Unbatchable::Refused.as_str()));
+    }
     headers.insert(QUEUED_MS, HeaderValue::from(queued));
     if ended.replayed && failed {
         // It has failed for good: trying again would only give the same once more.
@@ -96,7 +99,7 @@ mod tests {
     use common::outcome::{Fault, FaultClass};
 
     fn ended(outcome: Outcome) -> Ended {
-        Ended { outcome: outcome.into(), queued: Duration::from_millis(4321), replayed: false }
+        Ended { outcome: outcome.into(), queued: Duration::from_millis(4321), replayed: false, alone: false }
     }
 
     #[test]
@@ -106,8 +109,13 @@ mod tests {
         headers.insert("content-length", "9999".parse().unwrap());
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
         let body = Bytes::from_static(b"{\"n\": 1e400,\n \"n\": 2}");
-        let provided =
-            Provided { status: StatusCode::BAD_REQUEST, headers, job: "batch_1".into(), body: body.clone() };
+        let provided = Provided {
+            status: StatusCode::BAD_REQUEST,
+            headers,
+            job: "batch_1".into(),
+            body: body.clone(),
+            unbatchable: false,
+        };
         let (response, how) = batched(Dialect::OpenAi, &ended(Outcome::Response(provided)), None);
         assert_eq!((response.status().as_u16(), how), (400, Answered::Failure));
         let lines = response.headers();

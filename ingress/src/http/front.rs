@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::key::BatchKey;
 use common::seal::Keyring;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -13,6 +14,7 @@ use providers::Upstreams;
 
 use super::admin::{Admin, nothing_here};
 use super::admit::{Admission, Verdict};
+use super::alone::Soloist;
 use super::answer::refusal;
 use super::body::Intake;
 use super::headers::{RELAY_REASON, ROUTE};
@@ -23,10 +25,11 @@ use super::payload::Payload;
 use super::route::{Ours, Place, Route, Routes};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
-use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable};
+use crate::args::WhenUnbatchable;
+use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable, of};
 use crate::fair::{Amount, Bounds, Refused};
 use crate::gate::Gate;
-use crate::hold::{Call, Holder};
+use crate::hold::{Call, Holder, Instead};
 use crate::relay::Relay;
 use crate::stats::{Answered, Ongoing, Stats};
 use crate::tokens::Tokens;
@@ -59,6 +62,8 @@ pub struct FrontConfig {
     pub hold_status: bool,
     /// Who may come in, if not everybody.
     pub tokens: Option<Arc<Tokens>>,
+    /// What becomes of calls whose batch the provider refuses for their key or model.
+    pub when_unbatchable: WhenUnbatchable,
     /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
     pub admin: bool,
 }
@@ -76,7 +81,9 @@ pub struct Front {
 pub(super) struct Reception {
     pub(super) admission: Admission,
     pub(super) stats: Arc<Stats>,
-    pub(super) relay: Relay,
+    pub(super) relay: Arc<Relay>,
+    /// Makes calls alone whose batch is refused; not there where the caller is to get the refusal.
+    pub(super) soloist: Option<Arc<Soloist>>,
     pub(super) relaying: Arc<Gate>,
     pub(super) hold_status: bool,
     /// Whether the log names the clients whose timeout needs attention.
@@ -88,7 +95,7 @@ pub(super) enum Step {
     /// Its answer is there.
     Answer(Response<Payload>),
     /// It has to wait for its batch.
-    Hold(Call, Manner, Ongoing),
+    Hold(Call, Manner, Ongoing, Option<Instead>),
 }
 
 impl Front {
@@ -100,7 +107,10 @@ impl Front {
         let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
-        let reception = Reception { admission, stats, relay, relaying, hold_status, warned };
+        let relay = Arc::new(relay);
+        let alone = config.when_unbatchable == WhenUnbatchable::Sync;
+        let soloist = alone.then(|| Soloist::new(relay.clone(), stats.clone()));
+        let reception = Reception { admission, stats, relay, soloist, relaying, hold_status, warned };
         Self { routes, reception: Arc::new(reception), holder, tokens, admin }
     }
 
@@ -119,10 +129,16 @@ impl Front {
         }
     }
 
-    async fn hold(&self, call: Call, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
+    async fn hold(
+        &self,
+        call: Call,
+        manner: Manner,
+        ongoing: Ongoing,
+        instead: Option<Instead>,
+    ) -> Response<Payload> {
         let dialect = manner.dialect;
         match self.holder.hold(call).await {
-            Ok(held) => keep(held, manner, ongoing).await,
+            Ok(held) => keep(held.or(instead), manner, ongoing).await,
             Err(fault) => refuse(dialect, fault.into(), ongoing),
         }
     }
@@ -153,7 +169,7 @@ impl Handler for Front {
             let step = received.await;
             match step {
                 Step::Answer(response) => response,
-                Step::Hold(call, manner, ongoing) => self.hold(call, manner, ongoing).await,
+                Step::Hold(call, manner, ongoing, instead) => self.hold(call, manner, ongoing, instead).await,
             }
         })
     }
@@ -184,14 +200,16 @@ impl Reception {
         socket: Option<Arc<Socket>>,
     ) -> Step {
         let ongoing = self.stats.arrived();
-        match self.admission.judge(place, endpoint, &head, &mut body).await {
+        let known = |key: &BatchKey| self.soloist.as_ref().is_some_and(|soloist| soloist.knows(key));
+        match self.admission.judge(place, endpoint, &head, &mut body, &known).await {
             Ok(Verdict::Hold(call, streaming)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
                 if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!("{TOTAL_TIMEOUT}");
                 }
                 let dialect = place.dialect();
-                Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing)
+                let instead = self.instead(place, &head, &call);
+                Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing, instead)
             }
             Ok(Verdict::Relay(reason, read)) => {
                 ongoing.forget();
@@ -203,6 +221,15 @@ impl Reception {
                 Step::Answer(refuse(place.dialect(), problem, ongoing))
             }
         }
+    }
+
+    /// What is done with a call if its batch is refused.
+    fn instead(&self, place: &Place, head: &Parts, call: &Call) -> Option<Instead> {
+        let soloist = self.soloist.as_ref()?;
+        let (below, query) = of(place.dialect()).alone(&place.below, head.uri.query());
+        // Where it was called there is a URL for it.
+        let uri = self.relay.uri(place, &below, query).ok()?;
+        Some(soloist.instead(call, uri))
     }
 
     async fn relay(
@@ -222,7 +249,10 @@ impl Reception {
         let mut response =
             forwarded.unwrap_or_else(|problem| refusal(place.dialect(), &problem).map(Payload::from));
         let headers = response.headers_mut();
-        let route = if reason == Some(Unbatchable::Mode) { "sync" } else { "relay" };
+        let route = match reason {
+            Some(Unbatchable::Mode | Unbatchable::Refused) => "sync",
+            _ => "relay",
+        };
         headers.insert(ROUTE, HeaderValue::from_static(route));
         if let Some(reason) = reason {
             headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));

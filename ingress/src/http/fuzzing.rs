@@ -47,7 +47,7 @@ impl Door {
         let _ = head.headers.keys().filter(|name| is_ours(name)).count();
         let Route::Batch(place, endpoint) = self.routes.route(head) else { return None };
         let caller = self.admission.caller(&place, head).ok()?;
-        match self.admission.weigh(&place, &endpoint, head, caller, body.clone()).ok()? {
+        match self.admission.weigh(&place, &endpoint, head, caller, body.clone(), &|_| false).ok()? {
             Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
             Verdict::Relay(..) => None,
         }

@@ -86,7 +86,7 @@ impl Handler for Desk {
         Box::pin(async move {
             let (call, ongoing) = match received.await {
                 Step::Answer(response) => return response,
-                Step::Hold(call, _, ongoing) => (call, ongoing),
+                Step::Hold(call, _, ongoing, _) => (call, ongoing),
             };
             if call.key.model() == "wait" {
                 let _waiting = Waiting(self.held.clone());
@@ -98,9 +98,10 @@ impl Handler for Desk {
                 headers: HeaderMap::new(),
                 job: "batch_1".into(),
                 body: call.body,
+                unbatchable: false,
             };
             let outcome = Outcome::Response(provided).into();
-            let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false };
+            let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false };
             let (response, how) = batched(dialect, &ended, None);
             ongoing.answered(how);
             response.map(Payload::from)
@@ -129,7 +130,8 @@ impl Proxy {
         let reception = Reception {
             admission,
             stats: Arc::new(Stats::default()),
-            relay,
+            relay: relay.into(),
+            soloist: None,
             relaying: relaying(MAX_CONNECTIONS),
             hold_status: false,
             warned: AtomicBool::new(false),

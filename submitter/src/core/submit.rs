@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::ids::{Bid, Pid};
+use common::outcome::Outcome;
 use common::timers::{Now, backoff};
 use common::wire::{self, to_ingress};
 
@@ -88,7 +89,11 @@ impl Core {
     /// The provider's own refusal goes to every caller.
     fn refused(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
         tracing::warn!(%bid, status = trouble.status, "the provider refuses a batch: {}", trouble.message);
-        let outcome = trouble.answer.clone().unwrap_or_else(super::too_late);
+        let mut outcome = trouble.answer.clone().unwrap_or_else(super::too_late);
+        if let (Outcome::Response(response), Some(401 | 403 | 404)) = (&mut outcome, trouble.status) {
+            // This key, or this model, has no batches.
+            response.unbatchable = true;
+        }
         self.fail(now, bid, outcome, out);
     }
 

@@ -234,5 +234,10 @@ fn refusal(code: &str, message: &str) -> Outcome {
         "input_no_permissions" | "permission_denied" => FaultClass::Forbidden,
         _ => FaultClass::Invalid,
     };
-    Outcome::Fault(Fault::new(class, code, message).no_retry())
+    let fault = Fault::new(class, code, message).no_retry();
+    Outcome::Fault(match class {
+        // This key, or this model, has no batches.
+        FaultClass::NotFound | FaultClass::Forbidden => fault.unbatchable(),
+        _ => fault,
+    })
 }

@@ -120,5 +120,6 @@ fn verbatim(provider: &dyn Provider, answer: &Answer) -> Outcome {
         headers,
         job: String::new(),
         body: Bytes::copy_from_slice(&answer.body),
+        unbatchable: false,
     })
 }

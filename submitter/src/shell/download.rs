@@ -142,6 +142,7 @@ pub(crate) fn outcome(line: ResultLine<'_>, job: &str, id_header: HeaderName) ->
                 headers,
                 job: job.to_owned(),
                 body: Bytes::copy_from_slice(&body),
+                unbatchable: false,
             })
         }
         // What has a status was executed, whatever its code says.

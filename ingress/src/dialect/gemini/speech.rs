@@ -79,6 +79,11 @@ impl Speech for Gemini {
         (Some(Streaming { events: Box::new(events), no_ops: false }), body.into())
     }
 
+    /// The query has nothing but the key, which travels as a line, and the form of a stream.
+    fn alone<'a>(&self, below: &'a str, _query: Option<&'a str>) -> (Cow<'a, str>, Option<&'a str>) {
+        (below.replace(":streamGenerateContent", ":generateContent").into(), None)
+    }
+
     fn render(&self, problem: &Problem) -> (StatusCode, HeaderMap, Bytes) {
         render(problem)
     }

@@ -5,6 +5,7 @@ use common::outcome::{Fault, FaultClass};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::args::WhenUnbatchable;
 use crate::core::Input;
 use crate::fair::Bounds;
 use crate::gate::Gate;
@@ -60,6 +61,7 @@ impl House {
             max_relaying: MAX_CONNECTIONS,
             max_receiving: Amount { count: MAX_CONNECTIONS, bytes: MAX_BODY },
             hold_status: false,
+            when_unbatchable: WhenUnbatchable::Error,
             tokens: None,
             admin: true,
         };
@@ -103,7 +105,12 @@ async fn calls_wait_for_the_state_machine() {
         client.send(post("/v1/responses", CALL)).await;
         let waiter = house.held().await;
         let outcome = Outcome::Fault(Fault::new(class, "code", "words").no_retry());
-        waiter.end(Ended { outcome: outcome.into(), queued: Duration::from_millis(7), replayed: false });
+        waiter.end(Ended {
+            outcome: outcome.into(),
+            queued: Duration::from_millis(7),
+            replayed: false,
+            alone: false,
+        });
 
         let (head, body) = client.message().await;
         assert_eq!(status(&head), class.status().as_str());
@@ -206,9 +213,10 @@ async fn operators_routes_show_no_key_and_no_content() {
         headers: HeaderMap::from_iter([(http::header::SET_COOKIE, "c-marker".parse().unwrap())]),
         job: "batch_1".into(),
         body: "answer-marker".into(),
+        unbatchable: false,
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false });
     assert_eq!(client.message().await.1, "answer-marker");
     let answered = everything(&house).await;
     assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");

@@ -31,14 +31,15 @@ pub(super) fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
         headers: HeaderMap::new(),
         job: "batch_1".into(),
         body: body.into(),
+        unbatchable: false,
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false });
 }
 
 pub(super) fn fail(waiter: Waiter) {
     let outcome = Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late")).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false });
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false });
 }
 
 impl House {
