@@ -4,7 +4,10 @@
 //! business; how callers of a provider speak is the ingress's, by [`Dialect`].
 
 mod about;
+pub mod azure;
 mod caps;
+pub mod compatible;
+pub mod groq;
 mod job;
 pub mod json;
 pub mod openai;
@@ -20,7 +23,7 @@ pub use result::{LineError, LineOutcome, ResultLine};
 pub use upstreams::{Upstream, UpstreamArgs, Upstreams};
 
 /// Every provider.
-pub static ALL: &[&dyn Provider] = &[&openai::OpenAi];
+pub static ALL: &[&dyn Provider] = &[&openai::OpenAi, &azure::Azure, &groq::GROQ, &compatible::COMPATIBLE];
 
 /// A provider by its name.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
