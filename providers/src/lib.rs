@@ -10,6 +10,7 @@ pub mod compatible;
 pub mod groq;
 mod job;
 pub mod json;
+pub mod mistral;
 pub mod openai;
 mod provider;
 mod result;

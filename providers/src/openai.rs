@@ -17,9 +17,10 @@ use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
 use crate::{BATCH_ID, json};
 
-pub use line::{encode_line, line_len};
+pub use line::{bare_len, encode_bare, encode_line, line_len};
 pub use object::{list, read_file, read_job, status};
 pub use result::parse_result_line;
+pub(crate) use result::{status as http_status, text};
 
 /// How long the provider keeps an input file, or a result file, that we did not come to delete: longer than any batch lives.
 pub const FILES_EXPIRE_AFTER_S: u64 = 2 * 24 * 3600;

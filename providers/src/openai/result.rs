@@ -76,12 +76,12 @@ impl<'a> From<&'a RawValue> for RawError<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A string's text; for anything else, or a string that is no valid Unicode, the raw JSON.
-fn text(raw: &RawValue) -> Cow<'_, str> {
+pub(crate) fn text(raw: &RawValue) -> Cow<'_, str> {
     serde_json::from_str::<Text<'_>>(raw.get()).map_or(Cow::Borrowed(raw.get()), |text| text.0)
 }
 
 /// A status as a number, or as a number in a string.
-fn status(raw: &RawValue) -> Option<u16> {
+pub(crate) fn status(raw: &RawValue) -> Option<u16> {
     let status: u16 = raw.get().trim_matches('"').parse().ok()?;
     (100..600).contains(&status).then_some(status)
 }
