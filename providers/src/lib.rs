@@ -15,6 +15,7 @@ pub mod openai;
 mod provider;
 mod result;
 mod upstreams;
+pub mod xai;
 
 pub use about::{About, Dialect};
 pub use caps::Caps;
