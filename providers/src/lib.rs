@@ -14,6 +14,7 @@ pub mod mistral;
 pub mod openai;
 mod provider;
 mod result;
+pub mod together;
 mod upstreams;
 pub mod xai;
 
