@@ -12,6 +12,7 @@ mod job;
 pub mod json;
 pub mod mistral;
 pub mod openai;
+pub mod openrouter;
 mod provider;
 mod result;
 pub mod together;
