@@ -16,10 +16,10 @@ use crate::about::{About, Dialect};
 use crate::caps::Caps;
 use crate::compatible::upload_form;
 use crate::job::{File, Job, Page, Phase, Unreadable};
+use crate::json;
 use crate::openai::{self, JOBS_PER_PAGE};
 use crate::provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
-use crate::json;
 
 /// OpenRouter.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,8 @@ impl Provider for OpenRouter {
 
     fn create_inline(&self, new: &NewJob<'_>) -> Option<Inline> {
         let (endpoint, model) = (json!(new.endpoint), json!(new.model));
-        let head = format!(r#"{{"endpoint":{endpoint},"model":{model},"completion_window":"24h","requests":["#);
+        let head =
+            format!(r#"{{"endpoint":{endpoint},"model":{model},"completion_window":"24h","requests":["#);
         let call = Call::new(Method::POST, ["batches"]);
         Some(Inline { call, head: head.into_bytes(), tail: b"]}".to_vec() })
     }
@@ -145,9 +146,8 @@ struct Results<'a> {
 
 /// The batch as a value, without its results, which can be many times as long.
 fn without_results(body: &[u8]) -> Result<Value, Unreadable> {
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).map_err(|_| {
-        if json::parse(body).is_ok() { Unreadable::NoId } else { Unreadable::NotJson }
-    })?;
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body)
+        .map_err(|_| if json::parse(body).is_ok() { Unreadable::NoId } else { Unreadable::NotJson })?;
     let kept = members.into_iter().filter(|(name, _)| name != "results");
     let kept = kept.map(|(name, raw)| Some((name.into_owned(), serde_json::from_str(raw.get()).ok()?)));
     kept.collect::<Option<serde_json::Map<String, Value>>>().map(Value::Object).ok_or(Unreadable::NotJson)
@@ -175,7 +175,8 @@ mod tests {
         assert_eq!(element, r#"{"custom_id":"c","body":{"n":1}}"#);
         let whole = [head, format!("{element},{element}").into_bytes(), tail].concat();
         let whole = String::from_utf8(whole).unwrap();
-        let expected = r#"{"endpoint":"/v1/chat/completions","model":"m","completion_window":"24h","requests":["#;
+        let expected =
+            r#"{"endpoint":"/v1/chat/completions","model":"m","completion_window":"24h","requests":["#;
         assert!(whole.starts_with(expected), "{whole}");
         let whole: Value = serde_json::from_str(&whole).unwrap();
         assert_eq!(whole["requests"].as_array().unwrap().len(), 2);
@@ -193,7 +194,8 @@ mod tests {
         let document = OpenRouter.read_document(&call, body).unwrap();
         assert!(document.next.is_none());
         let first = OpenRouter.read_result(&document.elements[0]).unwrap();
-        let expected = LineOutcome::Response { status: 200, request_id: None, body: Cow::Borrowed(br#"{"n":1e400}"#) };
+        let expected =
+            LineOutcome::Response { status: 200, request_id: None, body: Cow::Borrowed(br#"{"n":1e400}"#) };
         assert_eq!((first.custom_id.as_ref(), first.outcome), ("c", expected));
         let second = OpenRouter.read_result(&document.elements[1]).unwrap().outcome;
         assert!(matches!(second, LineOutcome::Response { status: 400, .. }));
@@ -204,7 +206,8 @@ mod tests {
     fn running_and_refused_batches_have_no_results() {
         let read = |body: &str| OpenRouter.read_job(body.as_bytes());
         assert_eq!(read(r#"{"id":"b","status":"in_progress"}"#).unwrap().output, None);
-        let failed = read(r#"{"id":"b","status":"failed","error":{"message":"bad"},"results":null}"#).unwrap();
+        let failed =
+            read(r#"{"id":"b","status":"failed","error":{"message":"bad"},"results":null}"#).unwrap();
         assert_eq!((failed.phase, failed.output), (Phase::Failed, None));
         assert_eq!(failed.errors[0].message, "bad");
         assert_eq!(read(r#"{"error":{"message":"gone"}}"#), Err(Unreadable::Error("gone".into())));

@@ -53,7 +53,11 @@ impl Provider for Together {
     }
 
     fn upload(&self, name: &str) -> Upload {
-        Upload::Presigned { start: announce(name), file_id: "x-together-file-id", finish: ("files", "preprocess") }
+        Upload::Presigned {
+            start: announce(name),
+            file_id: "x-together-file-id",
+            finish: ("files", "preprocess"),
+        }
     }
 
     fn create(&self, new: &NewJob<'_>, file: &str) -> Call {
@@ -147,11 +151,15 @@ mod tests {
 
     #[test]
     fn an_upload_begins_with_a_form_without_a_file() {
-        let Upload::Presigned { start, file_id, finish } = Together.upload("f.jsonl") else { panic!("not presigned") };
+        let Upload::Presigned { start, file_id, finish } = Together.upload("f.jsonl") else {
+            panic!("not presigned")
+        };
         assert_eq!((file_id, finish), ("x-together-file-id", ("files", "preprocess")));
         let boundary = start.headers[CONTENT_TYPE].to_str().unwrap().split_once("boundary=").unwrap().1;
         let form = String::from_utf8(start.body.to_vec()).unwrap();
-        assert!(form.starts_with(&format!("--{boundary}\r\n")) && form.ends_with(&format!("--{boundary}--\r\n")));
+        assert!(
+            form.starts_with(&format!("--{boundary}\r\n")) && form.ends_with(&format!("--{boundary}--\r\n"))
+        );
         assert!(form.contains("name=\"file_name\"\r\n\r\nf.jsonl\r\n"));
         assert!(form.contains("name=\"purpose\"\r\n\r\nbatch-api\r\n"));
         let file = br#"{"id":"f","filename":"f.jsonl","Processed":true,"created_at":1795946400}"#;
@@ -178,8 +186,7 @@ mod tests {
             {"id":"e","status":"IN_PROGRESS"}]"#;
         let page = Together.read_jobs(page, None).unwrap();
         let phases: Vec<Phase> = page.items.iter().map(|job| job.phase).collect();
-        let expected =
-            [Phase::Completed, Phase::Failed, Phase::Expired, Phase::Cancelled, Phase::Running];
+        let expected = [Phase::Completed, Phase::Failed, Phase::Expired, Phase::Cancelled, Phase::Running];
         assert_eq!(phases, expected);
         assert_eq!((page.items[0].created_at, page.next), (Some(1_795_946_400), None));
         assert_eq!((page.items[0].errors.len(), page.items[0].errors_in.as_deref()), (0, None));
