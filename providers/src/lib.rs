@@ -24,10 +24,19 @@ pub use caps::Caps;
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
 pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
 pub use result::{LineError, LineOutcome, ResultLine};
-pub use upstreams::{Upstream, UpstreamArgs, Upstreams};
+pub use upstreams::{ConfigArgs, Upstream, UpstreamArgs, Upstreams};
 
 /// Every provider.
-pub static ALL: &[&dyn Provider] = &[&openai::OpenAi, &azure::Azure, &groq::GROQ, &compatible::COMPATIBLE];
+pub static ALL: &[&dyn Provider] = &[
+    &openai::OpenAi,
+    &azure::Azure,
+    &groq::GROQ,
+    &mistral::Mistral,
+    &xai::XAi,
+    &together::Together,
+    &openrouter::OpenRouter,
+    &compatible::COMPATIBLE,
+];
 
 /// A provider by its name.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {

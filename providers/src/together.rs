@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::about::{About, Dialect};
 use crate::caps::Caps;
