@@ -10,9 +10,12 @@ use crate::about::{About, Dialect};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
-use crate::openai::{self, ENDPOINTS, FILES_PER_PAGE, JOBS_PER_PAGE};
+use crate::openai::{self, ENDPOINTS};
 use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
+
+/// Items asked for per page of batches or files: more than a hundred is refused by some.
+const PER_PAGE: usize = 100;
 
 /// A provider that speaks like OpenAI and differs in its facts alone.
 #[derive(Debug, Clone, Copy)]
@@ -71,20 +74,20 @@ impl Provider for Compatible {
     }
 
     fn list_jobs(&self, after: Option<&str>) -> Call {
-        openai::page(Call::get(["batches"]), JOBS_PER_PAGE, after)
+        openai::page(Call::get(["batches"]), PER_PAGE, after)
     }
 
     fn read_jobs(&self, body: &[u8], _after: Option<&str>) -> Result<Page<Job>, Unreadable> {
-        openai::list(body, JOBS_PER_PAGE, openai::read_job)
+        openai::list(body, PER_PAGE, openai::read_job)
     }
 
     fn list_files(&self, after: Option<&str>) -> Option<Call> {
         let list = Call::get(["files"]).with("purpose", "batch").with("order", "desc");
-        Some(openai::page(list, FILES_PER_PAGE, after))
+        Some(openai::page(list, PER_PAGE, after))
     }
 
     fn read_files(&self, body: &[u8], _after: Option<&str>) -> Result<Page<File>, Unreadable> {
-        openai::list(body, FILES_PER_PAGE, openai::read_file)
+        openai::list(body, PER_PAGE, openai::read_file)
     }
 
     fn read_file(&self, body: &[u8]) -> Result<File, Unreadable> {

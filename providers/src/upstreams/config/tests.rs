@@ -69,6 +69,13 @@ fn a_built_in_one_keeps_what_is_not_said() {
 }
 
 #[test]
+fn the_example_can_be_used() {
+    let all = load(include_str!("../../../../examples/upstreams.toml")).unwrap();
+    assert_eq!(all.get("azure").unwrap().models["gpt-4o"], "gpt-4o-batch");
+    assert!(all.get("deepinfra").is_some() && all.get("groq").is_some());
+}
+
+#[test]
 fn what_is_wrong_is_named_with_what_is_right() {
     let url = "base_url = \"https://host/v1\"";
     for (text, key, right) in [
