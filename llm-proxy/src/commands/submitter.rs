@@ -3,7 +3,6 @@
 use clap::Args;
 use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs};
 use providers::{UpstreamArgs, Upstreams};
-use tracing::info;
 
 use crate::startup;
 use crate::supervise::Roles;
