@@ -221,6 +221,7 @@ pub(crate) fn outcome_head(source: &mut Source<'_>) -> Option<wire::OutcomeHead>
                 status: source.short().wrapping_add(100),
                 headers: source.some(2, header),
                 job: source.text(),
+                unbatchable: source.yes(),
             };
             Some(wire::OutcomeHead { kind: Some(wire::outcome_head::Kind::Response(head)) })
         }

@@ -25,8 +25,8 @@ pub enum LineOutcome<'a> {
         status: u16,
         /// What would have been the `x-request-id` header.
         request_id: Option<Cow<'a, str>>,
-        /// The response body, byte for byte as it stands in the line: one JSON value. Made around such bytes only where the line
-        /// holds less than the body of the same error in a call alone.
+        /// The response body: one JSON value, byte for byte as it stands in the line; made here only for errors of providers
+        /// that have no body for them.
         body: Cow<'a, [u8]>,
     },
     /// The request was not executed, or its body is not there (some compatible servers leave it out of failures).

@@ -102,6 +102,7 @@ impl Deployment {
         hardening::raise_open_files()?;
         let simulator = Simulator::start(config).await?;
         let upstreams: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
+        let upstreams = Upstreams::load(&upstreams)?;
         let nats = match kind {
             Kind::Embedded => None,
             Kind::Nats if tweaks.server.is_some() => None,
@@ -118,19 +119,19 @@ impl Deployment {
         let mut addresses = Vec::new();
         for _ in 0..tweaks.submitters {
             let (args, world) = (parse::<submitter::Args>(&tweaks.submitter)?, worlds.another().await?);
-            let role = submitter::run(args, Upstreams::new(&upstreams), world, shutdown.clone());
+            let role = submitter::run(args, upstreams.clone(), world, shutdown.clone());
             roles.spawn(async { ("submitter", role.await) });
         }
         for _ in 0..tweaks.batchers {
             let (args, world) = (parse::<batcher::Args>(&tweaks.batcher)?, worlds.another().await?);
-            let role = batcher::run(args, Upstreams::new(&upstreams), world, shutdown.clone());
+            let role = batcher::run(args, upstreams.clone(), world, shutdown.clone());
             roles.spawn(async { ("batcher", role.await) });
         }
         for _ in 0..tweaks.ingresses {
             let (args, world) = (parse::<ingress::Args>(&tweaks.ingress)?, worlds.another().await?);
             let bound = ingress::bind(&args).await?;
             addresses.push(bound.local_addr());
-            let role = bound.run(Upstreams::new(&upstreams), world, shutdown.clone());
+            let role = bound.run(upstreams.clone(), world, shutdown.clone());
             roles.spawn(async { ("ingress", role.await) });
         }
         if let Some(mut meeting) = meeting {

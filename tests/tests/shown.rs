@@ -79,7 +79,7 @@ fn an_ingress_shows_neither_credential_nor_body() {
     };
     hides(&Output::<()>::Grant(String::new(), draft));
     hides(&outcome());
-    hides(&Ended { outcome: Arc::new(outcome()), queued: Default::default(), replayed: false });
+    hides(&Ended { outcome: Arc::new(outcome()), queued: Default::default(), replayed: false, alone: false });
 }
 
 #[test]

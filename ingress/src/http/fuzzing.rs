@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::seal::Keyring;
 use http::request::Parts;
-use providers::{UpstreamArgs, Upstreams};
+use providers::{Upstream, Upstreams};
 
 use super::admit::{Admission, Verdict, form};
 use super::body::Intake;
@@ -32,9 +32,8 @@ impl Door {
         let keyring = Arc::new(Keyring::for_one_process());
         let admission =
             Admission::new(keyring, Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }));
-        let url = || base_url.to_owned();
-        let upstreams =
-            Upstreams::new(&UpstreamArgs { openai_url: url(), anthropic_url: url(), gemini_url: url() });
+        let moved = |upstream: &Arc<Upstream>| Upstream::of(upstream.provider, &upstream.name, base_url);
+        let upstreams: Upstreams = Upstreams::default().iter().map(moved).collect();
         Ok(Self { admission, routes: Routes::new(&upstreams), targets: Targets::new(&upstreams)? })
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Credential;
 use super::error::{Answer, ApiError, Kind};
-use super::transport::{Attempt, Connections, Http, Ids, SetupError};
+use super::transport::{Attempt, Connections, Http, Ids, LONGEST_ANSWER, SetupError};
 
 /// The time limit for a create, generous because giving up leaves its outcome unknown.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -80,7 +80,12 @@ impl Client {
     /// [`ApiError`]; safe to repeat.
     pub async fn retrieve(&self, credential: &Credential, job: &str) -> Result<Job, ApiError> {
         let attempt = self.attempt("retrieve batch", credential);
-        let answer = self.answer(&attempt, &self.provider.poll(job)).await?;
+        let call = self.provider.poll(job);
+        let answer = match self.provider.about().caps.inline_bytes {
+            0 => self.answer(&attempt, &call).await?,
+            // A job that has ended may have its results within itself.
+            _ => self.answer_within(&attempt, &call, DOCUMENT_TIMEOUT, LONGEST_DOCUMENT).await?,
+        };
         read(&attempt, answer, |body| self.provider.read_job(body))
     }
 
@@ -110,7 +115,9 @@ impl Client {
     /// [`ApiError`], also if the provider says that it did not delete it; safe to repeat.
     pub async fn delete(&self, credential: &Credential, artifact: &str) -> Result<bool, ApiError> {
         let attempt = self.attempt("delete file", credential);
-        let request = self.prepare(&attempt, &self.provider.delete(artifact))?;
+        // What nobody can delete is as good as deleted.
+        let Some(call) = self.provider.delete(artifact) else { return Ok(true) };
+        let request = self.prepare(&attempt, &call)?;
         attempt
             .within(CALL_TIMEOUT, async {
                 let response = self.send(&attempt, &self.connections.pooled, request).await?;
@@ -134,12 +141,18 @@ impl Client {
     /// [`ApiError`]; safe to repeat.
     pub async fn document(&self, credential: &Credential, call: &Call) -> Result<Bytes, ApiError> {
         let attempt = self.attempt("read results", credential);
-        let url = self.url(&attempt, call)?;
-        let work = async {
-            let response = self.get(&attempt, url, None).await?;
-            self.success_within(&attempt, response, LONGEST_DOCUMENT).await
-        };
-        Ok(attempt.within(DOCUMENT_TIMEOUT, work).await?.body)
+        Ok(self.answer_within(&attempt, call, DOCUMENT_TIMEOUT, LONGEST_DOCUMENT).await?.body)
+    }
+
+    /// Asks whether a job can be created from a file. A provider that does not tell can do so at once.
+    ///
+    /// # Errors
+    /// [`ApiError`]; safe to repeat.
+    pub async fn is_ready(&self, credential: &Credential, file: &str) -> Result<bool, ApiError> {
+        let Some(call) = self.provider.file(file) else { return Ok(true) };
+        let attempt = self.attempt("retrieve file", credential);
+        let answer = self.answer(&attempt, &call).await?;
+        Ok(read(&attempt, answer, |body| self.provider.read_file(body))?.ready)
     }
 
     /// The base URL, without user or password.
@@ -154,11 +167,21 @@ impl Client {
 
     /// A successful answer to a GET, read whole.
     pub(super) async fn answer(&self, attempt: &Attempt, call: &Call) -> Result<Answer, ApiError> {
+        self.answer_within(attempt, call, CALL_TIMEOUT, LONGEST_ANSWER).await
+    }
+
+    async fn answer_within(
+        &self,
+        attempt: &Attempt,
+        call: &Call,
+        limit: Duration,
+        longest: usize,
+    ) -> Result<Answer, ApiError> {
         let url = self.url(attempt, call)?;
         attempt
-            .within(CALL_TIMEOUT, async {
+            .within(limit, async {
                 let response = self.get(attempt, url, None).await?;
-                self.success(attempt, response).await
+                self.success_within(attempt, response, longest).await
             })
             .await
     }

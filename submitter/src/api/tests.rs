@@ -8,7 +8,7 @@ mod properties;
 mod server;
 mod upload;
 
-use providers::{Call, Caps, NewJob, Upstream};
+use providers::{Call, NewJob, Upstream};
 
 use super::{Client, Credential, Http};
 
@@ -19,13 +19,7 @@ fn client(base: &str) -> Client {
 }
 
 fn upstream(base: &str) -> Upstream {
-    Upstream {
-        name: "openai".into(),
-        provider: &providers::openai::OpenAi,
-        base_url: base.into(),
-        caps: Caps::OPENAI,
-        is_own_host: false,
-    }
+    Upstream::of(&providers::openai::OpenAi, "openai", base)
 }
 
 const NEW: NewJob<'static> = NewJob { endpoint: "/v1/responses", model: "m", batch: "b" };

@@ -25,7 +25,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_CONNECTIONS: usize = 32;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// An answer that should be an object or a page of a list is read up to this many bytes.
-const LONGEST_ANSWER: usize = 16 << 20;
+pub(super) const LONGEST_ANSWER: usize = 16 << 20;
 /// Of an error's body, so many bytes are kept.
 const LONGEST_ERROR: usize = 64 << 10;
 /// How long an error's body is waited for; its status is known already.

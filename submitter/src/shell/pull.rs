@@ -24,6 +24,9 @@ const AHEAD: usize = 8;
 /// How long one pull waits for its chunk, and how often it is made.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PULLS: u32 = 5;
+/// How often a provider that looks at files first is asked whether it is done, and the pause between two questions: ten minutes.
+const READY_LOOKS: u32 = 300;
+const READY_AGAIN: Duration = Duration::from_secs(2);
 
 /// The bodies of an ingress cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,21 @@ pub(super) async fn upload(
     let length = length(work, &from, &except, false);
     let lines = lines(link.clone(), work.clone(), from, except, false);
     let uploaded = work.client.upload(&work.credential, name, length, lines).await;
-    uploaded.map(|file| file.id).map_err(|error| failed(work, &error))
+    let file = uploaded.map_err(|error| failed(work, &error))?;
+    ready(work, &file.id).await.map(|()| file.id)
+}
+
+/// Waits until a job can be created from a file.
+async fn ready(work: &Work, file: &str) -> Result<(), Trouble> {
+    for _ in 0..READY_LOOKS {
+        let ready = work.client.is_ready(&work.credential, file).await;
+        if ready.map_err(|error| failed(work, &error))? {
+            return Ok(());
+        }
+        tokio::time::sleep(READY_AGAIN).await;
+    }
+    // The file is there, and is found by its name.
+    Err(Trouble { kind: TroubleKind::Ambiguous, ..own("the uploaded file does not become ready", true) })
 }
 
 /// Creates a job with the lines of a batch in the call.
@@ -76,12 +93,16 @@ fn failed(work: &Work, error: &ApiError) -> Trouble {
 
 /// The provider's data say that it takes requests inline, and its module does not.
 fn not_inline() -> Trouble {
+    own("the provider takes no requests inline", false)
+}
+
+fn own(message: &str, retryable: bool) -> Trouble {
     Trouble {
         kind: TroubleKind::NotDone,
         retry_after: None,
-        retryable: false,
+        retryable,
         file_not_visible: false,
-        message: "the provider takes no requests inline".into(),
+        message: message.into(),
         answer: None,
         status: None,
     }

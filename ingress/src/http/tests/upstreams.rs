@@ -22,12 +22,8 @@ static GROQ: Speaks = Speaks(&about("groq", Dialect::OpenAi, &["/v1/chat/complet
 
 /// Upstreams at one address, each at the path that its provider has, below which OpenAI's is.
 pub(in crate::http) fn upstreams(address: &str, openai: &str) -> Upstreams {
-    let at = |provider: &'static Speaks, path: &str| Upstream {
-        name: provider.0.name.to_owned(),
-        provider,
-        base_url: format!("{address}{path}"),
-        caps: provider.0.caps,
-        is_own_host: false,
+    let at = |provider: &'static Speaks, path: &str| {
+        Upstream::of(provider, provider.0.name, &format!("{address}{path}"))
     };
     [at(&OPENAI, openai), at(&ANTHROPIC, ""), at(&GEMINI, ""), at(&GROQ, "/openai/v1")].into_iter().collect()
 }
@@ -70,23 +66,23 @@ impl Provider for Speaks {
         OpenAi.list_jobs(after)
     }
 
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable> {
-        OpenAi.read_jobs(body)
+    fn read_jobs(&self, body: &[u8], after: Option<&str>) -> Result<Page<Job>, Unreadable> {
+        OpenAi.read_jobs(body, after)
     }
 
     fn list_files(&self, after: Option<&str>) -> Option<Call> {
         OpenAi.list_files(after)
     }
 
-    fn read_files(&self, body: &[u8]) -> Result<Page<File>, Unreadable> {
-        OpenAi.read_files(body)
+    fn read_files(&self, body: &[u8], after: Option<&str>) -> Result<Page<File>, Unreadable> {
+        OpenAi.read_files(body, after)
     }
 
     fn read_file(&self, body: &[u8]) -> Result<File, Unreadable> {
         OpenAi.read_file(body)
     }
 
-    fn delete(&self, artifact: &str) -> Call {
+    fn delete(&self, artifact: &str) -> Option<Call> {
         OpenAi.delete(artifact)
     }
 
