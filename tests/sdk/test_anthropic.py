@@ -18,13 +18,6 @@ def new_key(kind=""):
     return f"sk-ant-{kind}{KEY}-{next(_keys)}"
 
 
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch):
-    """Without what the shell may say: the package would read it."""
-    for name in ["API_KEY", "AUTH_TOKEN", "BASE_URL", "API_URL", "PROFILE", "CUSTOM_HEADERS", "WORKSPACE_ID"]:
-        monkeypatch.delenv(f"ANTHROPIC_{name}", raising=False)
-
-
 @pytest.fixture
 def client(deployment):
     with anthropic.Anthropic(base_url=deployment.origin, api_key=new_key()) as made:
@@ -165,7 +158,8 @@ def test_a_longer_request(client):
         metadata={"user_id": "someone"},
     )
     assert answer.stop_reason == "tool_use"
-    assert [(block.name, block.input["text"]) for block in answer.content if block.type == "tool_use"] == [("look", text)]
+    called = [(block.name, block.input["text"]) for block in answer.content if block.type == "tool_use"]
+    assert called == [("look", text)]
 
 
 # ---- Errors ----

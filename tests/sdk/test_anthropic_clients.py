@@ -7,7 +7,7 @@ import pytest
 from deployment import SETTLE_SECONDS, marker, poll
 from matrix import Call, make_all
 from relay import Relay
-from test_anthropic import new_key, no_settings, say_raw, texts_of  # noqa: F401
+from test_anthropic import new_key, say_raw, texts_of
 
 # Longer than the limits of the clients.
 LATE = "slow:7000"

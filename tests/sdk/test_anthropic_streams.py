@@ -80,9 +80,7 @@ def made(deployment):
 
     with anthropic.Anthropic(base_url=deployment.origin, api_key=new_key()) as client:
         with concurrent.futures.ThreadPoolExecutor(max_workers=64) as threads:
-            futures = {
-                (way, name): threads.submit(make, way, *case) for name, case in CASES.items() for way in WAYS
-            }
+            futures = {(way, name): threads.submit(make, way, *case) for name, case in CASES.items() for way in WAYS}
         return lambda way, name: futures[way, name].result()
 
 
