@@ -10,6 +10,9 @@ from deployment import KEY, Deployment
 
 # The tests talk to this machine; a proxy for the way out has no part in it.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+# What the shell may say about Anthropic: its packages would read it.
+for name in [name for name in os.environ if name.startswith("ANTHROPIC_")]:
+    del os.environ[name]
 LOG_TAIL = 6000
 
 

@@ -19,6 +19,8 @@ PROGRAM_SECONDS = 3600
 PROGRAMS = {
     "python": [sys.executable, HERE / "callers/calls.py"],
     "python-openai2": [OPENAI2, HERE / "callers/calls.py"],
+    "python-anthropic": [sys.executable, HERE / "callers/anthropic_calls.py"],
+    "python-anthropic-before": [OPENAI2, HERE / "callers/anthropic_calls.py"],
     "node": ["node", HERE / "callers/calls.mjs"],
 }
 
@@ -78,7 +80,7 @@ def run(deployment, program, calls, markers):
         with concurrent.futures.ThreadPoolExecutor(max_workers=len(wanted)) as threads:
             return dict(zip(calls, threads.map(curl, wanted)))
     # Without what the shell may say: the packages would read it.
-    foreign = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_")
+    foreign = ("OPENAI_", "ANTHROPIC_", "LANGCHAIN_", "LANGSMITH_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     # LiteLLM would look up prices elsewhere.
     env |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}

@@ -183,8 +183,8 @@ def told(error):
     }
 
 
-async def make(call, threads):
-    client = CLIENTS[call["client"]]
+async def make(call, clients, threads):
+    client = clients[call["client"]]
     try:
         if asyncio.iscoroutinefunction(client):
             return {"text": await client(call)}
@@ -193,21 +193,21 @@ async def make(call, threads):
         return {"error": told(error)}
 
 
-async def make_all(calls):
+async def make_all(calls, clients):
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(calls)) as threads:
-        return await asyncio.gather(*(make(call, threads) for call in calls))
+        return await asyncio.gather(*(make(call, clients, threads) for call in calls))
 
 
-def main():
+def main(clients):
     calls = json.load(sys.stdin)
     # Packages print at will; only the results belong to standard output.
     with contextlib.redirect_stdout(sys.stderr):
         # Imports take seconds, and must not take them from a call's patience.
         for module in {call["client"].removesuffix("-async") for call in calls} | {"openai"}:
             __import__({"langchain": "langchain_openai"}.get(module, module))
-        results = asyncio.run(make_all(calls))
+        results = asyncio.run(make_all(calls, clients))
     json.dump(results, sys.stdout)
 
 
 if __name__ == "__main__":
-    main()
+    main(CLIENTS)
