@@ -94,14 +94,31 @@ pub struct Stopped {
 }
 
 impl Deployment {
-    /// Starts everything and returns when calls can be taken and all services know each other.
+    /// Starts everything, with OpenAI as it is simulated, and returns when calls can be taken and all services know each other.
     ///
     /// # Errors
     /// If something does not start: no nats-server, an unusable flag.
     pub async fn start(kind: Kind, config: Config, tweaks: Tweaks) -> Result<Self> {
+        let openai = |simulator: &Handle| {
+            let args: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
+            Ok(Upstreams::new(&args))
+        };
+        Self::start_with(kind, config, tweaks, openai).await
+    }
+
+    /// As [`Deployment::start`], with upstreams that are told where the simulator is.
+    ///
+    /// # Errors
+    /// As [`Deployment::start`], and those of `upstreams`.
+    pub async fn start_with(
+        kind: Kind,
+        config: Config,
+        tweaks: Tweaks,
+        upstreams: impl FnOnce(&Handle) -> Result<Upstreams>,
+    ) -> Result<Self> {
         hardening::raise_open_files()?;
         let simulator = Simulator::start(config).await?;
-        let upstreams: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
+        let upstreams = upstreams(&simulator)?;
         let nats = match kind {
             Kind::Embedded => None,
             Kind::Nats if tweaks.server.is_some() => None,
@@ -118,19 +135,19 @@ impl Deployment {
         let mut addresses = Vec::new();
         for _ in 0..tweaks.submitters {
             let (args, world) = (parse::<submitter::Args>(&tweaks.submitter)?, worlds.another().await?);
-            let role = submitter::run(args, Upstreams::new(&upstreams), world, shutdown.clone());
+            let role = submitter::run(args, upstreams.clone(), world, shutdown.clone());
             roles.spawn(async { ("submitter", role.await) });
         }
         for _ in 0..tweaks.batchers {
             let (args, world) = (parse::<batcher::Args>(&tweaks.batcher)?, worlds.another().await?);
-            let role = batcher::run(args, Upstreams::new(&upstreams), world, shutdown.clone());
+            let role = batcher::run(args, upstreams.clone(), world, shutdown.clone());
             roles.spawn(async { ("batcher", role.await) });
         }
         for _ in 0..tweaks.ingresses {
             let (args, world) = (parse::<ingress::Args>(&tweaks.ingress)?, worlds.another().await?);
             let bound = ingress::bind(&args).await?;
             addresses.push(bound.local_addr());
-            let role = bound.run(Upstreams::new(&upstreams), world, shutdown.clone());
+            let role = bound.run(upstreams.clone(), world, shutdown.clone());
             roles.spawn(async { ("ingress", role.await) });
         }
         if let Some(mut meeting) = meeting {
@@ -138,6 +155,11 @@ impl Deployment {
         }
         let patience = tweaks.drain_timeout + GRACE;
         Ok(Self { simulator, nats, addresses, shutdown, roles, patience })
+    }
+
+    /// Address of the first ingress.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
     }
 
     /// Base URL for clients, ending in `/v1`, of the first ingress.
