@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::Client;
-use simulator::{Config, Handle, Status};
+use simulator::{Config, Handle, Op, Status};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -41,8 +41,9 @@ async fn play(subject: &'static Subject, case: &'static Case, due: Due) -> Resul
     };
     judge(case, due, &got)?;
     bills(simulator, &markers, &got)?;
-    let creations = simulator.received(simulator::Op::Create);
+    let (creations, uploads) = (simulator.received(Op::Create), simulator.received(Op::Upload));
     ensure!(creations == case.creations, "{creations} creations in place of {}", case.creations);
+    ensure!((uploads > 0) == subject.by_file, "{uploads} uploads");
     let stopped = deployment.stop().await?;
     stopped.check()?;
     stopped.simulator.shutdown().await;

@@ -29,6 +29,8 @@ pub struct Subject {
     pub text: &'static str,
     /// What it takes in place of what the provider does.
     pub caps: fn(Caps) -> Caps,
+    /// Whether requests reach it as a file.
+    pub by_file: bool,
     /// Whether results come with the job itself, in place of a file or a place of their own.
     pub results_in_job: bool,
     /// A status beyond 429 that says for certain that nothing was created.

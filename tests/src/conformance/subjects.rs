@@ -23,6 +23,7 @@ const OPENAI: Subject = Subject {
     body: (r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":""#, r#""}]}"#),
     text: "/choices/0/message/content",
     caps: identity,
+    by_file: true,
     results_in_job: false,
     overloaded: None,
     unlike: &[("create, overloaded at first", NO_OVERLOAD)],
@@ -41,6 +42,7 @@ const ANTHROPIC: Subject = Subject {
     ),
     text: "/content/0/text",
     caps: identity,
+    by_file: false,
     results_in_job: false,
     overloaded: Some(529),
     unlike: &[],
@@ -56,6 +58,7 @@ const GEMINI: Subject = Subject {
     body: (r#"{"contents":[{"role":"user","parts":[{"text":""#, r#""}]}]}"#),
     text: "/candidates/0/content/parts/0/text",
     caps: identity,
+    by_file: false,
     results_in_job: true,
     overloaded: Some(503),
     unlike: &[("expired with some done", ALL_OR_NOTHING)],
@@ -69,6 +72,7 @@ pub static SUBJECTS: &[Subject] = &[
     Subject {
         name: "gemini by file",
         caps: |caps| Caps { inline_bytes: 0, ..caps },
+        by_file: true,
         results_in_job: false,
         ..GEMINI
     },
