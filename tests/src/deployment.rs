@@ -94,15 +94,31 @@ pub struct Stopped {
 }
 
 impl Deployment {
-    /// Starts everything and returns when calls can be taken and all services know each other.
+    /// Starts everything, with OpenAI as it is simulated, and returns when calls can be taken and all services know each other.
     ///
     /// # Errors
     /// If something does not start: no nats-server, an unusable flag.
     pub async fn start(kind: Kind, config: Config, tweaks: Tweaks) -> Result<Self> {
+        let openai = |simulator: &Handle| {
+            let args: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
+            Ok(Upstreams::load(&args)?)
+        };
+        Self::start_with(kind, config, tweaks, openai).await
+    }
+
+    /// As [`Deployment::start`], with upstreams that are told where the simulator is.
+    ///
+    /// # Errors
+    /// As [`Deployment::start`], and those of `upstreams`.
+    pub async fn start_with(
+        kind: Kind,
+        config: Config,
+        tweaks: Tweaks,
+        upstreams: impl FnOnce(&Handle) -> Result<Upstreams>,
+    ) -> Result<Self> {
         hardening::raise_open_files()?;
         let simulator = Simulator::start(config).await?;
-        let upstreams: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
-        let upstreams = Upstreams::load(&upstreams)?;
+        let upstreams = upstreams(&simulator)?;
         let nats = match kind {
             Kind::Embedded => None,
             Kind::Nats if tweaks.server.is_some() => None,
@@ -139,6 +155,11 @@ impl Deployment {
         }
         let patience = tweaks.drain_timeout + GRACE;
         Ok(Self { simulator, nats, addresses, shutdown, roles, patience })
+    }
+
+    /// Address of the first ingress.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
     }
 
     /// Base URL for clients, ending in `/v1`, of the first ingress.

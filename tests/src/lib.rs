@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod chaos;
+pub mod conformance;
 pub mod deployment;
 #[cfg(target_os = "linux")]
 pub mod hostile;

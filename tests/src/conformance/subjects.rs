@@ -1,0 +1,79 @@
+//! The providers.
+
+use std::convert::identity;
+
+use providers::Caps;
+
+use super::case::Due;
+use super::subject::{Subject, Unlike};
+
+const NO_OVERLOAD: Unlike = Unlike::Nothing("has no status beyond 429 that says that nothing was done");
+const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
+    Due::Rest { own: 0, status: 500, says: "no_result_line" },
+    "a job that expired has no results, whatever it counts as done: all callers get the error",
+);
+
+const OPENAI: Subject = Subject {
+    name: "openai",
+    provider: "openai",
+    base: "/v1",
+    path: "/v1/chat/completions",
+    key: ("authorization", "Bearer sk-"),
+    headers: &[],
+    body: (r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":""#, r#""}]}"#),
+    text: "/choices/0/message/content",
+    caps: identity,
+    by_file: true,
+    results_in_job: false,
+    overloaded: None,
+    unlike: &[("create, overloaded at first", NO_OVERLOAD)],
+};
+
+const ANTHROPIC: Subject = Subject {
+    name: "anthropic",
+    provider: "anthropic",
+    base: "",
+    path: "/v1/messages",
+    key: ("x-api-key", "sk-ant-"),
+    headers: &[("anthropic-version", "2023-06-01")],
+    body: (
+        r#"{"model":"claude-haiku-4-5","max_tokens":64,"messages":[{"role":"user","content":""#,
+        r#""}]}"#,
+    ),
+    text: "/content/0/text",
+    caps: identity,
+    by_file: false,
+    results_in_job: false,
+    overloaded: Some(529),
+    unlike: &[],
+};
+
+const GEMINI: Subject = Subject {
+    name: "gemini",
+    provider: "gemini",
+    base: "",
+    path: "/v1beta/models/gemini-2.5-flash:generateContent",
+    key: ("x-goog-api-key", "AIza"),
+    headers: &[],
+    body: (r#"{"contents":[{"role":"user","parts":[{"text":""#, r#""}]}]}"#),
+    text: "/candidates/0/content/parts/0/text",
+    caps: identity,
+    by_file: false,
+    results_in_job: true,
+    overloaded: Some(503),
+    unlike: &[("expired with some done", ALL_OR_NOTHING)],
+};
+
+/// Every provider, and every way by which requests reach it.
+pub static SUBJECTS: &[Subject] = &[
+    OPENAI,
+    ANTHROPIC,
+    GEMINI,
+    Subject {
+        name: "gemini by file",
+        caps: |caps| Caps { inline_bytes: 0, ..caps },
+        by_file: true,
+        results_in_job: false,
+        ..GEMINI
+    },
+];
