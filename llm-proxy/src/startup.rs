@@ -136,7 +136,12 @@ pub(crate) fn world(args: &BusArgs, bus: Arc<dyn Bus>, keyring: Keyring, drain: 
 /// Logs where the providers are.
 pub(crate) fn show(upstreams: &Upstreams) {
     for upstream in upstreams.iter() {
-        info!("{} is at {}", upstream.provider.about().title, without_login(&upstream.base_url));
+        let about = upstream.provider.about();
+        let name = match upstream.name == about.name {
+            true => about.title.to_owned(),
+            false => format!("{} ({})", upstream.name, about.title),
+        };
+        info!("{name} is at {}", without_login(&upstream.base_url));
     }
 }
 

@@ -38,6 +38,12 @@ fn bad_values_end_with_2_and_say_what_and_why() {
         (&["--window", "soon"][..], "--window", "write it as"),
         (&["--max-bytes", "big"], "--max-bytes", "write it as"),
         (&["--openai-url", "host/v1"], "--openai-url", "https://host/v1"),
+        (&["--config", "/nonexistent"], "--config /nonexistent", "No such file"),
+        (
+            &["batcher", "--nats", NATS[1], "--config", "/nonexistent"],
+            "--config /nonexistent",
+            "No such file",
+        ),
         (&["--log", "llm_proxy=loud"], "--log", "llm_proxy=debug"),
         (&["--log", "inof"], "--log", "inof"),
         (&["--log-format", "xml"], "--log-format", "json"),

@@ -108,7 +108,7 @@ impl Provider for Anthropic {
         }
     }
 
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable> {
+    fn read_jobs(&self, body: &[u8], _after: Option<&str>) -> Result<Page<Job>, Unreadable> {
         crate::openai::list(body, PER_PAGE, job)
     }
 
@@ -116,7 +116,7 @@ impl Provider for Anthropic {
         None
     }
 
-    fn read_files(&self, _body: &[u8]) -> Result<Page<File>, Unreadable> {
+    fn read_files(&self, _body: &[u8], _after: Option<&str>) -> Result<Page<File>, Unreadable> {
         Err(Unreadable::NoId)
     }
 
@@ -125,8 +125,8 @@ impl Provider for Anthropic {
     }
 
     /// Deletes a batch that has ended, with its results.
-    fn delete(&self, artifact: &str) -> Call {
-        Call::new(Method::DELETE, ["v1", "messages", "batches", artifact])
+    fn delete(&self, artifact: &str) -> Option<Call> {
+        Some(Call::new(Method::DELETE, ["v1", "messages", "batches", artifact]))
     }
 
     fn results(&self, artifact: &str) -> Source {

@@ -118,7 +118,7 @@ impl Provider for Gemini {
         page(Call::get([V, "batches"]), after)
     }
 
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable> {
+    fn read_jobs(&self, body: &[u8], _after: Option<&str>) -> Result<Page<Job>, Unreadable> {
         read_page(body, "operations", job)
     }
 
@@ -126,7 +126,7 @@ impl Provider for Gemini {
         Some(page(Call::get([V, "files"]), after))
     }
 
-    fn read_files(&self, body: &[u8]) -> Result<Page<File>, Unreadable> {
+    fn read_files(&self, body: &[u8], _after: Option<&str>) -> Result<Page<File>, Unreadable> {
         read_page(body, "files", file)
     }
 
@@ -135,8 +135,8 @@ impl Provider for Gemini {
     }
 
     /// Deletes a file, or a job with its results.
-    fn delete(&self, artifact: &str) -> Call {
-        Call::new(Method::DELETE, path(&[V], artifact))
+    fn delete(&self, artifact: &str) -> Option<Call> {
+        Some(Call::new(Method::DELETE, path(&[V], artifact)))
     }
 
     fn results(&self, artifact: &str) -> Source {
@@ -153,7 +153,7 @@ impl Provider for Gemini {
         result::read(line)
     }
 
-    fn read_document<'a>(&self, body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
+    fn read_document<'a>(&self, _asked: &Call, body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
         let elements = result::elements(body).ok_or(Unreadable::NoId)?;
         Ok(Document { elements: elements.into_iter().map(Cow::Borrowed).collect(), next: None })
     }

@@ -5,24 +5,42 @@
 
 mod about;
 pub mod anthropic;
+pub mod azure;
 mod caps;
+pub mod compatible;
 pub mod gemini;
+pub mod groq;
 mod job;
 pub mod json;
+pub mod mistral;
 pub mod openai;
+pub mod openrouter;
 mod provider;
 mod result;
+pub mod together;
 mod upstreams;
+pub mod xai;
 
 pub use about::{About, Dialect};
 pub use caps::Caps;
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
 pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
 pub use result::{LineError, LineOutcome, ResultLine};
-pub use upstreams::{Upstream, UpstreamArgs, Upstreams};
+pub use upstreams::{ConfigArgs, Upstream, UpstreamArgs, Upstreams};
 
 /// Every provider.
-pub static ALL: &[&dyn Provider] = &[&anthropic::Anthropic, &gemini::Gemini, &openai::OpenAi];
+pub static ALL: &[&dyn Provider] = &[
+    &openai::OpenAi,
+    &anthropic::Anthropic,
+    &gemini::Gemini,
+    &azure::Azure,
+    &groq::GROQ,
+    &mistral::Mistral,
+    &xai::XAi,
+    &together::Together,
+    &openrouter::OpenRouter,
+    &compatible::COMPATIBLE,
+];
 
 /// A provider by its name.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {

@@ -17,9 +17,10 @@ use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
 use crate::{BATCH_ID, json};
 
-pub use line::{encode_line, line_len};
+pub use line::{bare_len, encode_bare, encode_line, line_len};
 pub use object::{list, read_file, read_job, status};
 pub use result::parse_result_line;
+pub(crate) use result::{status as http_status, text};
 
 /// How long the provider keeps an input file, or a result file, that we did not come to delete: longer than any batch lives.
 pub const FILES_EXPIRE_AFTER_S: u64 = 2 * 24 * 3600;
@@ -91,7 +92,7 @@ impl Provider for OpenAi {
         page(Call::get(["batches"]), JOBS_PER_PAGE, after)
     }
 
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable> {
+    fn read_jobs(&self, body: &[u8], _after: Option<&str>) -> Result<Page<Job>, Unreadable> {
         list(body, JOBS_PER_PAGE, read_job)
     }
 
@@ -100,7 +101,7 @@ impl Provider for OpenAi {
         Some(page(list, FILES_PER_PAGE, after))
     }
 
-    fn read_files(&self, body: &[u8]) -> Result<Page<File>, Unreadable> {
+    fn read_files(&self, body: &[u8], _after: Option<&str>) -> Result<Page<File>, Unreadable> {
         list(body, FILES_PER_PAGE, read_file)
     }
 
@@ -108,12 +109,12 @@ impl Provider for OpenAi {
         read_file(&json::parse(body)?)
     }
 
-    fn delete(&self, artifact: &str) -> Call {
-        Call::new(Method::DELETE, ["files", artifact])
+    fn delete(&self, artifact: &str) -> Option<Call> {
+        Some(delete_file(artifact))
     }
 
     fn results(&self, artifact: &str) -> Source {
-        Source::Lines(Call::get(["files", artifact, "content"]))
+        lines_of(artifact)
     }
 
     fn read_result<'a>(&self, line: &'a [u8]) -> Result<ResultLine<'a>, LineError> {
@@ -152,6 +153,16 @@ pub fn page(list: Call, size: usize, after: Option<&str>) -> Call {
         Some(after) => list.with("after", after),
         None => list,
     }
+}
+
+/// The lines of a file.
+pub fn lines_of(file: &str) -> Source {
+    Source::Lines(Call::get(["files", file, "content"]))
+}
+
+/// The call that deletes a file.
+pub fn delete_file(file: &str) -> Call {
+    Call::new(Method::DELETE, ["files", file])
 }
 
 /// Whether this is OpenAI's 400 "Cannot find file ..." for a file that was uploaded a moment ago: its create reads from a store

@@ -57,29 +57,36 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// One page of the list of jobs, newest first where that can be asked for; `after` is what the page before named.
     fn list_jobs(&self, after: Option<&str>) -> Call;
 
-    /// Reads a page.
+    /// Reads the page that [`list_jobs`](Self::list_jobs) asked for with the same `after`.
     ///
     /// # Errors
     /// [`Unreadable`] if it is no list.
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable>;
+    fn read_jobs(&self, body: &[u8], after: Option<&str>) -> Result<Page<Job>, Unreadable>;
 
     /// One page of the list of files; `None` where there are no files.
     fn list_files(&self, after: Option<&str>) -> Option<Call>;
 
-    /// Reads a page.
+    /// Reads the page that [`list_files`](Self::list_files) asked for with the same `after`.
     ///
     /// # Errors
     /// [`Unreadable`] if it is no list.
-    fn read_files(&self, body: &[u8]) -> Result<Page<File>, Unreadable>;
+    fn read_files(&self, body: &[u8], after: Option<&str>) -> Result<Page<File>, Unreadable>;
 
-    /// Reads the answer to an upload.
+    /// Asks about an uploaded file, where no job can be created from it before an answer to this has said that it is
+    /// [ready](File::ready); `None` where a file is ready when it is uploaded.
+    fn file(&self, _id: &str) -> Option<Call> {
+        None
+    }
+
+    /// Reads the answer to an upload, or to [`file`](Self::file).
     ///
     /// # Errors
     /// [`Unreadable`] if there is no file in it.
     fn read_file(&self, body: &[u8]) -> Result<File, Unreadable>;
 
-    /// Deletes a file, or whatever else of a job is named in its `input` and `results`.
-    fn delete(&self, artifact: &str) -> Call;
+    /// Deletes a file, or whatever else of a job is named in its `input`, `output` and `errors_in`; `None` where it cannot be
+    /// deleted and goes by itself.
+    fn delete(&self, artifact: &str) -> Option<Call>;
 
     /// Where results of this name are.
     fn results(&self, artifact: &str) -> Source;
@@ -90,11 +97,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// [`LineError`] if it cannot be joined to a request or holds no readable outcome.
     fn read_result<'a>(&self, line: &'a [u8]) -> Result<ResultLine<'a>, LineError>;
 
-    /// The elements of a [`Source::Document`], and the call for the next part of it.
+    /// The elements of the part of a [`Source::Document`] that this call asked for, and the call for the next part.
     ///
     /// # Errors
     /// [`Unreadable`] if it is none.
-    fn read_document<'a>(&self, _body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
+    fn read_document<'a>(&self, _asked: &Call, _body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
         Err(Unreadable::NoId)
     }
 
@@ -230,4 +237,28 @@ pub struct Document<'a> {
     pub elements: Vec<Cow<'a, [u8]>>,
     /// The call for the next part, if there is one.
     pub next: Option<Call>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What the tests of all providers use.
+
+    use super::*;
+
+    /// A job for chat completions.
+    pub(crate) const NEW: NewJob<'_> = NewJob { endpoint: "/v1/chat/completions", model: "m", batch: "bid" };
+
+    /// The body of a call.
+    pub(crate) fn json_body(call: &Call) -> serde_json::Value {
+        serde_json::from_slice(&call.body).unwrap()
+    }
+
+    /// A line of the id `c`, as long as it was said to be.
+    pub(crate) fn line(provider: &dyn Provider, endpoint: &str, inline: bool) -> String {
+        let line = Line { custom_id: "c", endpoint, inline, body: b"{\"n\":1}" };
+        let mut out = Vec::new();
+        provider.encode_line(&mut out, &line);
+        assert_eq!(out.len(), provider.line_len(&line, line.body.len()));
+        String::from_utf8(out).unwrap()
+    }
 }

@@ -1,33 +1,18 @@
 //! The upstreams of a process: built-in providers at their own addresses, and what the operator adds.
 
+mod args;
+mod config;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::args::parse_base_url;
+use common::service::ConfigError;
 
+pub use self::args::{ConfigArgs, UpstreamArgs};
 use crate::about::Dialect;
 use crate::caps::Caps;
 use crate::provider::Provider;
 use crate::{ALL, by_name};
-
-/// Where the providers are.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Upstreams")]
-pub struct UpstreamArgs {
-    /// Base URL of the OpenAI API, or of one that speaks like it
-    ///
-    /// With its version, without a slash at its end; for example https://eu.api.openai.com/v1.
-    #[arg(long, env = "LLM_PROXY_OPENAI_URL", value_name = "URL", default_value = "https://api.openai.com/v1", value_parser = parse_base_url)]
-    pub openai_url: String,
-
-    /// Base URL of the Anthropic API
-    #[arg(long, env = "LLM_PROXY_ANTHROPIC_URL", value_name = "URL", default_value = "https://api.anthropic.com", value_parser = parse_base_url)]
-    pub anthropic_url: String,
-
-    /// Base URL of the Gemini API
-    #[arg(long, env = "LLM_PROXY_GEMINI_URL", value_name = "URL", default_value = "https://generativelanguage.googleapis.com", value_parser = parse_base_url)]
-    pub gemini_url: String,
-}
 
 /// A provider at an address.
 #[derive(Debug, Clone)]
@@ -40,6 +25,10 @@ pub struct Upstream {
     pub base_url: String,
     /// What it takes and promises.
     pub caps: Caps,
+    /// The endpoints that are batched, as its dialect names them.
+    pub endpoints: Vec<&'static str>,
+    /// Models that have another name in batches, by the name that callers use: Azure's deployments for batches.
+    pub models: BTreeMap<String, String>,
     /// Whether the base URL is the provider's own, whose habits are known.
     pub is_own_host: bool,
 }
@@ -51,8 +40,22 @@ impl Upstream {
     }
 
     /// The endpoints that are batched.
-    pub fn endpoints(&self) -> &'static [&'static str] {
-        self.provider.about().endpoints
+    pub fn endpoints(&self) -> &[&'static str] {
+        &self.endpoints
+    }
+
+    /// A provider as it is, at an address.
+    fn of(provider: &'static dyn Provider, name: &str, base_url: &str) -> Self {
+        let about = provider.about();
+        Self {
+            name: name.to_owned(),
+            provider,
+            base_url: base_url.to_owned(),
+            caps: about.caps,
+            endpoints: about.endpoints.to_vec(),
+            models: BTreeMap::new(),
+            is_own_host: base_url == about.base_url,
+        }
     }
 }
 
@@ -76,30 +79,45 @@ impl FromIterator<Upstream> for Upstreams {
 }
 
 impl Upstreams {
-    /// The built-in ones, with the addresses that were given.
-    pub fn new(args: &UpstreamArgs) -> Self {
+    /// The built-in ones, with the addresses that were given, and those of the configuration file, which goes before them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be used.
+    pub fn load(args: &UpstreamArgs) -> Result<Self, ConfigError> {
         let given = [
             ("openai", args.openai_url.as_str()),
             ("anthropic", args.anthropic_url.as_str()),
             ("gemini", args.gemini_url.as_str()),
         ];
-        Self::at(&given.into())
+        Self::at(&given.into()).with(&args.config)
+    }
+
+    /// The built-in ones at their own addresses, and those of the configuration file: for who makes no calls, and needs to know
+    /// only what they take.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be used.
+    pub fn configured(args: &ConfigArgs) -> Result<Self, ConfigError> {
+        Self::default().with(args)
     }
 
     fn at(given: &BTreeMap<&str, &str>) -> Self {
         let at = |provider: &&'static dyn Provider| {
             let about = provider.about();
             let base_url = given.get(about.name).copied().unwrap_or(about.base_url);
-            let upstream = Upstream {
-                name: about.name.to_owned(),
-                provider: *provider,
-                base_url: base_url.to_owned(),
-                caps: about.caps,
-                is_own_host: base_url == about.base_url,
-            };
+            let upstream = Upstream::of(*provider, about.name, base_url);
             (!base_url.is_empty()).then(|| (upstream.name.clone(), Arc::new(upstream)))
         };
         Self(Arc::new(ALL.iter().filter_map(at).collect()))
+    }
+
+    fn with(self, args: &ConfigArgs) -> Result<Self, ConfigError> {
+        let Some(path) = &args.config else { return Ok(self) };
+        let mut all = BTreeMap::clone(&self.0);
+        all.extend(
+            config::read(path)?.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))),
+        );
+        Ok(Self(Arc::new(all)))
     }
 
     /// One by its name.

@@ -101,7 +101,7 @@ impl Deployment {
     pub async fn start(kind: Kind, config: Config, tweaks: Tweaks) -> Result<Self> {
         let openai = |simulator: &Handle| {
             let args: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
-            Ok(Upstreams::new(&args))
+            Ok(Upstreams::load(&args)?)
         };
         Self::start_with(kind, config, tweaks, openai).await
     }

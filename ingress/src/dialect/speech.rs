@@ -26,7 +26,7 @@ pub(crate) trait Speech: Sync {
     fn below<'a>(&self, base: &str, path: &'a str) -> Cow<'a, str>;
 
     /// The endpoint that a POST of a path below the base URL calls, if it is one of those that are batched.
-    fn endpoint(&self, below: &str, batched: &'static [&'static str]) -> Option<Endpoint>;
+    fn endpoint(&self, below: &str, batched: &[&'static str]) -> Option<Endpoint>;
 
     /// Whether a call with this query can be batched.
     fn takes_query(&self, endpoint: &Endpoint, query: &str) -> bool;

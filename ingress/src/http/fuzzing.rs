@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::seal::Keyring;
 use http::request::Parts;
-use providers::{UpstreamArgs, Upstreams};
+use providers::{ConfigArgs, UpstreamArgs, Upstreams};
 
 use super::admit::{Admission, Verdict, form};
 use super::body::Intake;
@@ -33,8 +33,10 @@ impl Door {
         let admission =
             Admission::new(keyring, Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }));
         let url = || base_url.to_owned();
-        let upstreams =
-            Upstreams::new(&UpstreamArgs { openai_url: url(), anthropic_url: url(), gemini_url: url() });
+        let (openai_url, anthropic_url, gemini_url) = (url(), url(), url());
+        let config = ConfigArgs { config: None };
+        let args = UpstreamArgs { openai_url, anthropic_url, gemini_url, config };
+        let upstreams = Upstreams::load(&args).map_err(std::io::Error::other)?;
         Ok(Self { admission, routes: Routes::new(&upstreams), targets: Targets::new(&upstreams)? })
     }
 

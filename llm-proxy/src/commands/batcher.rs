@@ -3,7 +3,7 @@
 use clap::Args;
 use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs};
 use common::seal::Keyring;
-use providers::Upstreams;
+use providers::{ConfigArgs, Upstreams};
 
 use crate::startup;
 use crate::supervise::Roles;
@@ -13,6 +13,8 @@ use crate::supervise::Roles;
 pub(crate) struct BatcherArgs {
     #[command(flatten)]
     batcher: ::batcher::Args,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     bus: BusArgs,
     #[command(flatten)]
@@ -30,12 +32,13 @@ pub(crate) struct BatcherArgs {
 pub(crate) fn run(args: BatcherArgs) -> anyhow::Result<()> {
     startup::run(&args.log, async |shutdown| {
         startup::require_nats(&args.bus)?;
+        let upstreams = Upstreams::configured(&args.config)?;
         let bus = startup::bus(&args.bus, "batcher").await?;
         // Keys that nobody else has: a batcher opens nothing and proves nothing.
         let world = startup::world(&args.bus, bus, Keyring::for_one_process(), &args.drain);
         let _admin = startup::admin(&args.admin, &world, &shutdown, None).await?;
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
-        roles.start("batcher", ::batcher::run(args.batcher.clone(), Upstreams::default(), world, shutdown));
+        roles.start("batcher", ::batcher::run(args.batcher.clone(), upstreams, world, shutdown));
         roles.wait().await
     })
 }

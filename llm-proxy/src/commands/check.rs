@@ -6,6 +6,7 @@ mod upstream;
 
 use anyhow::bail;
 use clap::Args;
+use providers::Upstreams;
 
 use self::report::Report;
 use super::serve::ServeArgs;
@@ -28,7 +29,10 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
         let mut report = Report::default();
         let all = async {
             // Bad values of flags and variables ended the program before it came here.
-            report.ok("configuration", "every flag and variable can be used");
+            match Upstreams::load(&args.upstreams) {
+                Ok(_) => report.ok("configuration", "every flag, variable and file can be used"),
+                Err(error) => report.failed("configuration", error),
+            }
             if startup::nats_url(&args.bus).is_some() {
                 nats::check(&args, &mut report).await;
             }

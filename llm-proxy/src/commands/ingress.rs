@@ -34,13 +34,13 @@ pub(crate) struct IngressArgs {
 pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
     startup::run(&args.log, async |shutdown| {
         startup::require_nats(&args.bus)?;
+        let upstreams = Upstreams::load(&args.upstreams)?;
         startup::room_for_calls(args.ingress.max_held);
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "ingress").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = bind(&args.ingress, &args.admin).await?;
         let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
-        let upstreams = Upstreams::new(&args.upstreams);
         announce(&bound, &upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
         roles.start("ingress", bound.run(upstreams, world, shutdown));

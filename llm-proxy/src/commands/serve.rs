@@ -39,25 +39,26 @@ pub(crate) struct ServeArgs {
 /// The configuration cannot be used, a port is taken, or a service failed.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     startup::run(&args.log.clone(), async |shutdown| {
+        let upstreams = Upstreams::load(&args.upstreams)?;
         startup::room_for_calls(args.ingress.max_held);
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "serve").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = bind(&args.ingress, &args.admin).await?;
         let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
-        announce(&bound, &Upstreams::new(&args.upstreams));
-        start(args, bound, world, shutdown).wait().await
+        announce(&bound, &upstreams);
+        start(args, upstreams, bound, world, shutdown).wait().await
     })
 }
 
 /// Starts all services on a listener that is bound already.
 pub(crate) fn start(
     args: ServeArgs,
+    upstreams: Upstreams,
     bound: ::ingress::Bound,
     world: World,
     shutdown: CancellationToken,
 ) -> Roles {
-    let upstreams = Upstreams::new(&args.upstreams);
     let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
     roles.start("ingress", bound.run(upstreams.clone(), world.clone(), shutdown.clone()));
     roles.start("batcher", ::batcher::run(args.batcher, upstreams.clone(), world.clone(), shutdown.clone()));

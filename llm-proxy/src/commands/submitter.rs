@@ -33,11 +33,11 @@ pub(crate) struct SubmitterArgs {
 pub(crate) fn run(args: SubmitterArgs) -> anyhow::Result<()> {
     startup::run(&args.log, async |shutdown| {
         startup::require_nats(&args.bus)?;
+        let upstreams = Upstreams::load(&args.upstreams)?;
         let keyring = startup::keyring(&args.bus, &args.secret)?;
         let bus = startup::bus(&args.bus, "submitter").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let _admin = startup::admin(&args.admin, &world, &shutdown, None).await?;
-        let upstreams = Upstreams::new(&args.upstreams);
         startup::show(&upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
         let role = ::submitter::run(args.submitter.clone(), upstreams, world, shutdown);

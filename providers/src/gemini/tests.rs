@@ -49,11 +49,11 @@ fn results_are_found_in_both_places() {
     assert_eq!(read(body.clone()).output.as_deref(), Some("batches/1"));
     let body = body.to_string();
     assert_eq!(
-        Gemini.read_document(body.as_bytes()).unwrap().elements,
+        Gemini.read_document(&Gemini.poll("batches/1"), body.as_bytes()).unwrap().elements,
         [r#"{"metadata":{"key":"a"}}"#.as_bytes()]
     );
     let flat = r#"{"name":"b","response":{"inlinedResponses":[{"x":1},{"x":2}]}}"#;
-    assert_eq!(Gemini.read_document(flat.as_bytes()).unwrap().elements.len(), 2);
+    assert_eq!(Gemini.read_document(&Gemini.poll("batches/1"), flat.as_bytes()).unwrap().elements.len(), 2);
     let expired = read(json!({"name": "batches/1", "metadata": metadata("BATCH_STATE_EXPIRED", json!({}))}));
     assert_eq!((expired.phase, expired.output), (Phase::Expired, None));
 }

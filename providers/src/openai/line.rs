@@ -5,7 +5,7 @@ use memchr::memchr2_iter;
 const HEAD: &[u8] = br#"{"custom_id":""#;
 const METHOD_URL: &[u8] = br#"","method":"POST","url":""#;
 const BODY: &[u8] = br#"","body":"#;
-const TAIL: &[u8] = b"}\n";
+const TAIL: &[u8] = b"}";
 
 /// Appends one input line to `out`: `{"custom_id":..,"method":"POST","url":..,"body":..}` and a newline.
 ///
@@ -17,13 +17,8 @@ pub fn encode_line(out: &mut Vec<u8>, custom_id: &str, url: &str, body: &[u8]) {
     push_escaped(out, custom_id);
     out.extend_from_slice(METHOD_URL);
     push_escaped(out, url);
-    out.extend_from_slice(BODY);
-    let start = out.len();
-    out.extend_from_slice(body);
-    for newline in memchr2_iter(b'\n', b'\r', body) {
-        out[start + newline] = b' ';
-    }
-    out.extend_from_slice(TAIL);
+    push_body(out, body);
+    out.push(b'\n');
 }
 
 /// The length in bytes of the line that [`encode_line`] appends, its newline included.
@@ -35,6 +30,31 @@ pub fn line_len(custom_id: &str, url: &str, body_len: usize) -> usize {
         + BODY.len()
         + body_len
         + TAIL.len()
+        + 1
+}
+
+/// Appends `{"custom_id":..,"body":..}`, as [`encode_line`] does, without a newline: the form of those whose jobs name the
+/// endpoint for all.
+pub fn encode_bare(out: &mut Vec<u8>, custom_id: &str, body: &[u8]) {
+    out.reserve(bare_len(custom_id, body.len()));
+    out.extend_from_slice(HEAD);
+    push_escaped(out, custom_id);
+    push_body(out, body);
+}
+
+/// The length in bytes of what [`encode_bare`] appends.
+pub fn bare_len(custom_id: &str, body_len: usize) -> usize {
+    HEAD.len() + escaped_len(custom_id) + BODY.len() + body_len + TAIL.len()
+}
+
+fn push_body(out: &mut Vec<u8>, body: &[u8]) {
+    out.extend_from_slice(BODY);
+    let start = out.len();
+    out.extend_from_slice(body);
+    for newline in memchr2_iter(b'\n', b'\r', body) {
+        out[start + newline] = b' ';
+    }
+    out.extend_from_slice(TAIL);
 }
 
 fn push_escaped(out: &mut Vec<u8>, text: &str) {

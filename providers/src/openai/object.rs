@@ -23,7 +23,9 @@ pub fn read_job(value: &Value) -> Result<Job, Unreadable> {
         output: string(&value["output_file_id"]),
         errors_in: string(&value["error_file_id"]),
         counts: counts(&value["request_counts"]),
-        errors: errors(&value["errors"]),
+        errors: Some(errors(&value["errors"]))
+            .filter(|list| !list.is_empty())
+            .unwrap_or_else(|| errors(&value["error"])),
         batch: string(&value["metadata"][BATCH_ID]),
         created_at: seconds(&value["created_at"]),
     })
@@ -97,7 +99,9 @@ fn counts(value: &Value) -> Option<Counts> {
 fn errors(value: &Value) -> Vec<JobError> {
     match value {
         Value::Array(list) => list.iter().flat_map(errors).collect(),
-        Value::String(message) => vec![JobError { message: message.clone(), ..JobError::default() }],
+        Value::String(message) if !message.is_empty() => {
+            vec![JobError { message: message.clone(), ..JobError::default() }]
+        }
         Value::Object(object) => match object.get("data") {
             Some(list) => errors(list),
             None if object.is_empty() => Vec::new(),

@@ -33,7 +33,7 @@ impl Client {
             operation: "list batches",
             created_after,
             page: |provider, after| Some(provider.list_jobs(after)),
-            read: |provider, body| provider.read_jobs(body),
+            read: |provider, body, after| provider.read_jobs(body, after),
         };
         self.find(credential, &list, matches).await
     }
@@ -52,7 +52,7 @@ impl Client {
             operation: "list files",
             created_after,
             page: |provider, after| provider.list_files(after),
-            read: |provider, body| provider.read_files(body),
+            read: |provider, body, after| provider.read_files(body, after),
         };
         self.find(credential, &list, |file: &File| file.name.starts_with(prefix)).await
     }
@@ -73,7 +73,7 @@ impl Client {
                 break;
             };
             let answer = self.answer(&attempt, &call).await?;
-            let page = read(&attempt, answer, |body| (list.read)(self.provider(), body))?;
+            let page = read(&attempt, answer, |body| (list.read)(self.provider(), body, after.as_deref()))?;
             // Order is not promised: a page ends the search only if all of it is too old.
             let recent = |item: &T| item.created_at().is_none_or(|created| created >= list.created_after);
             let all_old = !page.items.is_empty() && !page.items.iter().any(recent);
@@ -98,4 +98,4 @@ struct List<T> {
     read: Read<T>,
 }
 
-type Read<T> = fn(&dyn Provider, &[u8]) -> Result<Page<T>, Unreadable>;
+type Read<T> = fn(&dyn Provider, &[u8], Option<&str>) -> Result<Page<T>, Unreadable>;

@@ -24,6 +24,8 @@ fn upstream(base: &str) -> Upstream {
         provider: &providers::openai::OpenAi,
         base_url: base.into(),
         caps: Caps::OPENAI,
+        endpoints: providers::openai::ENDPOINTS.to_vec(),
+        models: std::collections::BTreeMap::new(),
         is_own_host: false,
     }
 }

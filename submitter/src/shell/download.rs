@@ -54,7 +54,7 @@ async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> 
     let provider = work.client.provider();
     for _ in 0..MOST_PARTS {
         let body = work.client.document(&work.credential, &call).await.map_err(|e| trouble(provider, &e))?;
-        let part = provider.read_document(&body).map_err(|e| unreadable(&e.to_string(), true))?;
+        let part = provider.read_document(&call, &body).map_err(|e| unreadable(&e.to_string(), true))?;
         for element in &part.elements {
             take_line(work, element, job, lines).await;
         }

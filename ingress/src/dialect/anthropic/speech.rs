@@ -38,7 +38,7 @@ impl Speech for Anthropic {
         }
     }
 
-    fn endpoint(&self, below: &str, batched: &'static [&'static str]) -> Option<Endpoint> {
+    fn endpoint(&self, below: &str, batched: &[&'static str]) -> Option<Endpoint> {
         let path = below.strip_suffix('/').unwrap_or(below);
         batched.iter().find(|name| **name == path).map(|name| Endpoint::plain(name))
     }

@@ -41,7 +41,7 @@ impl Speech for Gemini {
         }
     }
 
-    fn endpoint(&self, below: &str, batched: &'static [&'static str]) -> Option<Endpoint> {
+    fn endpoint(&self, below: &str, batched: &[&'static str]) -> Option<Endpoint> {
         let (model, action) = model_of(below)?;
         let method = if action == Action::Embed { ":embedContent" } else { ":generateContent" };
         let name = batched.iter().find(|name| name.ends_with(method))?;

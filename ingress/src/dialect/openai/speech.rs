@@ -39,7 +39,7 @@ impl Speech for OpenAi {
         }
     }
 
-    fn endpoint(&self, below: &str, batched: &'static [&'static str]) -> Option<Endpoint> {
+    fn endpoint(&self, below: &str, batched: &[&'static str]) -> Option<Endpoint> {
         // One slash at the end of an endpoint does no harm.
         let path = below.strip_suffix('/').unwrap_or(below);
         let name = batched.iter().find(|name| below_v1(name) == path)?;

@@ -1,5 +1,7 @@
 //! Upstreams of every dialect, whichever providers are built in: an ingress asks of them only who they are.
 
+use std::collections::BTreeMap;
+
 use providers::openai::OpenAi;
 use providers::{
     About, Call, Caps, Dialect, File, Job, Line, LineError, NewJob, Page, Provider, ResultLine, Source,
@@ -27,6 +29,8 @@ pub(in crate::http) fn upstreams(address: &str, openai: &str) -> Upstreams {
         provider,
         base_url: format!("{address}{path}"),
         caps: provider.0.caps,
+        endpoints: provider.0.endpoints.to_vec(),
+        models: BTreeMap::new(),
         is_own_host: false,
     };
     [at(&OPENAI, openai), at(&ANTHROPIC, ""), at(&GEMINI, ""), at(&GROQ, "/openai/v1")].into_iter().collect()
@@ -70,23 +74,23 @@ impl Provider for Speaks {
         OpenAi.list_jobs(after)
     }
 
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable> {
-        OpenAi.read_jobs(body)
+    fn read_jobs(&self, body: &[u8], _after: Option<&str>) -> Result<Page<Job>, Unreadable> {
+        OpenAi.read_jobs(body, None)
     }
 
     fn list_files(&self, after: Option<&str>) -> Option<Call> {
         OpenAi.list_files(after)
     }
 
-    fn read_files(&self, body: &[u8]) -> Result<Page<File>, Unreadable> {
-        OpenAi.read_files(body)
+    fn read_files(&self, body: &[u8], _after: Option<&str>) -> Result<Page<File>, Unreadable> {
+        OpenAi.read_files(body, None)
     }
 
     fn read_file(&self, body: &[u8]) -> Result<File, Unreadable> {
         OpenAi.read_file(body)
     }
 
-    fn delete(&self, artifact: &str) -> Call {
+    fn delete(&self, artifact: &str) -> Option<Call> {
         OpenAi.delete(artifact)
     }
 

@@ -7,6 +7,7 @@ use clap::builder::Resettable;
 use clap::{Args as _, FromArgMatches as _};
 use common::bus::MemoryBus;
 use common::seal::Keyring;
+use providers::Upstreams;
 use simulator::{Config, Handle, Simulator};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,8 @@ impl Stage {
         let (args, bound) = bind(&simulator.url()).await?;
         let proxy = bound.local_addr();
         let world = startup::world(&args.bus, MemoryBus::new(), Keyring::for_one_process(), &args.drain);
-        let roles: Roles = serve::start(args, bound, world, shutdown.clone());
+        let upstreams = Upstreams::load(&args.upstreams)?;
+        let roles: Roles = serve::start(args, upstreams, bound, world, shutdown.clone());
         Ok(Self { simulator, proxy, roles: tokio::spawn(roles.wait()), shutdown })
     }
 
