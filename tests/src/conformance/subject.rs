@@ -70,13 +70,17 @@ impl Subject {
     /// # Errors
     /// As [`Subject::provider`].
     pub fn upstreams(&self, simulator: &Handle, max_lines: Option<usize>) -> Result<Upstreams> {
-        let mut all: Vec<Upstream> = Upstreams::default().iter().map(|one| Upstream::clone(one)).collect();
-        all.retain(|upstream| upstream.name == self.provider);
-        let upstream = all.pop().with_context(|| format!("no upstream is named {}", self.provider))?;
-        let caps = (self.caps)(upstream.caps);
-        let caps = Caps { max_lines: max_lines.unwrap_or(caps.max_lines), ..caps };
+        let provider = self.provider()?;
+        let about = provider.about();
+        let caps = (self.caps)(about.caps);
         let base_url = format!("http://{}{}", simulator.addr(), self.base);
-        Ok(Upstreams::from_iter([Upstream { base_url, caps, ..upstream }]))
+        Ok(Upstreams::from_iter([Upstream {
+            name: self.provider.to_owned(),
+            provider,
+            base_url,
+            caps: Caps { max_lines: max_lines.unwrap_or(caps.max_lines), ..caps },
+            endpoints: about.endpoints.to_vec(),
+        }]))
     }
 
     /// How a case differs here.

@@ -8,6 +8,7 @@ use super::case::Due;
 use super::subject::{Subject, Unlike};
 
 const NO_OVERLOAD: Unlike = Unlike::Nothing("has no status beyond 429 that says that nothing was done");
+const NEVER_EXPIRES: Unlike = Unlike::Nothing("lets no batch expire");
 const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
     Due::Rest { own: 0, status: 500, says: "no_result_line" },
     "a job that expired has no results, whatever it counts as done: all callers get the error",
@@ -64,6 +65,13 @@ const GEMINI: Subject = Subject {
     unlike: &[("expired with some done", ALL_OR_NOTHING)],
 };
 
+/// An API made after OpenAI's, without what only that one has. In Azure, deployments for batches have such a name.
+const ALIKE: Subject = Subject {
+    key: ("authorization", "Bearer "),
+    body: (r#"{"model":"gpt-4o-batch","messages":[{"role":"user","content":""#, r#""}]}"#),
+    ..OPENAI
+};
+
 /// Every provider, and every way by which requests reach it.
 pub static SUBJECTS: &[Subject] = &[
     OPENAI,
@@ -75,5 +83,43 @@ pub static SUBJECTS: &[Subject] = &[
         by_file: true,
         results_in_job: false,
         ..GEMINI
+    },
+    Subject {
+        name: "azure",
+        provider: "azure",
+        base: "/azure/openai/v1",
+        key: ("api-key", ""),
+        unlike: &[
+            ("create, overloaded at first", NO_OVERLOAD),
+            ("expired with some done", NEVER_EXPIRES),
+            ("expired with nothing done", NEVER_EXPIRES),
+        ],
+        ..ALIKE
+    },
+    Subject {
+        name: "groq",
+        provider: "groq",
+        base: "/groq/openai/v1",
+        key: ("authorization", "Bearer gsk_"),
+        ..ALIKE
+    },
+    Subject { name: "mistral", provider: "mistral", base: "/mistral/v1", ..ALIKE },
+    Subject { name: "xai", provider: "xai", base: "/xai/v1", key: ("authorization", "Bearer xai-"), ..ALIKE },
+    Subject { name: "together", provider: "together", base: "/together/v1", ..ALIKE },
+    Subject {
+        name: "openrouter",
+        provider: "openrouter",
+        base: "/openrouter/api/v1",
+        key: ("authorization", "Bearer sk-or-"),
+        by_file: false,
+        results_in_job: true,
+        ..ALIKE
+    },
+    Subject {
+        name: "compatible",
+        provider: "openai-compatible",
+        base: "/compat/v1",
+        key: ("authorization", "Bearer ck-"),
+        ..ALIKE
     },
 ];

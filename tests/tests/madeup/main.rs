@@ -19,9 +19,13 @@ use server::Works;
 async fn a_provider_of_one_module_answers_calls() -> Result<()> {
     let works = Works::default();
     let base_url = server::start(works.clone()).await?;
-    let caps = Madeup.about().caps;
-    let upstream =
-        Upstream { name: "elsewhere".into(), provider: &Madeup, base_url, caps, is_own_host: false };
+    let upstream = Upstream {
+        name: "elsewhere".into(),
+        provider: &Madeup,
+        base_url,
+        caps: Madeup.about().caps,
+        endpoints: Madeup.about().endpoints.to_vec(),
+    };
     // Sealed when both calls are there, however slow the machine.
     let tweaks =
         Tweaks { batcher: vec!["--window=60s", "--idle=60s", "--max-requests=2"], ..Tweaks::default() };

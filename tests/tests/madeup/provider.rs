@@ -75,7 +75,7 @@ impl Provider for Madeup {
         Call::get(["work"])
     }
 
-    fn read_jobs(&self, body: &[u8]) -> Result<Page<Job>, Unreadable> {
+    fn read_jobs(&self, body: &[u8], _after: Option<&str>) -> Result<Page<Job>, Unreadable> {
         let list = json::parse(body)?;
         let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
         Ok(Page { items: items.iter().filter_map(|item| job(item).ok()).collect(), next: None })
@@ -85,7 +85,7 @@ impl Provider for Madeup {
         None
     }
 
-    fn read_files(&self, _body: &[u8]) -> Result<Page<File>, Unreadable> {
+    fn read_files(&self, _body: &[u8], _after: Option<&str>) -> Result<Page<File>, Unreadable> {
         Err(Unreadable::NoId)
     }
 
@@ -93,8 +93,8 @@ impl Provider for Madeup {
         Err(Unreadable::NoId)
     }
 
-    fn delete(&self, artifact: &str) -> Call {
-        Call::new(Method::DELETE, ["work", artifact])
+    fn delete(&self, artifact: &str) -> Option<Call> {
+        Some(Call::new(Method::DELETE, ["work", artifact]))
     }
 
     fn results(&self, artifact: &str) -> Source {
