@@ -12,7 +12,7 @@ use common::timers::{Now, backoff};
 
 use super::batch::{Batch, State};
 use super::submit::{LOOK_AGAIN_MAX, LOOK_FOR};
-use super::{AGAIN, Core, Output, salt};
+use super::{AGAIN, Core, Output, Trouble, salt};
 
 /// How a registered name begins that is no file's. Providers' ids begin with a word of theirs.
 const INLINE: &str = "llmp-inline-";
@@ -37,6 +37,11 @@ impl Batch {
         let whole = bodies.saturating_add(lines.saturating_mul(self.caps.line_overhead));
         self.caps.inline_bytes > 0 && whole <= self.caps.inline_bytes
     }
+
+    /// Whether its provider takes files too, and it has other requests than the one that may be to blame.
+    pub(super) fn can_go_by_file(&self) -> bool {
+        self.caps.inline_bytes != u64::MAX && self.untold().nth(1).is_some()
+    }
 }
 
 impl Core {
@@ -47,6 +52,14 @@ impl Core {
         batch.files.push(name.clone());
         batch.files_known_at = now;
         self.intend(now, bid, name, out);
+    }
+
+    /// A request that is malformed fails the whole call that it travels in; as a line of a file it fails alone.
+    pub(super) fn go_by_file(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        tracing::info!(%bid, "the provider refuses a batch for one of its requests ({}); it goes by file", trouble.message);
+        batch.caps.inline_bytes = 0;
+        self.enter(now, bid, State::Uploading, out);
     }
 
     /// The bodies of an ingress could not be had: the call broke off before its end, and nothing was created.

@@ -180,6 +180,11 @@ impl Core {
             Err(trouble) if trouble.retryable && !trouble.file_not_visible => {
                 self.again(now, bid, &trouble, out)
             }
+            Err(trouble)
+                if trouble.status == Some(400) && inline::is_inline(&file) && batch.can_go_by_file() =>
+            {
+                self.go_by_file(now, bid, &trouble, out);
+            }
             // The file was there: somebody who thought us dead has deleted it. Nothing was created, and a new file can be.
             Err(trouble) if trouble.file_not_visible && batch.rounds < ROUNDS => {
                 if let Some(batch) = self.batches.get_mut(&bid) {

@@ -20,6 +20,7 @@ use super::{
 mod abandoned;
 mod cancelled;
 mod fence;
+mod inline;
 mod leaving;
 mod linger;
 mod recovery;
