@@ -43,8 +43,16 @@ pub(super) async fn candidates(work: &Work, since: i64, except: &[String]) -> Re
 async fn first_lines(work: &Work, job: &Job) -> Result<BTreeSet<Rid>, ApiError> {
     let mut rids = BTreeSet::new();
     let provider = work.client.provider();
-    let Some(Source::Lines(call)) = job.output.as_ref().map(|output| provider.results(output)) else {
-        return Ok(rids);
+    let rid =
+        |line: &[u8]| provider.read_result(line).ok().and_then(|line| line.custom_id.parse::<Rid>().ok());
+    let call = match job.output.as_ref().map(|output| provider.results(output)) {
+        Some(Source::Lines(call)) => call,
+        Some(Source::Document(call)) => {
+            let body = work.client.document(&work.credential, &call).await?;
+            let elements = provider.read_document(&call, &body).map(|part| part.elements).unwrap_or_default();
+            return Ok(elements.iter().filter_map(|element| rid(element)).collect());
+        }
+        None => return Ok(rids),
     };
     let mut splitter = LineSplitter::default();
     let mut content = work.client.content(&work.credential, &call, 0).await?;
@@ -52,8 +60,7 @@ async fn first_lines(work: &Work, job: &Job) -> Result<BTreeSet<Rid>, ApiError> 
         splitter.push(chunk);
         // A line that is too long tells nothing.
         while let Ok(Some(line)) = splitter.next_line() {
-            let rid = provider.read_result(&line).ok().and_then(|line| line.custom_id.parse::<Rid>().ok());
-            rids.extend(rid);
+            rids.extend(rid(&line));
         }
     }
     Ok(rids)
