@@ -115,7 +115,14 @@ pub static SUBJECTS: &[Subject] = &[
         ..ALIKE
     },
     Subject { name: "mistral", provider: "mistral", base: "/mistral/v1", invalid: 422, ..ALIKE },
-    Subject { name: "xai", provider: "xai", base: "/xai/v1", key: ("authorization", "Bearer xai-"), ..ALIKE },
+    Subject {
+        name: "xai",
+        provider: "xai",
+        base: "/xai/v1",
+        key: ("authorization", "Bearer xai-"),
+        unlike: &[("create, overloaded at first", NO_OVERLOAD), ("garbage among results", NO_JSON)],
+        ..ALIKE
+    },
     Subject { name: "together", provider: "together", base: "/together/v1", ..ALIKE },
     Subject {
         name: "openrouter",
