@@ -62,6 +62,10 @@ impl Client {
                 let id =
                     id.ok_or_else(|| attempt.error(Kind::Ambiguous(None), "the answer names no file"))?;
                 let mut put = self.request(&attempt, Method::PUT, place);
+                // The place is a credential in itself, and may be somebody else's even at the provider's own address.
+                for name in credential.headers().keys() {
+                    put.headers_mut().remove(name);
+                }
                 put.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
                 *put.body_mut() = Some(body);
                 let sent = async {

@@ -42,13 +42,18 @@ pub(super) fn read(subject: &Subject, status: u16, body: &[u8], marker: &str) ->
 
 /// Code and message of an error object that is as the dialect's SDKs expect it.
 fn error(dialect: Dialect, status: u16, answer: &Value) -> Option<(String, String)> {
-    let error = &answer["error"];
+    let error = match &answer["error"] {
+        // Forms of APIs made after OpenAI's, which its SDKs raise as well: a text, a list of details, or the members alone.
+        Value::String(text) if dialect == Dialect::OpenAi => return Some((String::new(), text.clone())),
+        Value::Null if answer["detail"].is_array() => {
+            return Some((String::new(), answer["detail"].to_string()));
+        }
+        Value::Null if dialect == Dialect::OpenAi => answer,
+        error => error,
+    };
     let message = error["message"].as_str()?.to_owned();
     let code = match dialect {
-        Dialect::OpenAi => {
-            error["type"].as_str()?;
-            &error["code"]
-        }
+        Dialect::OpenAi => &error["code"],
         Dialect::Anthropic => {
             let typed = answer["type"] == "error" && error["type"] == kind(status);
             typed.then_some(&error["details"]["error_code"])?

@@ -39,7 +39,7 @@ async fn play(subject: &'static Subject, case: &'static Case, due: Due) -> Resul
         Due::Gone(within) => leave(calls.collect(), simulator, within).await?,
         Due::Each | Due::Rest { .. } => make(subject, calls.collect(), &markers).await?,
     };
-    judge(case, due, &got)?;
+    judge(subject, case, due, &got)?;
     bills(simulator, &markers, &got)?;
     let (creations, uploads) = (simulator.received(Op::Create), simulator.received(Op::Upload));
     ensure!(creations == case.creations, "{creations} creations in place of {}", case.creations);
@@ -103,6 +103,7 @@ async fn leave(calls: Vec<Call>, simulator: &Handle, within: Duration) -> Result
         under_way.spawn(async move { post(&client, call).await });
     }
     while simulator.batches().is_empty() {
+        ensure!(under_way.try_join_next().is_none(), "a call was answered without a job");
         sleep(PAUSE).await;
     }
     ensure!(under_way.try_join_next().is_none(), "a call was answered by a job that stands still");
@@ -116,13 +117,17 @@ async fn leave(calls: Vec<Call>, simulator: &Handle, within: Duration) -> Result
 }
 
 /// Holds what callers got against what is due.
-fn judge(case: &Case, due: Due, got: &[Got]) -> Result<()> {
+fn judge(subject: &Subject, case: &Case, due: Due, got: &[Got]) -> Result<()> {
     let (own, rest, says) = match due {
         Due::Gone(_) => return Ok(()),
         Due::Rest { own, status, says } => (own, status, says),
         Due::Each => {
             for (i, got) in got.iter().enumerate() {
-                match (got, (case.words)(i).1) {
+                let due = match (case.words)(i).1 {
+                    400 => subject.invalid,
+                    due => due,
+                };
+                match (got, due) {
                     (Got::Own, 200) => {}
                     (Got::Error { status, .. }, due) if *status == due => {}
                     (got, due) => bail!("call {i} got {got:?} in place of {due}"),

@@ -13,6 +13,8 @@ use super::case::Due;
 pub struct Subject {
     /// Its name in the table.
     pub name: &'static str,
+    /// A fault of llm-proxy's that is known: cells that break by it are shown and do not count.
+    pub known: Option<&'static str>,
     /// Its name among [`providers::ALL`].
     pub provider: &'static str,
     /// What its base URL has after the simulator's host and port.
@@ -35,6 +37,8 @@ pub struct Subject {
     pub results_in_job: bool,
     /// A status beyond 429 that says for certain that nothing was created.
     pub overloaded: Option<u16>,
+    /// The status of a line that is not as it must be.
+    pub invalid: u16,
     /// The cases that mean something else to it, by their names.
     pub unlike: &'static [(&'static str, Unlike)],
 }

@@ -8,6 +8,8 @@ use super::case::Due;
 use super::subject::{Subject, Unlike};
 
 const NO_OVERLOAD: Unlike = Unlike::Nothing("has no status beyond 429 that says that nothing was done");
+const NO_JSON: Unlike =
+    Unlike::Nothing("garbage makes its results no JSON at all: they are asked for again for hours");
 const NEVER_EXPIRES: Unlike = Unlike::Nothing("lets no batch expire");
 const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
     Due::Rest { own: 0, status: 500, says: "no_result_line" },
@@ -16,6 +18,7 @@ const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
 
 const OPENAI: Subject = Subject {
     name: "openai",
+    known: None,
     provider: "openai",
     base: "/v1",
     path: "/v1/chat/completions",
@@ -27,11 +30,13 @@ const OPENAI: Subject = Subject {
     by_file: true,
     results_in_job: false,
     overloaded: None,
+    invalid: 400,
     unlike: &[("create, overloaded at first", NO_OVERLOAD)],
 };
 
 const ANTHROPIC: Subject = Subject {
     name: "anthropic",
+    known: None,
     provider: "anthropic",
     base: "",
     path: "/v1/messages",
@@ -46,11 +51,13 @@ const ANTHROPIC: Subject = Subject {
     by_file: false,
     results_in_job: false,
     overloaded: Some(529),
+    invalid: 400,
     unlike: &[],
 };
 
 const GEMINI: Subject = Subject {
     name: "gemini",
+    known: None,
     provider: "gemini",
     base: "",
     path: "/v1beta/models/gemini-2.5-flash:generateContent",
@@ -62,6 +69,7 @@ const GEMINI: Subject = Subject {
     by_file: false,
     results_in_job: true,
     overloaded: Some(503),
+    invalid: 400,
     unlike: &[("expired with some done", ALL_OR_NOTHING)],
 };
 
@@ -86,6 +94,9 @@ pub static SUBJECTS: &[Subject] = &[
     },
     Subject {
         name: "azure",
+        known: Some(
+            "nobody asks whether an uploaded file is processed, before which no job can be created from it",
+        ),
         provider: "azure",
         base: "/azure/openai/v1",
         key: ("api-key", ""),
@@ -103,8 +114,15 @@ pub static SUBJECTS: &[Subject] = &[
         key: ("authorization", "Bearer gsk_"),
         ..ALIKE
     },
-    Subject { name: "mistral", provider: "mistral", base: "/mistral/v1", ..ALIKE },
-    Subject { name: "xai", provider: "xai", base: "/xai/v1", key: ("authorization", "Bearer xai-"), ..ALIKE },
+    Subject { name: "mistral", provider: "mistral", base: "/mistral/v1", invalid: 422, ..ALIKE },
+    Subject {
+        name: "xai",
+        provider: "xai",
+        base: "/xai/v1",
+        key: ("authorization", "Bearer xai-"),
+        unlike: &[("create, overloaded at first", NO_OVERLOAD), ("garbage among results", NO_JSON)],
+        ..ALIKE
+    },
     Subject { name: "together", provider: "together", base: "/together/v1", ..ALIKE },
     Subject {
         name: "openrouter",
@@ -113,6 +131,11 @@ pub static SUBJECTS: &[Subject] = &[
         key: ("authorization", "Bearer sk-or-"),
         by_file: false,
         results_in_job: true,
+        unlike: &[
+            ("create, overloaded at first", NO_OVERLOAD),
+            ("callers leave, job cancelled", Unlike::Nothing("cannot cancel")),
+            ("garbage among results", NO_JSON),
+        ],
         ..ALIKE
     },
     Subject {

@@ -80,7 +80,9 @@ impl Table {
             row.iter().zip(&self.subjects).map(move |(verdict, subject)| (case, subject, verdict))
         });
         let broken = |(case, subject, verdict): (&super::Case, &&Subject, &Verdict)| match verdict {
-            Verdict::Broken(why) => Some(format!("{}, {}: {why}", subject.name, case.name)),
+            Verdict::Broken(why) if subject.known.is_none() => {
+                Some(format!("{}, {}: {why}", subject.name, case.name))
+            }
             _ => None,
         };
         cells.filter_map(broken).collect()
@@ -108,7 +110,8 @@ impl fmt::Display for Table {
                     Some(Unlike::Nothing(reason) | Unlike::Otherwise(_, reason)) => Some(*reason),
                     None => None,
                 };
-                let mark = reason.map(|reason| {
+                let known = subject.known.filter(|_| matches!(verdict, Verdict::Broken(_)));
+                let mark = known.or(reason).map(|reason| {
                     let known = notes.iter().position(|note| *note == reason);
                     known.unwrap_or_else(|| {
                         notes.push(reason);
@@ -118,6 +121,7 @@ impl fmt::Display for Table {
                 let mark = mark.map(|number| format!(" [{number}]")).unwrap_or_default();
                 let cell = match verdict {
                     Verdict::Held(took) => format!("ok {:.1} s{mark}", took.as_secs_f64()),
+                    Verdict::Broken(_) if known.is_some() => format!("KNOWN{mark}"),
                     Verdict::Broken(_) => "BROKEN".into(),
                     Verdict::Meaningless => format!("n/a{mark}"),
                     Verdict::Skipped => "-".into(),
