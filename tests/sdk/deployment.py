@@ -96,7 +96,9 @@ class Deployment:
         provider, proxy, nats = free_ports(3)
         self.provider_url = f"http://127.0.0.1:{provider}"
         self.proxy_url = f"http://127.0.0.1:{proxy}"
-        self.base_url = f"{self.proxy_url}/v1"
+        # Where clients of all APIs go that put the version into the path themselves.
+        self.origin = self.proxy_url
+        self.base_url = f"{self.origin}/v1"
         self._nats_port = nats
         self._folder = tempfile.TemporaryDirectory(prefix=f"llm-proxy-{kind}-")
         # Settings of the machine must not become part of the deployment.
@@ -121,6 +123,7 @@ class Deployment:
     def _start(self):
         provider, proxy = (url.removeprefix("http://") for url in (self.provider_url, self.proxy_url))
         upstream = ["--openai-url", f"{self.provider_url}/v1"]
+        upstream += ["--anthropic-url", self.provider_url, "--gemini-url", self.provider_url]
         begin = SLOW_TO_BEGIN if self.kind == "holding" else QUICK_TO_BEGIN
         odd = ["--awkward-answers"] if self.kind == "split" else []
         self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)

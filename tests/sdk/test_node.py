@@ -1,4 +1,4 @@
-"""Runs `openai.test.mjs` against each deployment."""
+"""Runs the tests in `*.test.mjs` against each deployment."""
 
 import os
 import pathlib
@@ -18,6 +18,16 @@ def test_openai_package_for_node(deployment, package):
     env = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     env |= {"BASE_URL": deployment.base_url, "API_KEY": KEY, "PACKAGE": package}
     command = ["node", "--test", "--test-reporter=spec", "openai.test.mjs"]
+    ran = subprocess.run(command, cwd=HERE, env=env, text=True, timeout=300, capture_output=True)
+    print(ran.stdout, ran.stderr)
+    assert ran.returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node on PATH")
+def test_gemini_packages_for_node(deployment):
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_"))}
+    env |= {"BASE_URL": deployment.origin, "API_KEY": f"AIza-{KEY}"}
+    command = ["node", "--test", "--test-reporter=spec", "gemini.test.mjs"]
     ran = subprocess.run(command, cwd=HERE, env=env, text=True, timeout=300, capture_output=True)
     print(ran.stdout, ran.stderr)
     assert ran.returncode == 0
