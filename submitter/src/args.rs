@@ -11,8 +11,8 @@ use common::args::parse_duration;
 pub struct Args {
     /// First wait before a job is asked about; it grows up to --poll-max
     ///
-    /// Without it, what each provider can bear: 2s, or more where it asks for that. In any case a key's jobs together are not asked
-    /// about more often than its provider allows.
+    /// Without it, what each provider can bear: 2s, or more where it asks for that, and a key's jobs together are not asked about
+    /// more often than its provider allows. With it, that is left to the operator.
     #[arg(long, env = "LLM_PROXY_POLL_MIN", value_name = "DURATION", value_parser = parse_poll)]
     pub poll_min: Option<Duration>,
 
@@ -25,10 +25,10 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_ON_EXIT", value_name = "WHAT", default_value = "cancel")]
     pub on_exit: OnExit,
 
-    /// What becomes of a batch of a provider without input files when the answer to its creation is lost and no job is found
+    /// What becomes of a batch that is sent without an input file when the answer to its creation is lost and no job is found
     ///
-    /// With input files it is always found out, and submitted again where nothing was created. Without them nobody can say
-    /// for certain: fail answers the callers with 502, recreate submits the batch again, which in rare cases pays twice.
+    /// So all batches of Anthropic and OpenRouter are sent, and small ones of Gemini. With input files it is always found out,
+    /// and submitted again where nothing was created. Without them nobody can say for certain: fail answers the callers with 502, recreate submits the batch again, which in rare cases pays twice.
     #[arg(long, env = "LLM_PROXY_ON_AMBIGUOUS", value_name = "WHAT", default_value = "fail")]
     pub on_ambiguous: OnAmbiguous,
 

@@ -96,7 +96,7 @@ class Deployment:
         provider, proxy, nats = free_ports(3)
         self.provider_url = f"http://127.0.0.1:{provider}"
         self.proxy_url = f"http://127.0.0.1:{proxy}"
-        # What clients add a version to themselves, and what has it.
+        # Where clients of all APIs go that put the version into the path themselves.
         self.origin = self.proxy_url
         self.base_url = f"{self.origin}/v1"
         self._nats_port = nats

@@ -1,4 +1,4 @@
-"""Runs what tests packages for Node against each deployment."""
+"""Runs the tests in `*.test.mjs` against each deployment."""
 
 import os
 import pathlib
@@ -29,6 +29,16 @@ def run(script, foreign, **settings):
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env |= {"API_KEY": KEY, **settings}
     command = ["node", "--test", "--test-reporter=spec", script]
+    ran = subprocess.run(command, cwd=HERE, env=env, text=True, timeout=300, capture_output=True)
+    print(ran.stdout, ran.stderr)
+    assert ran.returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node on PATH")
+def test_gemini_packages_for_node(deployment):
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_"))}
+    env |= {"BASE_URL": deployment.origin, "API_KEY": f"AIza-{KEY}"}
+    command = ["node", "--test", "--test-reporter=spec", "gemini.test.mjs"]
     ran = subprocess.run(command, cwd=HERE, env=env, text=True, timeout=300, capture_output=True)
     print(ran.stdout, ran.stderr)
     assert ran.returncode == 0

@@ -94,9 +94,6 @@ pub static SUBJECTS: &[Subject] = &[
     },
     Subject {
         name: "azure",
-        known: Some(
-            "nobody asks whether an uploaded file is processed, before which no job can be created from it",
-        ),
         provider: "azure",
         base: "/azure/openai/v1",
         key: ("api-key", ""),
