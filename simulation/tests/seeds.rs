@@ -45,6 +45,13 @@ fn everybody_is_answered_and_billed_once() {
     }
 }
 
+/// A submitter that left alone had looked for the file of a lost upload before the provider listed it, and nobody looked again.
+#[test]
+fn what_a_leaving_submitter_looked_for_too_early_is_tidied_up() {
+    let report = run(52_163, Options::default());
+    assert!(report.violation.is_none(), "{}", explain(&report, Options::default(), TRACE));
+}
+
 /// As many as take some seconds, with the debug build's own speed.
 const SEEDS: u64 = 500;
 

@@ -384,7 +384,7 @@ impl Machine for Core {
 
     fn is_finished(&self) -> bool {
         let others = self.members.count(Role::Submitter) > 0;
-        let left = |batch: &Batch| others && batch.may_be_left();
+        let left = |batch: &Batch| batch.is_left_untidy() || others && batch.may_be_left();
         self.given_up || self.members.is_draining() && self.batches.values().all(left)
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Batch {
     pub(super) absent: u32,
     pub(super) rounds: u32,
     pub(super) chores: Vec<Chore>,
+    /// Files may appear at the provider that were looked for too early, since this submitter leaves.
+    pub(super) untidy: bool,
     /// When each ingress said last that nobody waits there; at most one entry for each grant.
     pub(super) abandoned: BTreeMap<Pid, Now>,
     pub(super) cancellation: Cancellation,
@@ -142,6 +144,7 @@ impl Batch {
             absent: 0,
             rounds: 0,
             chores: Vec::new(),
+            untidy: false,
             abandoned: BTreeMap::new(),
             cancellation: Cancellation::default(),
         }

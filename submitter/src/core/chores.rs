@@ -61,6 +61,11 @@ impl Batch {
         self.state == State::Done && self.chores.iter().all(left)
     }
 
+    /// Whether a submitter that leaves has done what it could.
+    pub(super) fn is_left_untidy(&self) -> bool {
+        self.state == State::Done && self.chores.is_empty() && self.untidy
+    }
+
     pub(super) fn is_sweeping(&self) -> bool {
         self.chores.iter().any(|chore| chore.running && chore.what == What::Sweep)
     }
@@ -86,6 +91,8 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let waits = |chore: &Chore| chore.tries == 0 && !chore.running && chore.due > now;
         if alone {
+            // What is looked for before its time may not be listed yet: its ingress is to remember it.
+            batch.untidy |= batch.chores.iter().any(|chore| waits(chore) && chore.what == What::Sweep);
             batch.chores.iter_mut().filter(|chore| waits(chore)).for_each(|chore| chore.due = now);
         }
         self.chores(now, bid, out);
@@ -132,7 +139,7 @@ impl Core {
             };
             out.push(Output::Do(bid, op));
         }
-        if batch.state == State::Done && batch.chores.is_empty() && !batch.handed_over {
+        if batch.state == State::Done && batch.chores.is_empty() && !batch.handed_over && !batch.untidy {
             if !self.members.is_draining() {
                 self.say_tidy(now, bid, out);
             }
