@@ -157,9 +157,14 @@ def test_invalid_key(client):
 
 
 def test_key_without_permission_to_batch(client):
-    with pytest.raises(openai.PermissionDeniedError) as caught:
-        chat(client.with_options(api_key="sk-nobatch-of-a-test"), "hello")
-    assert_true_error(caught.value, 403)
+    part, text = client.with_options(api_key="sk-nobatch-of-a-test"), marker()
+    for _ in range(2):
+        # The first finds out by its batch, the second is not batched any more.
+        raw = part.chat.completions.with_raw_response.create(model=CHAT_MODEL, messages=saying(f"echo:{text}"))
+        assert raw.headers["x-llm-proxy-route"] == "sync"
+        assert raw.headers["x-llm-proxy-relay-reason"] == "unbatchable"
+        assert raw.parse().choices[0].message.content == text
+        text = marker()
 
 
 @pytest.mark.parametrize(
