@@ -18,6 +18,8 @@ use crate::deployment::{Deployment, Kind, Tweaks};
 /// No cell takes as long, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Pauses between looks at the simulator.
+/// Longer than tidying up takes on a slow machine.
+const TIDY: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs a case, in which callers get `due`, and says what is wrong.
@@ -44,10 +46,19 @@ async fn play(subject: &'static Subject, case: &'static Case, due: Due) -> Resul
     let (creations, uploads) = (simulator.received(Op::Create), simulator.received(Op::Upload));
     ensure!(creations == case.creations, "{creations} creations in place of {}", case.creations);
     ensure!((uploads > 0) == subject.by_file, "{uploads} uploads");
+    tidied(simulator).await;
     let stopped = deployment.stop().await?;
     stopped.check()?;
     stopped.simulator.shutdown().await;
     Ok(())
+}
+
+/// Waits until the files of jobs are deleted, or for as long as that may take: what is left then is found.
+async fn tidied(simulator: &Handle) {
+    let began = Instant::now();
+    while simulator.files_left_total() > 0 && began.elapsed() < TIDY {
+        sleep(PAUSE).await;
+    }
 }
 
 /// A deployment whose batches are sealed by their sizes alone, so that nothing depends on the machine's speed.

@@ -16,6 +16,10 @@ const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
     "a job that expired has no results, whatever it counts as done: all callers get the error",
 );
 
+const BY_FILE: Unlike = Unlike::Nothing(
+    "a call that is refused for one of its requests is followed by a file, of which each line fails alone",
+);
+
 const OPENAI: Subject = Subject {
     name: "openai",
     known: None,
@@ -70,7 +74,7 @@ const GEMINI: Subject = Subject {
     results_in_job: true,
     overloaded: Some(503),
     invalid: 400,
-    unlike: &[("expired with some done", ALL_OR_NOTHING)],
+    unlike: &[("expired with some done", ALL_OR_NOTHING), ("create refused, 400", BY_FILE)],
 };
 
 /// An API made after OpenAI's, without what only that one has. In Azure, deployments for batches have such a name.
@@ -87,6 +91,7 @@ pub static SUBJECTS: &[Subject] = &[
     GEMINI,
     Subject {
         name: "gemini by file",
+        unlike: &[("expired with some done", ALL_OR_NOTHING)],
         caps: |caps| Caps { inline_bytes: 0, ..caps },
         by_file: true,
         results_in_job: false,
