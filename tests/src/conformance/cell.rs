@@ -17,9 +17,9 @@ use crate::deployment::{Deployment, Kind, Tweaks};
 
 /// No cell takes as long, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Pauses between looks at the simulator.
 /// Longer than tidying up takes on a slow machine.
 const TIDY: Duration = Duration::from_secs(60);
+/// Pauses between looks at the simulator.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs a case, in which callers get `due`, and says what is wrong.
