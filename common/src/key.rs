@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -55,6 +56,12 @@ impl BatchKey {
             Some((name, HeaderValue::from_bytes(&header.value).ok()?))
         };
         self.0.key.headers.iter().filter_map(line).collect()
+    }
+
+    /// About how long its callers are ready to wait for a batch; `None` where they said nothing.
+    pub fn patience(&self) -> Option<Duration> {
+        let seconds = self.0.key.patience_s;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
     /// Whose requests these are.

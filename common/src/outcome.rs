@@ -30,6 +30,47 @@ pub struct Response {
     pub body: Bytes,
     /// Whether the provider refused the batch with it, since this key or model has none: nothing was submitted.
     pub unbatchable: bool,
+    /// How it was made.
+    pub route: Route,
+}
+
+/// How a request is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Route {
+    /// With others, in a batch.
+    #[default]
+    Batch,
+    /// Alone, at the price of a batch, when the provider has room (OpenAI, Gemini and Azure: service tier "flex").
+    Flex,
+    /// Alone, at the full price.
+    Sync,
+}
+
+impl Route {
+    /// The value of `x-llm-proxy-route`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Sync => "sync",
+        }
+    }
+
+    fn to_wire(self) -> wire::Route {
+        match self {
+            Self::Batch => wire::Route::Batch,
+            Self::Flex => wire::Route::Flex,
+            Self::Sync => wire::Route::Sync,
+        }
+    }
+
+    fn from_wire(route: wire::Route) -> Self {
+        match route {
+            wire::Route::Batch => Self::Batch,
+            wire::Route::Flex => Self::Flex,
+            wire::Route::Sync => Self::Sync,
+        }
+    }
 }
 
 impl fmt::Debug for Response {
@@ -59,6 +100,11 @@ pub struct Fault {
     pub no_retry: bool,
     /// Whether the provider refused the batch, since this key or model has none: nothing was executed.
     pub unbatchable: bool,
+    /// Whether the request may be put into a later batch: this one is over and has no answer to it. As far as the provider tells
+    /// it was not executed, or failed for no reason of its own.
+    pub again: bool,
+    /// How it was tried last.
+    pub route: Route,
 }
 
 /// The classes of [`Fault`].
@@ -151,7 +197,23 @@ impl Fault {
             retry_after: None,
             no_retry: false,
             unbatchable: false,
+            again: false,
+            route: Route::Batch,
         }
+    }
+
+    /// Says that the request may be put into a later batch.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// Says how it was tried.
+    #[must_use]
+    pub fn by(mut self, route: Route) -> Self {
+        self.route = route;
+        self
     }
 
     /// Adds when trying again makes sense.
@@ -185,6 +247,14 @@ impl Outcome {
         }
     }
 
+    /// How the request was executed, or tried last.
+    pub fn route(&self) -> Route {
+        match self {
+            Self::Response(response) => response.route,
+            Self::Fault(fault) => fault.route,
+        }
+    }
+
     /// Splits an outcome into what travels in the clear and what is sealed.
     pub fn into_wire(self) -> (wire::OutcomeHead, Bytes) {
         use wire::outcome_head::Kind;
@@ -198,6 +268,7 @@ impl Outcome {
                         headers,
                         job: response.job,
                         unbatchable: response.unbatchable,
+                        route: response.route.to_wire().into(),
                     }),
                     response.body,
                 )
@@ -212,6 +283,8 @@ impl Outcome {
                         .map_or(0, |d| d.as_millis().div_ceil(1000).min(u128::from(u32::MAX)) as u32),
                     no_retry: fault.no_retry,
                     unbatchable: fault.unbatchable,
+                    route: fault.route.to_wire().into(),
+                    again: fault.again,
                 };
                 (Kind::Fault(head), fault.message.into())
             }
@@ -226,17 +299,20 @@ impl Outcome {
             Kind::Response(head) => Self::Response(Response {
                 status: StatusCode::from_u16(u16::try_from(head.status).ok()?).ok()?,
                 headers: headers_from_wire(&head.headers),
+                route: Route::from_wire(head.route()),
                 job: head.job,
                 body: opened,
                 unbatchable: head.unbatchable,
             }),
             Kind::Fault(head) => Self::Fault(Fault {
                 class: FaultClass::from_wire(head.class()),
+                route: Route::from_wire(head.route()),
                 code: head.code,
                 message: String::from_utf8_lossy(&opened).into_owned(),
                 retry_after: (head.retry_after_s > 0).then(|| Duration::from_secs(head.retry_after_s.into())),
                 no_retry: head.no_retry,
                 unbatchable: head.unbatchable,
+                again: head.again,
             }),
         })
     }
@@ -278,6 +354,7 @@ mod tests {
             job: "batch_1".into(),
             body: Bytes::from_static(b"{\"a\": 1e999}"),
             unbatchable: true,
+            route: Route::Flex,
         });
         let classes = [
             FaultClass::Invalid,
@@ -297,6 +374,8 @@ mod tests {
                 Fault::new(class, "code", "words")
                     .retry_after(Duration::from_secs(7))
                     .no_retry()
+                    .again()
+                    .by(Route::Sync)
                     .unbatchable(),
             )
         });

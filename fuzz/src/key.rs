@@ -109,6 +109,7 @@ pub(crate) fn batch_key(source: &mut Source<'_>) -> BatchKey {
         endpoint: if which < 3 { "/v1/chat/completions" } else { "/v1/embeddings" }.into(),
         model: "m".into(),
         headers: Vec::new(),
+        patience_s: 0,
     };
     match BatchKey::new(key) {
         Ok(key) => key,

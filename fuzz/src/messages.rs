@@ -54,7 +54,11 @@ pub(crate) fn to_submitter((cast, source): From<'_, '_>) -> to_submitter::Body {
             ingress: cast.pid(source),
             seqs: source.some(4, Source::number),
         }),
-        1 => Body::Abandoned(wire::Abandoned { bid: cast.bid(source), ingress: cast.pid(source) }),
+        1 => Body::Abandoned(wire::Abandoned {
+            bid: cast.bid(source),
+            ingress: cast.pid(source),
+            overdue: source.byte() % 2 == 0,
+        }),
         2 => Body::Recover(Box::new(wire::Recover {
             bid: cast.bid(source),
             origin: cast.bid(source),

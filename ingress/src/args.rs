@@ -98,6 +98,26 @@ pub struct Args {
     /// whose connection breaks meanwhile is made, and paid, again when it is sent again. error answers with the refusal.
     #[arg(long, env = "LLM_PROXY_WHEN_UNBATCHABLE", value_name = "WHAT", default_value = "sync")]
     pub when_unbatchable: WhenUnbatchable,
+
+    /// How long after its arrival the batch of a request is given up; a request may say another with x-llm-proxy-deadline
+    ///
+    /// Its job is cancelled then. What it has finished is answered by the batch; each other request is made alone: at the price of a
+    /// batch where the provider has a tier for that (flex: OpenAI, Gemini, Azure), else, or when there is no room, at the full price.
+    /// A request leaves its batch only when the provider has ended it, which may take ten minutes more (see --deadline-hard). Where
+    /// most batches of a model of late took longer than a request would wait, it is made alone at once. x-llm-proxy-mode says which of
+    /// all this a request allows: auto; batch, which gets 504 at its deadline; flex; sync. [default: batches are waited for]
+    #[arg(long, env = "LLM_PROXY_DEADLINE", value_name = "DURATION", value_parser = parse_duration)]
+    pub deadline: Option<Duration>,
+
+    /// At the deadline, do not wait until the provider has ended the job: a request may be executed, and paid, by its batch too
+    #[arg(long, env = "LLM_PROXY_DEADLINE_HARD")]
+    pub deadline_hard: bool,
+
+    /// How often a request goes into a later batch whose line failed with 429 or 5xx, expired, timed out, or has no result
+    ///
+    /// Each time after a longer wait. After the last the caller gets the status of the last. Other errors go to the caller at once.
+    #[arg(long, env = "LLM_PROXY_LINE_RETRIES", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub line_retries: u32,
 }
 
 /// Values of `--when-unbatchable`.

@@ -2,7 +2,8 @@
 //!
 //! A request goes `New -> Announced -> Held -> Granted -> ended`. Until the grant nothing was paid and the request
 //! can be announced again or dropped at any time; with the grant it belongs to one batch of one submitter. A request whose
-//! callers all went away before the grant is `Withheld` until a repetition takes it up.
+//! callers all went away before the grant is `Withheld` until a repetition takes it up. One whose line failed is `Resting` before it
+//! goes into a later batch; one whose batch is refused or takes too long is made `Alone`.
 //!
 //! A call that may be the repetition of a request at another process is `Asking` first. Then it is `New`, or waits
 //! `Elsewhere`, or becomes a request that was `Granted` at an ingress that is gone.
@@ -21,11 +22,14 @@ use common::timers::{Now, Timers};
 use common::wire::{self, Role};
 
 use crate::hold::{Call, Ended};
+use crate::plan::Policy;
 use announce::Pack;
 use callers::Callers;
 use elsewhere::Elsewhere;
+use estimate::Estimates;
 use grant::Batch;
 use kept::Kept;
+use ladder::Steps;
 use pair::{Pairs, Place};
 use remote::{Lost, Remotes};
 use result::Partials;
@@ -36,8 +40,10 @@ mod adopt;
 mod announce;
 mod callers;
 mod elsewhere;
+mod estimate;
 mod grant;
 mod kept;
+mod ladder;
 mod pair;
 mod recover;
 mod relics;
@@ -51,6 +57,7 @@ mod whois;
 pub use elsewhere::FetchedPart;
 pub use grant::GrantDraft;
 pub use kept::Keeping;
+pub use ladder::Solo;
 pub use remote::OutcomePart;
 pub use result::ResultPart;
 
@@ -102,6 +109,8 @@ pub enum Input<W> {
     Result(ResultPart),
     /// The answer to a token, or nobody was there to answer.
     Answer(Token, Option<wire::reply::Body>),
+    /// A call that was made alone has ended.
+    Alone(Rid, Outcome),
     /// Another process is there.
     Heartbeat(wire::Heartbeat),
     /// The bus came or went.
@@ -146,6 +155,8 @@ pub enum Output<W> {
     Fetched(String, OutcomePart),
     /// Tell the caller.
     End(W, Ended),
+    /// Make a call alone and say how it ended with [`Input::Alone`].
+    Alone(Solo),
     /// Something happened to a job.
     Job(JobEvent),
 }
@@ -196,6 +207,7 @@ struct Request<W> {
     /// Its caller may have been at another ingress meanwhile: others are asked before it is announced again.
     doubtful: bool,
     partials: Option<Box<Partials>>,
+    steps: Steps,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,6 +226,10 @@ enum Phase {
     Withheld,
     /// In this batch.
     Granted(Bid),
+    /// Waits to be announced for a later batch.
+    Resting,
+    /// Is executed outside of any batch. Whoever waits or not, it is paid.
+    Alone,
 }
 
 #[derive(Debug)]
@@ -230,6 +246,10 @@ enum Timer {
     Unheard(Token),
     /// Has nobody taken up this withheld request?
     Alone(Rid),
+    /// The time of its batch is over.
+    Due(Rid),
+    /// It has waited long enough for a later batch.
+    Rested(Rid),
     /// Has nobody claimed the batch that this was about?
     Unclaimed(Token),
 }
@@ -240,6 +260,8 @@ pub struct Core<W> {
     /// Prefix of the reply subjects.
     reply_prefix: String,
     keeping: Keeping,
+    policy: Policy,
+    estimates: Estimates,
     requests: HashMap<Rid, Request<W>>,
     /// The request that a caller repeats, where it is not its own.
     repetitions: HashMap<Rid, Rid>,
@@ -278,13 +300,15 @@ pub struct Core<W> {
 
 impl<W> Core<W> {
     /// An ingress that holds nothing and knows nobody.
-    pub fn new(members: Members, reply_prefix: String, keeping: Keeping) -> Self {
+    pub fn new(members: Members, reply_prefix: String, keeping: Keeping, policy: Policy) -> Self {
         let mut timers = Timers::default();
         timers.set(LOOK_OVER, Timer::LookOver);
         Self {
             members,
             reply_prefix,
             keeping,
+            policy,
+            estimates: Estimates::default(),
             requests: HashMap::new(),
             repetitions: HashMap::new(),
             pairs: Pairs::default(),
@@ -354,7 +378,7 @@ impl<W> Core<W> {
         for rid in sorted(self.requests.keys().copied()) {
             let Some(request) = self.requests.get(&rid) else { continue };
             match (request.phase, request.callers.alone_since().is_some()) {
-                (Phase::Granted(_) | Phase::Elsewhere, false) => {}
+                (Phase::Granted(_) | Phase::Elsewhere | Phase::Alone, false) => {}
                 (Phase::Granted(bid), true) => {
                     // What nobody waits for now will not be asked for here.
                     self.drop_request(rid);
@@ -420,12 +444,15 @@ impl<W> Core<W> {
             Timer::Ask => self.ask(now, out),
             Timer::Unheard(token) => self.unheard(now, token, out),
             Timer::Alone(rid) => self.still_alone(now, rid),
+            Timer::Due(rid) => self.due(now, rid, out),
+            Timer::Rested(rid) => self.rested(now, rid),
             Timer::Unclaimed(token) => self.unclaimed(now, token, out),
             Timer::LookOver => {
                 self.look_over(now);
                 self.take_back_idle(now);
                 self.forget_relics(now);
                 self.abandon(now, out);
+                self.give_up_again(out);
                 self.looks = self.looks.wrapping_add(1);
                 if self.looks.is_multiple_of(LOOKS_PER_SYNC) {
                     self.sync(now, out);
@@ -495,6 +522,7 @@ impl<W> Machine for Core<W> {
                     self.announce_answered(now, token, answer, out);
                 }
             }
+            Input::Alone(rid, outcome) => self.made_alone(now, rid, outcome, out),
             Input::Heartbeat(beat) => {
                 if let Some(change) = self.members.hear(now, &beat) {
                     self.changed(now, change, out);

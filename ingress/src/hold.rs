@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,12 +12,13 @@ use common::ids::Rid;
 use common::key::BatchKey;
 use common::outcome::{Fault, FaultClass, Outcome};
 pub use common::pairing::Pairing;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Input;
 use crate::fair::{Amount, Refused};
 use crate::gate::{Gate, Share};
+use crate::plan::{Plan, Reason};
 
 /// When a caller that found the house full should come back.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -35,6 +36,10 @@ pub struct Call {
     pub inputs: u32,
     /// What a repetition of it has in common with it.
     pub pairing: Pairing,
+    /// Where it is called alone.
+    pub uri: Arc<Uri>,
+    /// Which ways it may go.
+    pub plan: Plan,
 }
 
 impl fmt::Debug for Call {
@@ -46,6 +51,7 @@ impl fmt::Debug for Call {
             .field("body_len", &self.body.len())
             .field("inputs", &self.inputs)
             .field("pairing", &self.pairing)
+            .field("plan", &self.plan)
             .finish()
     }
 }
@@ -59,15 +65,9 @@ pub struct Ended {
     pub queued: Duration,
     /// Whether it had ended before the caller asked.
     pub replayed: bool,
-    /// Whether the call was made alone at last, since its batch was refused.
-    pub alone: bool,
+    /// Why the call was made alone, if it was.
+    pub reason: Option<Reason>,
 }
-
-/// What is done in place of telling a caller that its batch was refused.
-pub(crate) type Instead = Box<dyn FnOnce(Ended) -> Alone + Send>;
-
-/// A call that is made alone.
-pub(crate) type Alone = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// What waits for the end of a request inside the state machine, and its share of the limits.
 #[derive(Debug)]
@@ -100,8 +100,6 @@ pub struct Held {
     caller: Rid,
     inputs: mpsc::Sender<Input<Waiter>>,
     ended: oneshot::Receiver<Ended>,
-    instead: Option<Instead>,
-    alone: Option<Alone>,
     received: bool,
     /// Until its answer has left.
     _share: Arc<Share>,
@@ -128,15 +126,7 @@ impl Holder {
         let (caller, ended) = oneshot::channel();
         let id = call.pairing.rid();
         let inputs = self.0.inputs.clone();
-        let held = Held {
-            caller: id,
-            inputs,
-            ended,
-            instead: None,
-            alone: None,
-            received: false,
-            _share: share.clone(),
-        };
+        let held = Held { caller: id, inputs, ended, received: false, _share: share.clone() };
         // The state machine outlives the HTTP side; when it is gone, the missing answer says so.
         let _ = self.0.inputs.send(Input::Hold(id, call, Waiter { caller, _share: share })).await;
         Ok(held)
@@ -176,21 +166,7 @@ impl Held {
 
     /// Polls for the end. Once it has given it, it must not be polled again.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if let Some(alone) = &mut self.alone {
-            return alone.as_mut().poll(cx);
-        }
-        let ended = ready!(Pin::new(&mut self.ended).poll(cx)).unwrap_or_else(|_| stopped());
-        match self.instead.take_if(|_| ended.outcome.is_unbatchable()) {
-            Some(instead) => self.alone.insert(instead(ended)).as_mut().poll(cx),
-            None => Poll::Ready(ended),
-        }
-    }
-
-    /// Does something in place of giving the provider's refusal of a batch.
-    #[must_use]
-    pub(crate) fn or(mut self, instead: Option<Instead>) -> Self {
-        self.instead = instead;
-        self
+        Pin::new(&mut self.ended).poll(cx).map(|ended| ended.unwrap_or_else(|_| stopped()))
     }
 
     /// Waits for the end, once. Can be dropped and called again before it has given it.
@@ -244,5 +220,5 @@ fn too_many(why: Refused) -> Fault {
 fn stopped() -> Ended {
     let message = "llm-proxy stopped before the request was answered.";
     let fault = Fault::new(FaultClass::Unavailable, "stopped", message);
-    Ended { outcome: Arc::new(Outcome::Fault(fault)), queued: Duration::ZERO, replayed: false, alone: false }
+    Ended { outcome: Arc::new(Outcome::Fault(fault)), queued: Duration::ZERO, replayed: false, reason: None }
 }

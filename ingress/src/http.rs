@@ -23,6 +23,7 @@ mod strict;
 mod tls;
 mod waiting;
 
+pub use alone::Soloist;
 pub use front::{Front, FrontConfig};
 pub(crate) use headers::is_ours;
 pub use payload::Payload;

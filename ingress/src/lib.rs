@@ -10,6 +10,7 @@ pub mod fuzzing;
 mod gate;
 pub mod hold;
 pub mod http;
+pub mod plan;
 pub mod relay;
 mod reload;
 mod run;

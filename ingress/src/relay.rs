@@ -8,7 +8,7 @@ mod tunnel;
 use std::io;
 
 use bytes::Bytes;
-use common::outcome::Response as Provided;
+use common::outcome::{Response as Provided, Route};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -106,7 +106,14 @@ impl Relay {
         };
         let body = Limited::new(body, LONGEST).collect().await.map_err(cut)?.to_bytes();
         let headers = lines::from_provider(&head.headers);
-        Ok(Provided { status: head.status, headers, job: String::new(), body, unbatchable: false })
+        Ok(Provided {
+            status: head.status,
+            headers,
+            job: String::new(),
+            body,
+            unbatchable: false,
+            route: Route::Sync,
+        })
     }
 
     /// Asks the provider for another protocol too, and joins the connections if it agrees.

@@ -12,11 +12,12 @@ use providers::Upstreams;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Args;
+use crate::args::{Args, WhenUnbatchable};
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
 use crate::gate::Gate;
-use crate::http::{Certificate, Front, FrontConfig, ServeLimits, listen, serve};
+use crate::http::{Certificate, Front, FrontConfig, ServeLimits, Soloist, listen, serve};
+use crate::plan::Policy;
 use crate::relay::Relay;
 use crate::reload::{Reload, watch};
 use crate::shell;
@@ -110,14 +111,20 @@ impl Bound {
         let files = self.files();
         let tls = self.certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let abort = CancellationToken::new();
-        let relay = Relay::new(&upstreams, abort.clone())?;
+        let relay = Arc::new(Relay::new(&upstreams, abort.clone())?);
+        let soloist = Soloist::new(relay.clone(), upstreams.clone());
         let on_job = report_jobs(self.stats.clone());
         let keeping = Keeping {
             reattach_window: self.args.reattach_window,
             answers_for: self.args.keep_answers,
             answers_bytes: usize::try_from(self.args.keep_answers_bytes).unwrap_or(usize::MAX),
         };
-        let running = shell::start(&world, keeping, self.held, on_job);
+        let policy = Policy {
+            line_retries: self.args.line_retries,
+            hard: self.args.deadline_hard,
+            alone_if_refused: self.args.when_unbatchable == WhenUnbatchable::Sync,
+        };
+        let running = shell::start(&world, (keeping, policy), self.held, soloist.clone(), on_job);
         let max_connections = max_connections(&self.args);
         let front = Front::new(FrontConfig {
             holder: running.holder.clone(),
@@ -125,11 +132,12 @@ impl Bound {
             stats: self.stats,
             upstreams,
             relay,
+            soloist,
+            deadline: self.args.deadline,
             max_body: self.args.max_body,
             max_relaying: max_connections,
             max_receiving: Amount { count: self.args.max_held, bytes: self.args.max_held_bytes },
             hold_status: self.args.hold_status,
-            when_unbatchable: self.args.when_unbatchable,
             tokens: self.tokens,
             admin: self.admin,
         });

@@ -18,6 +18,8 @@ use tracing::{debug, warn};
 use crate::core::{Core, FetchedPart, GrantDraft, Input, JobEvent, Keeping, OutcomePart, Output, ResultPart};
 use crate::gate::Gate;
 use crate::hold::{Holder, Waiter};
+use crate::http::Soloist;
+use crate::plan::Policy;
 
 /// Inputs that wait for the state machine. Whoever feeds it waits when it is full.
 const INPUTS: usize = 8_192;
@@ -37,22 +39,24 @@ pub(crate) struct Running {
 /// Starts the state machine without waiting for the bus. `on_job` is told of jobs.
 pub(crate) fn start(
     world: &World,
-    keeping: Keeping,
+    rules: (Keeping, Policy),
     held: Arc<Gate>,
+    soloist: Arc<Soloist>,
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) -> Running {
     let (inputs, queue) = mpsc::channel(INPUTS);
     let holder = Holder::new(inputs.clone(), held);
-    let machine = tokio::spawn(run(world.clone(), keeping, holder.clone(), inputs.clone(), queue, on_job));
+    let queues = (inputs.clone(), queue);
+    let machine = tokio::spawn(run(world.clone(), rules, holder.clone(), queues, soloist, on_job));
     Running { holder, inputs, machine }
 }
 
 async fn run(
     world: World,
-    keeping: Keeping,
+    (keeping, policy): (Keeping, Policy),
     holder: Holder,
-    inputs: mpsc::Sender<Input<Waiter>>,
-    queue: mpsc::Receiver<Input<Waiter>>,
+    (inputs, queue): (mpsc::Sender<Input<Waiter>>, mpsc::Receiver<Input<Waiter>>),
+    soloist: Arc<Soloist>,
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) {
     let pid = Pid::random();
@@ -77,14 +81,15 @@ async fn run(
     let auth = world.keyring.membership(Role::Ingress, pid, &[]);
     let members = Members::new(Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth });
     let members = if world.keyring.is_of_one_process() { members.of_one_process() } else { members };
-    let core = Core::new(members, world.subjects.results_prefix(pid), keeping);
+    let core = Core::new(members, world.subjects.results_prefix(pid), keeping, policy);
     let performer = Performer {
         link: link.clone(),
         keyring: world.keyring.clone(),
         chunks: seal_chunks(&link, &world.keyring),
+        soloist,
+        inputs,
         on_job,
     };
-    drop(inputs);
     let core = drive(core, Clock::start(), queue, move |output| performer.perform(output)).await;
     link.beat(&core.farewell());
 }
@@ -212,6 +217,8 @@ struct Performer<J> {
     link: Link,
     keyring: Arc<Keyring>,
     chunks: mpsc::Sender<ToSeal>,
+    soloist: Arc<Soloist>,
+    inputs: mpsc::Sender<Input<Waiter>>,
     on_job: J,
 }
 
@@ -243,6 +250,16 @@ impl<J: Fn(JobEvent)> Performer<J> {
                 None => warn!("an outcome could not be sealed for another ingress"),
             },
             Output::End(waiter, ended) => waiter.end(ended),
+            Output::Alone(solo) => {
+                let (soloist, inputs) = (self.soloist.clone(), self.inputs.clone());
+                // As many as there are requests held; few of them call at a time.
+                tokio::spawn(async move {
+                    let rid = solo.rid;
+                    let outcome = soloist.make(solo).await;
+                    // A machine that has finished needs none.
+                    let _ = inputs.send(Input::Alone(rid, outcome)).await;
+                });
+            }
             Output::Job(event) => (self.on_job)(event),
         }
     }

@@ -38,6 +38,7 @@ static ABOUT: About = About {
         // The documentation asks for a minute between two questions.
         poll_min: Duration::from_secs(60),
         polls_per_minute: 60,
+        flex: &["/chat/completions", "/responses"],
         ..Caps::OPENAI
     },
 };

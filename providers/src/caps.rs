@@ -29,6 +29,9 @@ pub struct Caps {
     pub polls_per_minute: u32,
     /// How long a job may take; one that still runs then is cancelled by us where the provider does not end it.
     pub window: Duration,
+    /// The endpoints, as their names end, that take a synchronous call at the price of a batch, answered when there is room (service
+    /// tier "flex").
+    pub flex: &'static [&'static str],
     /// What a request costs of its synchronous price, in percent. Only for people; prices of models go before it.
     pub price_percent: u8,
 }
@@ -49,6 +52,7 @@ impl Caps {
         poll_min: Duration::from_secs(2),
         polls_per_minute: 600,
         window: Duration::from_secs(24 * 3600),
+        flex: &[],
         price_percent: 50,
     };
 }

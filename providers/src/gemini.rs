@@ -44,6 +44,7 @@ static ABOUT: About = About {
         poll_min: Duration::from_secs(5),
         polls_per_minute: 120,
         window: Duration::from_secs(48 * 3600),
+        flex: &[":generateContent"],
         ..Caps::OPENAI
     },
 };

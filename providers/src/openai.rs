@@ -50,7 +50,8 @@ static ABOUT: About = About {
     dialect: Dialect::OpenAi,
     base_url: "https://api.openai.com/v1",
     endpoints: &ENDPOINTS,
-    caps: Caps::OPENAI,
+    // Documentation of flex processing.
+    caps: Caps { flex: &["/chat/completions", "/responses"], ..Caps::OPENAI },
 };
 
 impl Provider for OpenAi {

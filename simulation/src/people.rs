@@ -408,6 +408,7 @@ fn batch_key(key: usize, model: usize) -> BatchKey {
         endpoint: "/v1/chat/completions".into(),
         model: format!("model-{model}"),
         headers: Vec::new(),
+        patience_s: 0,
     };
     #[allow(clippy::expect_used)]
     BatchKey::new(wire).expect("a fingerprint of 16 bytes")

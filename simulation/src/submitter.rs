@@ -8,7 +8,7 @@ use common::drive::Core as _;
 use common::ids::{Bid, Pid};
 use common::key::BatchKey;
 use common::members::{Identity, Members};
-use common::outcome::{Fault, FaultClass, Outcome, Response};
+use common::outcome::{Fault, FaultClass, Outcome, Response, Route};
 use common::seal::grant_aad;
 use common::subjects::{Subjects, Token};
 use common::timers::Now;
@@ -405,6 +405,7 @@ fn outcome(said: Said, job: &str) -> Outcome {
             job: job.to_owned(),
             body,
             unbatchable: false,
+            route: Route::Batch,
         }),
         Said::Error(code @ "batch_cancelled") => {
             let fault = Fault::new(FaultClass::Unavailable, code, "The line was not executed.");

@@ -159,7 +159,7 @@ impl Core {
         if batch.state == State::Uploading && draining {
             return self.leave_unsent(now, bid, out);
         }
-        if batch.state == State::Uploading && batch.is_abandoned(now) {
+        if batch.state == State::Uploading && batch.is_given_up(now) {
             return self.give_back(now, bid, deliver::cancelled(), out);
         }
         if batch.state == State::Uploading && batch.goes_inline() {
@@ -338,7 +338,7 @@ impl Core {
             Timer::Unanswered(token) => self.unanswered(now, token, out),
             Timer::Chores(bid) => self.chores(now, bid, out),
             Timer::CancelAll => self.cancel_all(out),
-            Timer::Cancel(bid) => self.end_if_abandoned(now, bid, out),
+            Timer::Cancel(bid) => self.end_if_given_up(now, bid, out),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::ids::{Bid, Digest, Fingerprint, Pid, Rid};
 use common::key::BatchKey;
-use common::outcome::{Outcome, Response};
+use common::outcome::{Outcome, Response, Route};
 use common::pairing::Pairing;
 use common::seal::{BoxKeys, GrantKey, Keyring};
 use common::wire;
@@ -59,6 +59,7 @@ fn outcome() -> Outcome {
         job,
         body: Bytes::from_static(BODY.as_bytes()),
         unbatchable: false,
+        route: Route::Batch,
     })
 }
 

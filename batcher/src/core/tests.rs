@@ -237,5 +237,6 @@ fn key(credential: u8, model: &str) -> wire::BatchKey {
         endpoint: "/v1/chat/completions".into(),
         model: model.into(),
         headers: Vec::new(),
+        patience_s: 0,
     }
 }

@@ -16,6 +16,9 @@ pub struct BatchKey {
     /// headers that must be equal within a batch, lower case names, sorted
     #[prost(message, repeated, tag = "5")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// about how long its callers are ready to wait for a batch, in classes; 0 without a deadline
+    #[prost(uint32, tag = "6")]
+    pub patience_s: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Header {
@@ -178,6 +181,9 @@ pub struct Abandoned {
     pub bid: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub ingress: ::prost::bytes::Bytes,
+    /// says something else: callers wait, but not for the batch any longer. One ingress's word is enough
+    #[prost(bool, tag = "3")]
+    pub overdue: bool,
 }
 /// Does the submitter still hold these batches for the ingress? It may have given the ingress up for dead. Answered by
 /// SyncReply.
@@ -605,6 +611,8 @@ pub struct ResponseHead {
     /// the provider's refusal of the batch: nothing was submitted
     #[prost(bool, tag = "4")]
     pub unbatchable: bool,
+    #[prost(enumeration = "Route", tag = "5")]
+    pub route: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FaultHead {
@@ -622,6 +630,11 @@ pub struct FaultHead {
     /// the provider refused the batch: nothing was executed
     #[prost(bool, tag = "5")]
     pub unbatchable: bool,
+    #[prost(enumeration = "Route", tag = "6")]
+    pub route: i32,
+    /// there is no answer and will be none in this batch: it may be put into a later one
+    #[prost(bool, tag = "7")]
+    pub again: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reply {
@@ -682,6 +695,38 @@ impl Role {
             "ROLE_INGRESS" => Some(Self::Ingress),
             "ROLE_BATCHER" => Some(Self::Batcher),
             "ROLE_SUBMITTER" => Some(Self::Submitter),
+            _ => None,
+        }
+    }
+}
+/// How a request was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Route {
+    Batch = 0,
+    /// alone, at the price of a batch, when the provider has room
+    Flex = 1,
+    /// alone
+    Sync = 2,
+}
+impl Route {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Batch => "ROUTE_BATCH",
+            Self::Flex => "ROUTE_FLEX",
+            Self::Sync => "ROUTE_SYNC",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROUTE_BATCH" => Some(Self::Batch),
+            "ROUTE_FLEX" => Some(Self::Flex),
+            "ROUTE_SYNC" => Some(Self::Sync),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ use common::timers::Now;
 use smallvec::SmallVec;
 
 use super::kept::Returned;
+use super::ladder::Steps;
 use super::pair::Found;
 use super::{Core, Output, Phase, Request, Timer, stopping};
 use crate::hold::{Call, Ended};
@@ -88,7 +89,8 @@ impl<W> Core<W> {
     }
 
     fn begin(&mut self, now: Now, rid: Rid, call: Call, waiter: W) {
-        let Call { key, credential, body, inputs, pairing } = call;
+        let steps = Steps::new(now, &call);
+        let Call { key, credential, body, inputs, pairing, .. } = call;
         let request = Request {
             key,
             inputs,
@@ -101,15 +103,13 @@ impl<W> Core<W> {
             phase: Phase::New,
             doubtful: false,
             partials: None,
+            steps,
         };
-        let ask = pairing.may_be_elsewhere();
-        if !ask {
-            self.unannounced.add(&request.key, request.place, rid);
-        }
         self.requests.insert(rid, request);
-        match ask {
+        self.watch_deadline(now, rid);
+        match pairing.may_be_elsewhere() {
             true => self.ask_elsewhere(now, rid, Duration::ZERO),
-            false => self.flush_soon(now),
+            false => self.announce_anew(now, rid),
         }
     }
 
@@ -127,7 +127,7 @@ impl<W> Core<W> {
             let Some(answer) = self.kept.give(rid) else { return };
             let (outcome, queued) = (answer.outcome.clone(), answer.queued);
             self.pairs.adopt(answer.place);
-            let ended = Ended { outcome, queued, replayed: true, alone: false };
+            let ended = Ended { outcome, queued, replayed: true, reason: None };
             return out.extend(waiter.map(|waiter| Output::End(waiter, ended)));
         };
         let alone_since = request.callers.alone_since();
@@ -145,6 +145,7 @@ impl<W> Core<W> {
             Phase::Withheld if doubtful => self.ask_elsewhere(now, rid, Duration::ZERO),
             Phase::Withheld => self.announce_anew(now, rid),
             Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Asking(_) | Phase::Elsewhere => {}
+            Phase::Resting | Phase::Alone => {}
         }
     }
 
@@ -164,7 +165,8 @@ impl<W> Core<W> {
                 self.leave_elsewhere(rid);
                 self.drop_request(rid);
             }
-            _ => self.withhold(now, rid, phase),
+            Phase::Alone => {}
+            _ => self.withhold(now, rid),
         }
     }
 
@@ -195,10 +197,18 @@ impl<W> Core<W> {
 
     /// Before the grant nothing is paid: the request leaves the batch that is being made, and is dropped if nobody takes
     /// it up within the window.
-    fn withhold(&mut self, now: Now, rid: Rid, phase: Phase) {
-        let Some(request) = self.requests.get_mut(&rid) else { return };
-        request.phase = Phase::Withheld;
-        let batcher = match phase {
+    fn withhold(&mut self, now: Now, rid: Rid) {
+        self.leave_batcher(rid);
+        if let Some(request) = self.requests.get_mut(&rid) {
+            request.phase = Phase::Withheld;
+        }
+        self.timers.set(now + self.keeping.reattach_window, Timer::Alone(rid));
+    }
+
+    /// A request must not get into a batch.
+    pub(super) fn leave_batcher(&mut self, rid: Rid) {
+        let Some(request) = self.requests.get(&rid) else { return };
+        let batcher = match request.phase {
             Phase::New => {
                 self.unannounced.remove(&request.key, request.place);
                 None
@@ -206,11 +216,11 @@ impl<W> Core<W> {
             Phase::Announced(token) => self.packs.get(&token).map(|pack| pack.batcher),
             Phase::Held { batcher, .. } => Some(batcher),
             Phase::Withheld | Phase::Granted(_) | Phase::Asking(_) | Phase::Elsewhere => None,
+            Phase::Resting | Phase::Alone => None,
         };
         if let Some(batcher) = batcher {
             self.withdrawals.entry(batcher).or_default().push(rid.to_bytes());
         }
-        self.timers.set(now + self.keeping.reattach_window, Timer::Alone(rid));
     }
 
     /// Drops a withheld request that nobody took up.
@@ -226,6 +236,9 @@ impl<W> Core<W> {
     pub(super) fn announce_anew(&mut self, now: Now, rid: Rid) {
         let Some(request) = self.requests.get_mut(&rid) else { return };
         request.phase = Phase::New;
+        if request.steps.is_due(now) {
+            return self.timers.set(now, Timer::Due(rid));
+        }
         if self.members.is_draining() {
             return self.stranded.push(rid);
         }
@@ -246,10 +259,11 @@ impl<W> Core<W> {
         self.questions.forget(rid);
         let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
         let outcome = Arc::new(outcome);
+        let reason = (request.phase == Phase::Alone).then_some(request.steps.reason);
         let mut readers = 0;
         for (caller, waiter) in request.callers.waiting() {
             readers += 1;
-            let ended = Ended { outcome: outcome.clone(), queued, replayed: false, alone: false };
+            let ended = Ended { outcome: outcome.clone(), queued, replayed: false, reason };
             match waiter {
                 Some(waiter) => out.push(Output::End(waiter, ended)),
                 None => self.remotes.ended(caller),
@@ -273,7 +287,7 @@ impl<W> Request<W> {
 
 fn refuse<W>(waiter: W, fault: Fault, out: &mut Vec<Output<W>>) {
     let outcome = Arc::new(Outcome::Fault(fault));
-    out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false, alone: false }));
+    out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false, reason: None }));
 }
 
 pub(super) fn key_taken() -> Fault {

@@ -79,6 +79,10 @@ pub(super) struct Batch {
     pub(super) alone_since: Option<Now>,
     /// Whether the submitter was told so.
     pub(super) abandoned: bool,
+    /// Whether some request does not wait for it any longer.
+    pub(super) overdue: bool,
+    /// Where in the bodies the last one was looked for: results come about in order.
+    looked_at: usize,
     /// When the submitter last made use of the grant, or said that it holds it.
     pub(super) used_at: Now,
     pub(super) answered: bool,
@@ -114,6 +118,8 @@ impl Batch {
             attended: 0,
             alone_since: None,
             abandoned: false,
+            overdue: false,
+            looked_at: 0,
             used_at: now,
             answered: false,
         }
@@ -125,6 +131,15 @@ impl Batch {
         self.bodies.push((rid, body));
         self.waiting += 1;
         self.attended += 1;
+    }
+
+    /// The body of one of its requests.
+    pub(super) fn body_of(&mut self, rid: Rid) -> Option<Bytes> {
+        let (before, after) = self.bodies.split_at(self.looked_at.min(self.bodies.len()));
+        let at = after.iter().position(|(id, _)| *id == rid).map(|at| at + before.len());
+        let at = at.or_else(|| before.iter().position(|(id, _)| *id == rid))?;
+        self.looked_at = at;
+        Some(self.bodies[at].1.clone())
     }
 
     fn body_bytes(&self) -> u64 {
@@ -344,14 +359,21 @@ impl<W> Core<W> {
         tracing::info!(%bid, requests = batch.waiting, "a grant came to nothing: its requests are announced again");
         let copied = batch.copied.then(String::new);
         for (rid, body) in std::mem::take(&mut batch.bodies) {
-            self.take_back(now, bid, rid, body, copied.as_ref());
+            self.take_back(now, bid, (rid, body), copied.as_ref(), Duration::ZERO);
         }
         self.keep_relic(now, bid);
     }
 
     /// The batch of a request came to nothing. Where it was a copy of a lost ingress's, the job that did not execute it is given,
-    /// if there was one.
-    fn take_back(&mut self, now: Now, bid: Bid, rid: Rid, body: Bytes, copied: Option<&String>) {
+    /// if there was one. What may go into another batch waits so long before.
+    fn take_back(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        (rid, body): (Rid, Bytes),
+        copied: Option<&String>,
+        wait: Duration,
+    ) {
         let Some(request) = self.requests.get_mut(&rid).filter(|r| r.phase == Phase::Granted(bid)) else {
             return;
         };
@@ -371,8 +393,11 @@ impl<W> Core<W> {
         } else if let Some(since) = request.callers.alone_since() {
             request.phase = Phase::Withheld;
             self.timers.set(since + self.keeping.reattach_window, Timer::Alone(rid));
-        } else {
+        } else if wait.is_zero() || request.steps.is_due(now) {
             self.announce_anew(now, rid);
+        } else {
+            request.phase = Phase::Resting;
+            self.timers.set(now + wait, Timer::Rested(rid));
         }
     }
 
@@ -386,15 +411,21 @@ impl<W> Core<W> {
         };
     }
 
-    /// A request whose line was not executed because its batch was cancelled, nobody having waited for any of it: if
-    /// somebody does now, it goes into another batch.
-    pub(super) fn cancelled(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
-        let Some(batch) = self.batches.get(&bid) else { return };
+    /// A request that its batch has not executed: if somebody waits for it, it goes into another batch, or its next way if its time
+    /// is over.
+    pub(super) fn goes_again(
+        &mut self,
+        now: Now,
+        rid: Rid,
+        bid: Bid,
+        wait: Duration,
+        out: &mut Vec<Output<W>>,
+    ) {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
         let copied = batch.copied.then(|| batch.job.clone());
-        let body = batch.bodies.iter().find(|(id, _)| *id == rid);
-        let Some((_, body)) = body.cloned() else { return };
+        let Some(body) = batch.body_of(rid) else { return };
         let alone = self.requests.get(&rid).is_none_or(|request| request.callers.alone_since().is_some());
-        self.take_back(now, bid, rid, body, copied.as_ref());
+        self.take_back(now, bid, (rid, body), copied.as_ref(), wait);
         self.batch_answered(now, bid, !alone, false, out);
     }
 
@@ -414,6 +445,10 @@ impl<W> Core<W> {
         batch.waiting = batch.waiting.saturating_sub(1);
         batch.answered |= by_provider;
         if batch.waiting == 0 {
+            if batch.answered && !batch.overdue {
+                let took = now.saturating_sub(batch.granted_at) + batch.age_before;
+                self.estimates.record(now, &batch.key, took);
+            }
             out.push(Output::Job(JobEvent::Ended { bid, answered: batch.answered }));
             self.keep_relic(now, bid);
         }
@@ -479,6 +514,6 @@ fn refused(bid: Bid) -> reply::Body {
 
 /// Tells a submitter that nobody waits here.
 fn abandoned_to<W>(submitter: Pid, bid: Bid, ingress: Pid) -> Output<W> {
-    let abandoned = wire::Abandoned { bid: bid.to_bytes(), ingress: ingress.to_bytes() };
+    let abandoned = wire::Abandoned { bid: bid.to_bytes(), ingress: ingress.to_bytes(), overdue: false };
     Output::ToSubmitter(submitter, None, wire::to_submitter::Body::Abandoned(abandoned))
 }

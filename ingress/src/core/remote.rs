@@ -116,7 +116,7 @@ impl<W> Core<W> {
         }
         let Some(request) = self.requests.get(&rid) else { return true };
         match request.phase {
-            Phase::Granted(_) => true,
+            Phase::Granted(_) | Phase::Resting | Phase::Alone => true,
             // It waits elsewhere itself, where the caller finds it too.
             Phase::Elsewhere => false,
             // Both ask for their original. With an Idempotency-Key they are one request, and of two that wait for each other

@@ -1,6 +1,7 @@
 //! Results: parts put together, the first whole outcome wins, everything is acknowledged.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use common::ids::{Bid, Pid, Rid};
@@ -101,10 +102,17 @@ impl<W> Core<W> {
                 return;
             }
             // Not where somebody else cancelled it, who had his reasons. Of a batch that was taken over, that cannot be told.
-            let ours = |batch: &super::grant::Batch| batch.abandoned || !batch.former.is_empty();
-            match self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome) {
-                true => self.cancelled(now, rid, bid, out),
-                false => self.end_granted(now, rid, bid, outcome, out),
+            let ours =
+                |batch: &super::grant::Batch| batch.abandoned || batch.overdue || !batch.former.is_empty();
+            let cancelled = self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome);
+            if cancelled || self.is_left_over(now, rid, &outcome) {
+                self.goes_again(now, rid, bid, Duration::ZERO, out);
+            } else if self.may_go_alone(rid, &outcome) {
+                self.refused_batch(now, rid, bid, out);
+            } else if self.may_go_again(rid, &outcome) {
+                self.retry_line(now, rid, bid, out);
+            } else {
+                self.end_granted(now, rid, bid, outcome, out);
             }
         }
     }

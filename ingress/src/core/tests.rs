@@ -8,13 +8,14 @@ use common::drive::Core as _;
 use common::ids::{Bid, Digest, Pid, Rid, pack_rids};
 use common::key::BatchKey;
 use common::members::{Identity, KNOWN_AFTER, Members};
-use common::outcome::{FaultClass, Outcome, Response};
+use common::outcome::{FaultClass, Outcome, Response, Route};
 use common::records::{CHUNK, RECORD_HEAD};
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_batcher, to_ingress, to_submitter};
 
 use super::{Core, Input, Keeping, Output, ResultPart};
 use crate::hold::{Call, Pairing};
+use crate::plan::{Plan, Policy};
 
 mod adopted;
 mod asking;
@@ -22,6 +23,7 @@ mod elsewhere;
 mod grants;
 mod holder;
 mod isolation;
+mod ladder;
 mod recovery;
 mod relics;
 mod repeats;
@@ -33,6 +35,8 @@ const WINDOW: Duration = Duration::from_secs(30);
 const KEEPING: Keeping =
     Keeping { reattach_window: WINDOW, answers_for: Duration::from_secs(3600), answers_bytes: 10_000 };
 
+const POLICY: Policy = Policy { line_retries: 0, hard: false, alone_if_refused: true };
+
 struct World {
     core: Core<usize>,
     now: Now,
@@ -43,6 +47,19 @@ struct World {
 fn key(model: &str) -> BatchKey {
     let key = wire::BatchKey { fingerprint: vec![7; 16].into(), model: model.into(), ..Default::default() };
     BatchKey::new(key).unwrap()
+}
+
+/// One that nothing is said about.
+fn call() -> Call {
+    Call {
+        key: key("m"),
+        credential: Arc::default(),
+        body: Bytes::new(),
+        inputs: 1,
+        pairing: Pairing { digest: Digest::random(), idempotency: None, retry: false },
+        uri: Arc::default(),
+        plan: Plan::default(),
+    }
 }
 
 fn beat(pid: Pid, role: Role) -> wire::Heartbeat {
@@ -57,7 +74,7 @@ impl World {
     fn of(pid: Pid) -> Self {
         let identity = Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth: Bytes::new() };
         let mut world = Self {
-            core: Core::new(Members::new(identity), "r".into(), KEEPING),
+            core: Core::new(Members::new(identity), "r".into(), KEEPING, POLICY),
             now: Now::ZERO,
             out: Vec::new(),
             callers: 0,
@@ -103,8 +120,7 @@ impl World {
     }
 
     fn call_as(&mut self, rid: Rid, model: &str, body: Vec<u8>, pairing: Pairing) -> Vec<Output<usize>> {
-        let call =
-            Call { key: key(model), credential: Arc::default(), body: body.into(), inputs: 1, pairing };
+        let call = Call { key: key(model), body: body.into(), pairing, ..call() };
         self.callers += 1;
         self.give(Input::Hold(rid, call, self.callers))
     }
@@ -176,6 +192,7 @@ impl World {
             job: "job".into(),
             body: Bytes::copy_from_slice(text.as_bytes()),
             unbatchable: false,
+            route: Route::Batch,
         };
         let (head, body) = Outcome::Response(response).into_wire();
         let part = ResultPart { rid, bid, submitter, seq: 0, part: 0, last: true, head: Some(head), body };

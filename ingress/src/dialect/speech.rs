@@ -8,6 +8,7 @@ use common::wire;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::strip::with_member;
 use super::{Dialect, Problem, Unbatchable, Unstreamable, anthropic, gemini, openai};
 
 /// How callers of one family of APIs speak. Paths begin with a slash, unless they are empty.
@@ -64,6 +65,11 @@ pub(crate) trait Speech: Sync {
     /// Path and query of the same call without a stream, for one that is made alone.
     fn alone<'a>(&self, below: &'a str, query: Option<&'a str>) -> (Cow<'a, str>, Option<&'a str>) {
         (below.into(), query)
+    }
+
+    /// The body of a call that asks for the price of a batch: the service tier "flex" in place of any other, all else as it was.
+    fn flex(&self, body: &[u8]) -> Vec<u8> {
+        with_member(body, "service_tier", "flex")
     }
 
     /// Status, headers and body of an error answer of ours.

@@ -80,3 +80,30 @@ fn name(raw: &str) -> Cow<'_, str> {
         _ => serde_json::from_str::<String>(raw).map_or(Cow::Borrowed(""), Cow::Owned),
     }
 }
+
+/// A body with a member of text in front, in place of all of its name. What is no object stays as it is.
+pub(crate) fn with_member(body: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let mut body = strip(body, &[name]).into_owned();
+    let Some(start) = body.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|at| body[*at] == b'{')
+    else {
+        return body;
+    };
+    let empty = body[start + 1..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
+    let member = format!("\"{name}\":\"{value}\"{}", if empty { "" } else { "," });
+    body.splice(start + 1..start + 1, member.into_bytes());
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_takes_the_place_of_all_of_its_name() {
+        let with = |body: &str| String::from_utf8(with_member(body.as_bytes(), "t", "x")).unwrap();
+        assert_eq!(with(r#"{"a":1e999}"#), r#"{"t":"x","a":1e999}"#);
+        assert_eq!(with(" {\n }"), " {\"t\":\"x\"\n }");
+        assert_eq!(with(r#"{"t":"y","a":{"t":1},"\u0074":null}"#), r#"{"t":"x","a":{"t":1}}"#);
+        assert_eq!(with("[1]"), "[1]");
+    }
+}

@@ -1,6 +1,7 @@
 //! May a call of a batchable endpoint wait for a batch?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::Fingerprint;
@@ -9,16 +10,17 @@ use common::outcome::{Fault, FaultClass};
 use common::seal::Keyring;
 use common::wire;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Uri, header};
 use http_body::Body;
 
 use super::body::Intake;
-use super::headers::{Mode, mode};
+use super::headers::plan;
 use super::intern::Interner;
 use super::patience::retry_count;
 use super::route::Place;
 use crate::dialect::{Endpoint, Look, Problem, Streaming, Unbatchable, of};
 use crate::hold::{Call, Pairing};
+use crate::plan::Ways;
 
 /// Names a request, whatever becomes of its caller.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -29,6 +31,8 @@ pub(super) struct Admission {
     keyring: Arc<Keyring>,
     intake: Intake,
     interner: Interner,
+    /// When the batch of a call is given up that says nothing else.
+    deadline: Option<Duration>,
 }
 
 /// What is to be done with a call.
@@ -48,8 +52,8 @@ pub(super) struct Caller {
 }
 
 impl Admission {
-    pub(super) fn new(keyring: Arc<Keyring>, intake: Intake) -> Self {
-        Self { keyring, intake, interner: Interner::default() }
+    pub(super) fn new(keyring: Arc<Keyring>, intake: Intake, deadline: Option<Duration>) -> Self {
+        Self { keyring, intake, interner: Interner::default(), deadline }
     }
 
     /// Judges a call by its head and reads its body if the head allows. `refused` tells whether batches of a key are refused.
@@ -64,7 +68,7 @@ impl Admission {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if mode(&head.headers)? == Mode::Sync {
+        if plan(&head.headers, self.deadline)?.is_none() {
             return Ok(Verdict::Relay(Unbatchable::Mode, None));
         }
         let speech = of(place.dialect());
@@ -77,6 +81,11 @@ impl Admission {
         }
         let body = self.intake.read(caller.fingerprint, body).await?;
         self.weigh(place, endpoint, head, caller, body, refused)
+    }
+
+    /// One copy of a URL that many calls are made to.
+    pub(super) fn shared_uri(&self, uri: Uri) -> Arc<Uri> {
+        self.interner.uri(uri)
     }
 
     /// Whose call it is.
@@ -96,7 +105,8 @@ impl Admission {
         self.keyring.fingerprint(&place.upstream.name, credential)
     }
 
-    /// Judges a call by its body.
+    /// Judges a call by its body. Of a call to hold, where it is called alone and whether it can be at the price of a batch is left
+    /// open.
     pub(super) fn weigh(
         &self,
         place: &Place,
@@ -111,6 +121,9 @@ impl Admission {
             Look::Relay(reason) => return Ok(Verdict::Relay(reason, Some(body))),
             Look::Hold { model, inputs, streams } => (model.into_owned(), inputs, streams),
         };
+        let Some(plan) = plan(&head.headers, self.deadline)? else {
+            return Ok(Verdict::Relay(Unbatchable::Mode, Some(body)));
+        };
         let Caller { fingerprint, credential, key_headers } = caller;
         let key = wire::BatchKey {
             upstream: place.upstream.name.clone(),
@@ -118,11 +131,12 @@ impl Admission {
             endpoint: endpoint.name.to_owned(),
             model,
             headers: key_headers,
+            patience_s: plan.class_s(),
         };
         let internal =
             |error: common::ids::BadId| Fault::new(FaultClass::Internal, "internal", error.to_string());
         let key = self.interner.key(key).map_err(internal)?;
-        if refused(&key) {
+        if plan.ways == Ways::Any && refused(&key) {
             return Ok(Verdict::Relay(Unbatchable::Refused, Some(body)));
         }
         let credential = self.interner.credential(fingerprint, credential);
@@ -134,7 +148,8 @@ impl Admission {
             }
             false => (None, body),
         };
-        Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming))
+        let call = Call { key, credential, body, inputs, pairing, uri: Arc::default(), plan };
+        Ok(Verdict::Hold(call, streaming))
     }
 
     /// What a repetition of this call has in common with it: the body, and what of the key stands beside it.
@@ -188,6 +203,7 @@ mod tests {
         Admission::new(
             Arc::new(Keyring::for_one_process()),
             Intake::new(1000, Amount { count: 10, bytes: 10_000 }),
+            None,
         )
     }
 
@@ -253,7 +269,7 @@ mod tests {
     async fn refusals_come_in_order() {
         let status =
             async |lines: &[(&str, &str)], body| judge(CHAT, lines, body).await.unwrap_err().status.as_u16();
-        assert_eq!(status(&[("x-llm-proxy-mode", "flex"), JSON], BODY).await, 400);
+        assert_eq!(status(&[("x-llm-proxy-mode", "fast"), JSON], BODY).await, 400);
         assert_eq!(status(&[JSON], "nonsense").await, 401);
         assert_eq!(status(&[KEY, ("content-type", "text/plain")], BODY).await, 400);
         assert_eq!(status(&[KEY, JSON], "nonsense").await, 400);

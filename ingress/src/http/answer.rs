@@ -5,7 +5,7 @@ use common::outcome::{Outcome, Response as Provided};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::headers::{JOB, QUEUED_MS, RELAY_REASON, ROUTE};
-use crate::dialect::{Dialect, EventStream, Problem, Unbatchable, X_SHOULD_RETRY, of};
+use crate::dialect::{Dialect, EventStream, Problem, X_SHOULD_RETRY, of};
 use crate::hold::Ended;
 use crate::relay::is_hop_by_hop;
 use crate::stats::Answered;
@@ -41,9 +41,9 @@ pub(super) fn batched(
     let queued = u64::try_from(ended.queued.as_millis()).unwrap_or(u64::MAX);
     let failed = !response.status().is_success();
     let headers = response.headers_mut();
-    headers.insert(ROUTE, HeaderValue::from_static(if ended.alone { "sync" } else { "batch" }));
-    if ended.alone {
-        headers.insert(RELAY_REASON, HeaderValue::from_static(Unbatchable::Refused.as_str()));
+    headers.insert(ROUTE, HeaderValue::from_static(ended.outcome.route().as_str()));
+    if let Some(reason) = ended.reason {
+        headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));
     }
     headers.insert(QUEUED_MS, HeaderValue::from(queued));
     if ended.replayed && failed {
@@ -96,10 +96,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use common::outcome::{Fault, FaultClass};
+    use common::outcome::{Fault, FaultClass, Route};
 
     fn ended(outcome: Outcome) -> Ended {
-        Ended { outcome: outcome.into(), queued: Duration::from_millis(4321), replayed: false, alone: false }
+        Ended { outcome: outcome.into(), queued: Duration::from_millis(4321), replayed: false, reason: None }
     }
 
     #[test]
@@ -115,6 +115,7 @@ mod tests {
             job: "batch_1".into(),
             body: body.clone(),
             unbatchable: false,
+            route: Route::Batch,
         };
         let (response, how) = batched(Dialect::OpenAi, &ended(Outcome::Response(provided)), None);
         assert_eq!((response.status().as_u16(), how), (400, Answered::Failure));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::key::BatchKey;
 use common::seal::Keyring;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use providers::Upstreams;
 
@@ -25,11 +25,10 @@ use super::payload::Payload;
 use super::route::{Ours, Place, Route, Routes};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
-use crate::args::WhenUnbatchable;
 use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable, of};
 use crate::fair::{Amount, Bounds, Refused};
 use crate::gate::Gate;
-use crate::hold::{Call, Holder, Instead};
+use crate::hold::{Call, Holder};
 use crate::relay::Relay;
 use crate::stats::{Answered, Ongoing, Stats};
 use crate::tokens::Tokens;
@@ -51,7 +50,9 @@ pub struct FrontConfig {
     /// Who is called.
     pub upstreams: Upstreams,
     /// Takes what is not batched, to the same upstreams.
-    pub relay: Relay,
+    pub relay: Arc<Relay>,
+    /// Makes calls alone.
+    pub soloist: Arc<Soloist>,
     /// The largest body of a batched call in bytes.
     pub max_body: u64,
     /// Requests that are being relayed at a time.
@@ -62,8 +63,8 @@ pub struct FrontConfig {
     pub hold_status: bool,
     /// Who may come in, if not everybody.
     pub tokens: Option<Arc<Tokens>>,
-    /// What becomes of calls whose batch the provider refuses for their key or model.
-    pub when_unbatchable: WhenUnbatchable,
+    /// When the batch of a call is given up that says nothing else.
+    pub deadline: Option<Duration>,
     /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
     pub admin: bool,
 }
@@ -82,8 +83,8 @@ pub(super) struct Reception {
     pub(super) admission: Admission,
     pub(super) stats: Arc<Stats>,
     pub(super) relay: Arc<Relay>,
-    /// Makes calls alone whose batch is refused; not there where the caller is to get the refusal.
-    pub(super) soloist: Option<Arc<Soloist>>,
+    /// Knows which batches are refused.
+    pub(super) soloist: Arc<Soloist>,
     pub(super) relaying: Arc<Gate>,
     pub(super) hold_status: bool,
     /// Whether the log names the clients whose timeout needs attention.
@@ -95,21 +96,19 @@ pub(super) enum Step {
     /// Its answer is there.
     Answer(Response<Payload>),
     /// It has to wait for its batch.
-    Hold(Call, Manner, Ongoing, Option<Instead>),
+    Hold(Call, Manner, Ongoing),
 }
 
 impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
-        let FrontConfig { holder, keyring, stats, relay, hold_status, tokens, admin, .. } = config;
+        let FrontConfig { holder, keyring, stats, relay, soloist, hold_status, tokens, admin, .. } = config;
         let routes = Routes::new(&config.upstreams);
-        let admission = Admission::new(keyring, Intake::new(config.max_body, config.max_receiving));
+        let admission =
+            Admission::new(keyring, Intake::new(config.max_body, config.max_receiving), config.deadline);
         let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
-        let relay = Arc::new(relay);
-        let alone = config.when_unbatchable == WhenUnbatchable::Sync;
-        let soloist = alone.then(|| Soloist::new(relay.clone(), stats.clone()));
         let reception = Reception { admission, stats, relay, soloist, relaying, hold_status, warned };
         Self { routes, reception: Arc::new(reception), holder, tokens, admin }
     }
@@ -129,16 +128,10 @@ impl Front {
         }
     }
 
-    async fn hold(
-        &self,
-        call: Call,
-        manner: Manner,
-        ongoing: Ongoing,
-        instead: Option<Instead>,
-    ) -> Response<Payload> {
+    async fn hold(&self, call: Call, manner: Manner, ongoing: Ongoing) -> Response<Payload> {
         let dialect = manner.dialect;
         match self.holder.hold(call).await {
-            Ok(held) => keep(held.or(instead), manner, ongoing).await,
+            Ok(held) => keep(held, manner, ongoing).await,
             Err(fault) => refuse(dialect, fault.into(), ongoing),
         }
     }
@@ -169,7 +162,7 @@ impl Handler for Front {
             let step = received.await;
             match step {
                 Step::Answer(response) => response,
-                Step::Hold(call, manner, ongoing, instead) => self.hold(call, manner, ongoing, instead).await,
+                Step::Hold(call, manner, ongoing) => self.hold(call, manner, ongoing).await,
             }
         })
     }
@@ -200,16 +193,21 @@ impl Reception {
         socket: Option<Arc<Socket>>,
     ) -> Step {
         let ongoing = self.stats.arrived();
-        let known = |key: &BatchKey| self.soloist.as_ref().is_some_and(|soloist| soloist.knows(key));
+        let known = |key: &BatchKey| self.soloist.knows(key);
         match self.admission.judge(place, endpoint, &head, &mut body, &known).await {
-            Ok(Verdict::Hold(call, streaming)) => {
+            Ok(Verdict::Hold(mut call, streaming)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
                 if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!("{TOTAL_TIMEOUT}");
                 }
                 let dialect = place.dialect();
-                let instead = self.instead(place, &head, &call);
-                Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing, instead)
+                match self.uri(place, &head) {
+                    Ok(uri) => call.uri = self.admission.shared_uri(uri),
+                    Err(problem) => return Step::Answer(refuse(dialect, problem, ongoing)),
+                }
+                let flex = place.upstream.caps.flex;
+                call.plan.flex = flex.iter().any(|end| call.key.endpoint().ends_with(end));
+                Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing)
             }
             Ok(Verdict::Relay(reason, read)) => {
                 ongoing.forget();
@@ -223,13 +221,10 @@ impl Reception {
         }
     }
 
-    /// What is done with a call if its batch is refused.
-    fn instead(&self, place: &Place, head: &Parts, call: &Call) -> Option<Instead> {
-        let soloist = self.soloist.as_ref()?;
+    /// Where a call is made alone, and not as a stream.
+    fn uri(&self, place: &Place, head: &Parts) -> Result<Uri, Problem> {
         let (below, query) = of(place.dialect()).alone(&place.below, head.uri.query());
-        // Where it was called there is a URL for it.
-        let uri = self.relay.uri(place, &below, query).ok()?;
-        Some(soloist.instead(call, uri))
+        self.relay.uri(place, &below, query)
     }
 
     async fn relay(

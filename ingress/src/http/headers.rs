@@ -1,14 +1,20 @@
 //! Our own header lines.
 
+use std::time::Duration;
+
+use common::args::parse_duration;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::dialect::Problem;
+use crate::plan::{Plan, Ways};
 
 /// Request: how the caller wants its answer made.
 pub const MODE: HeaderName = HeaderName::from_static("x-llm-proxy-mode");
+/// Request: how long after its arrival its batch is given up, as `10m`.
+pub const DEADLINE: HeaderName = HeaderName::from_static("x-llm-proxy-deadline");
 /// Response: how the answer was made: `batch`, `flex`, `sync` or `relay`.
 pub const ROUTE: HeaderName = HeaderName::from_static("x-llm-proxy-route");
-/// Response: why a call of a batchable endpoint was relayed.
+/// Response: why a call of a batchable endpoint was not batched.
 pub const RELAY_REASON: HeaderName = HeaderName::from_static("x-llm-proxy-relay-reason");
 /// Response: the provider's job that answered.
 pub const JOB: HeaderName = HeaderName::from_static("x-llm-proxy-job");
@@ -20,40 +26,56 @@ pub fn is_ours(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-llm-proxy-")
 }
 
-/// Values of [`MODE`] that are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// By batch where that is possible; `auto` and `batch`.
-    Batch,
-    /// At once, at the provider's full price.
-    Sync,
-}
-
-/// Reads [`MODE`]; without one it is [`Mode::Batch`].
-pub(super) fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
-    let Some(value) = headers.get(MODE) else { return Ok(Mode::Batch) };
-    let bad = |message: &str| Err(Problem::new(StatusCode::BAD_REQUEST, message).code("invalid_mode"));
-    match value.to_str().unwrap_or_default().trim() {
-        "auto" | "batch" => Ok(Mode::Batch),
-        "sync" => Ok(Mode::Sync),
-        "flex" => bad("x-llm-proxy-mode: flex is not available yet; use auto, batch or sync"),
-        _ => bad("x-llm-proxy-mode must be auto, batch or sync"),
-    }
+/// What a call says about its way; `None` where it is to be made at once and as it is.
+///
+/// # Errors
+/// A [`Problem`] with 400 for a mode or a deadline that is none.
+pub(super) fn plan(headers: &HeaderMap, deadline: Option<Duration>) -> Result<Option<Plan>, Problem> {
+    let bad = |message: &str, code: &str| Problem::new(StatusCode::BAD_REQUEST, message).code(code);
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    let ways = match text(&MODE) {
+        None | Some("auto") => Ways::Any,
+        Some("batch") => Ways::Batch,
+        Some("flex") => Ways::Alone,
+        Some("sync") => return Ok(None),
+        Some(_) => return Err(bad("x-llm-proxy-mode must be auto, batch, flex or sync", "invalid_mode")),
+    };
+    let deadline = match text(&DEADLINE) {
+        None => deadline,
+        Some("off") => None,
+        Some(text) => Some(parse_duration(text).map_err(|why| {
+            bad(&format!("x-llm-proxy-deadline must be a duration as 10m, or off: {why}"), "invalid_deadline")
+        })?),
+    };
+    Ok(Some(Plan { ways, deadline, flex: false }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(name: &HeaderName, value: &str) -> Result<Option<Plan>, Problem> {
+        let headers = HeaderMap::from_iter([(name.clone(), value.parse().unwrap())]);
+        plan(&headers, Some(Duration::from_secs(9)))
+    }
+
     #[test]
     fn modes() {
-        let read = |value: &str| mode(&HeaderMap::from_iter([(MODE, value.parse().unwrap())]));
-        assert_eq!(mode(&HeaderMap::new()), Ok(Mode::Batch));
-        assert_eq!(
-            (read("auto"), read("batch"), read(" sync")),
-            (Ok(Mode::Batch), Ok(Mode::Batch), Ok(Mode::Sync))
-        );
-        assert!(read("flex").unwrap_err().message.contains("not available yet"));
-        assert_eq!(read("fast").unwrap_err().status, 400);
+        let ways = |value: &str| read(&MODE, value).map(|plan| plan.map(|plan| plan.ways));
+        assert_eq!(plan(&HeaderMap::new(), None), Ok(Some(Plan::default())));
+        assert_eq!((ways("auto"), ways("batch")), (Ok(Some(Ways::Any)), Ok(Some(Ways::Batch))));
+        assert_eq!((ways("flex"), ways(" sync")), (Ok(Some(Ways::Alone)), Ok(None)));
+        assert_eq!(ways("fast").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn deadlines() {
+        let deadline = |value: &str| read(&DEADLINE, value).map(|plan| plan.and_then(|plan| plan.deadline));
+        assert_eq!(deadline("10m"), Ok(Some(Duration::from_secs(600))));
+        assert_eq!((deadline("off"), deadline("0s")), (Ok(None), Ok(Some(Duration::ZERO))));
+        assert_eq!(read(&MODE, "auto").unwrap().unwrap().deadline, Some(Duration::from_secs(9)));
+        for bad in ["", "soon", "-1s", "10"] {
+            assert_eq!(deadline(bad).map_err(|problem| problem.status.as_u16()), Err(400), "{bad}");
+        }
     }
 }

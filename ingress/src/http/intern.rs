@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use common::ids::{BadId, Fingerprint};
 use common::key::BatchKey;
 use common::wire;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 
 /// Entries of each table at most. Beyond it calls have copies of their own, until some entries are unused.
 const MAX: usize = 4096;
@@ -18,6 +18,7 @@ const MAX_KEY: usize = 1024;
 pub(super) struct Interner {
     keys: Mutex<HashSet<BatchKey>>,
     credentials: Mutex<HashMap<Fingerprint, Weak<HeaderMap>>>,
+    uris: Mutex<HashSet<Arc<Uri>>>,
 }
 
 impl Interner {
@@ -33,6 +34,24 @@ impl Interner {
         let shared = Arc::new(lines);
         if table.len() < MAX {
             table.insert(fingerprint, Arc::downgrade(&shared));
+        }
+        shared
+    }
+
+    /// The shared copy of a URL. It may hold a caller's query, which is no secret where calls are held; the table is only emptied when
+    /// it is full.
+    pub(super) fn uri(&self, uri: Uri) -> Arc<Uri> {
+        let length = uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let mut table = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = table.get(&uri) {
+            return shared.clone();
+        }
+        let shared = Arc::new(uri);
+        if length <= MAX_KEY {
+            if table.len() >= MAX {
+                table.clear();
+            }
+            table.insert(shared.clone());
         }
         shared
     }
@@ -70,6 +89,7 @@ mod tests {
             endpoint: "/v1/embeddings".to_owned(),
             model: model.to_owned(),
             headers: Vec::new(),
+            patience_s: 0,
         }
     }
 

@@ -38,6 +38,7 @@ use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
 use crate::fair::Amount;
 use crate::hold::Ended;
+use crate::http::Soloist;
 use crate::relay::Relay;
 use crate::stats::Stats;
 pub(super) use upstreams::upstreams;
@@ -86,7 +87,7 @@ impl Handler for Desk {
         Box::pin(async move {
             let (call, ongoing) = match received.await {
                 Step::Answer(response) => return response,
-                Step::Hold(call, _, ongoing, _) => (call, ongoing),
+                Step::Hold(call, _, ongoing) => (call, ongoing),
             };
             if call.key.model() == "wait" {
                 let _waiting = Waiting(self.held.clone());
@@ -99,9 +100,10 @@ impl Handler for Desk {
                 job: "batch_1".into(),
                 body: call.body,
                 unbatchable: false,
+                route: Default::default(),
             };
             let outcome = Outcome::Response(provided).into();
-            let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false };
+            let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None };
             let (response, how) = batched(dialect, &ended, None);
             ongoing.answered(how);
             response.map(Payload::from)
@@ -123,15 +125,15 @@ impl Proxy {
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let (held, events) = mpsc::unbounded_channel();
         let upstreams = upstreams(&format!("http://{provider}"), "/v1");
-        let relay = Relay::new(&upstreams, abort.clone()).unwrap();
+        let relay = Arc::new(Relay::new(&upstreams, abort.clone()).unwrap());
         let receiving = Amount { count: MAX_CONNECTIONS, bytes: 10 * MAX_BODY };
         let admission =
-            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, receiving));
+            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, receiving), None);
         let reception = Reception {
             admission,
             stats: Arc::new(Stats::default()),
-            relay: relay.into(),
-            soloist: None,
+            relay: relay.clone(),
+            soloist: Soloist::new(relay, upstreams.clone()),
             relaying: relaying(MAX_CONNECTIONS),
             hold_status: false,
             warned: AtomicBool::new(false),

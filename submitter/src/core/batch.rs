@@ -66,6 +66,8 @@ pub(super) struct Batch {
     pub(super) untidy: bool,
     /// When each ingress said last that nobody waits there; at most one entry for each grant.
     pub(super) abandoned: BTreeMap<Pid, Now>,
+    /// When an ingress said last that callers do not wait for it any longer.
+    pub(super) overdue: Option<Now>,
     pub(super) cancellation: Cancellation,
 }
 
@@ -146,6 +148,7 @@ impl Batch {
             chores: Vec::new(),
             untidy: false,
             abandoned: BTreeMap::new(),
+            overdue: None,
             cancellation: Cancellation::default(),
         }
     }

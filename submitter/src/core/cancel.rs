@@ -40,12 +40,23 @@ impl Batch {
         self.grants.iter().all(|grant| self.abandoned.get(&grant.ingress).is_some_and(fresh))
     }
 
+    /// Whether callers do not wait for this batch any longer, as one of its ingresses said lately: they will have their answers by
+    /// another way.
+    pub(super) fn is_overdue(&self, now: Now) -> bool {
+        self.overdue.is_some_and(|said| now.saturating_sub(said) <= FRESH)
+    }
+
+    /// Whether it is not worth its price.
+    pub(super) fn is_given_up(&self, now: Now) -> bool {
+        self.is_overdue(now) || self.is_abandoned(now)
+    }
+
     /// Whether a cancellation can help, and has not been asked for.
     pub(super) fn may_be_cancelled(&self, now: Now) -> bool {
         let Cancellation { asked, tries, due } = self.cancellation;
         let running = self.job.as_ref().is_some_and(|job| job.phase == JobPhase::Running);
-        // Others may serve the rest of a job of which a part was taken over.
-        let ours = self.recovery.is_none() || self.is_whole();
+        // Others may serve the rest of a job of which a part was taken over. If that part is overdue, so is soon the rest.
+        let ours = self.recovery.is_none() || self.is_whole() || self.is_overdue(now);
         running && !asked && tries < CANCELS && due <= now && ours
     }
 
@@ -104,35 +115,39 @@ impl Core {
         }
     }
 
-    /// An ingress says that nobody waits there. Only ingresses with a grant in the batch are remembered.
+    /// An ingress says that nobody waits there, or not any longer. Only ingresses with a grant in the batch are remembered.
     pub(super) fn abandoned(&mut self, now: Now, word: &wire::Abandoned, out: &mut Vec<Output>) {
         let (Ok(bid), Ok(ingress)) = (Bid::from_slice(&word.bid), Pid::from_slice(&word.ingress)) else {
             return;
         };
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         if batch.grants.iter().any(|grant| grant.ingress == ingress) {
-            batch.abandoned.insert(ingress, now);
-            self.end_if_abandoned(now, bid, out);
+            match word.overdue {
+                true => batch.overdue = Some(now),
+                false => drop(batch.abandoned.insert(ingress, now)),
+            }
+            self.end_if_given_up(now, bid, out);
         }
     }
 
-    /// Gives back a batch that nobody waits for, or cancels its job. While a creation may be on its way, what became of
+    /// Gives back a batch that is not worth its price, or cancels its job. While a creation may be on its way, what became of
     /// it comes first.
-    pub(super) fn end_if_abandoned(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+    pub(super) fn end_if_given_up(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let left_to_the_provider = self.members.is_draining() && self.timing.cancel_after.is_none();
-        if self.is_taken_up(bid) {
+        let overdue = self.batches.get(&bid).is_some_and(|batch| batch.is_overdue(now));
+        if !overdue && self.is_taken_up(bid) {
             // By callers of a lost ingress who have come to another.
             return;
         }
-        let abandoned = |batch: &&mut Batch| batch.is_abandoned(now);
-        let Some(batch) = self.batches.get_mut(&bid).filter(abandoned) else { return };
+        let given_up = |batch: &&mut Batch| batch.is_given_up(now);
+        let Some(batch) = self.batches.get_mut(&bid).filter(given_up) else { return };
         match batch.state {
             State::Uploading | State::Intending { .. } => {
-                tracing::info!(%bid, "nobody waits for a batch any more: it is not submitted");
+                tracing::info!(%bid, "a batch is not waited for any more: it is not submitted");
                 self.give_back(now, bid, deliver::cancelled(), out);
             }
             State::Polling if batch.may_be_cancelled(now) && !left_to_the_provider => {
-                tracing::info!(%bid, job = batch.job_id(), "nobody waits for a job any more: it is cancelled");
+                tracing::info!(%bid, job = batch.job_id(), "a job is not waited for any more: it is cancelled");
                 batch.ask_to_cancel(bid, out);
             }
             _ => {}

@@ -197,6 +197,6 @@ impl Core {
             State::Lingering(_) => self.received(now, bid, gone, out),
             _ => {}
         }
-        self.end_if_abandoned(now, bid, out);
+        self.end_if_given_up(now, bid, out);
     }
 }

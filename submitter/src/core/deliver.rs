@@ -55,7 +55,8 @@ impl Core {
         }
         if missing > 0 {
             tracing::warn!(%bid, missing, "requests without a line in the results");
-            self.tell_rest(bid, Outcome::Fault(no_line(phase, lines.are_all_of(counts))), out);
+            // The results are all read: there is no answer, and there will be none.
+            self.tell_rest(bid, Outcome::Fault(no_line(phase, lines.are_all_of(counts)).again()), out);
         }
         self.enter(now, bid, State::Flushing, out);
     }

@@ -301,7 +301,7 @@ impl Core {
             batch.cancellation = Cancellation::default();
         }
         self.poll_later(now, bid);
-        self.end_if_abandoned(now, bid, out);
+        self.end_if_given_up(now, bid, out);
         self.hand_over_if_leaving(now, bid, out);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::Bid;
-use common::outcome::{Outcome, Response};
+use common::outcome::{Outcome, Response, Route};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use providers::{Job, Provider};
 
@@ -121,5 +121,6 @@ fn verbatim(provider: &dyn Provider, answer: &Answer) -> Outcome {
         job: String::new(),
         body: Bytes::copy_from_slice(&answer.body),
         unbatchable: false,
+        route: Route::Batch,
     })
 }

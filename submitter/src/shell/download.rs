@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::Rid;
-use common::outcome::{Fault, FaultClass, Outcome, Response};
+use common::outcome::{Fault, FaultClass, Outcome, Response, Route};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use providers::{Call, LineOutcome, ResultLine, Source};
 
@@ -143,6 +143,7 @@ pub(crate) fn outcome(line: ResultLine<'_>, job: &str, id_header: HeaderName) ->
                 job: job.to_owned(),
                 body: Bytes::copy_from_slice(&body),
                 unbatchable: false,
+                route: Route::Batch,
             })
         }
         // What has a status was executed, whatever its code says.
@@ -157,9 +158,11 @@ pub(crate) fn outcome(line: ResultLine<'_>, job: &str, id_header: HeaderName) ->
 /// possible).
 fn not_executed(code: &str, message: &str) -> Fault {
     match code {
-        "batch_expired" | "request_timeout" => Fault::new(FaultClass::Expired, code, message).no_retry(),
+        "batch_expired" | "request_timeout" => {
+            Fault::new(FaultClass::Expired, code, message).no_retry().again()
+        }
         CANCELLED => Fault::new(FaultClass::Unavailable, code, message).retry_after(Duration::from_secs(1)),
-        _ => Fault::new(FaultClass::Internal, code, message).no_retry(),
+        _ => Fault::new(FaultClass::Internal, code, message).no_retry().again(),
     }
 }
 

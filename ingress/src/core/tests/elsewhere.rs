@@ -53,8 +53,14 @@ impl Waiting {
     fn part(&mut self, part: u32, last: bool, body: &[u8]) -> Vec<Output<usize>> {
         let head = (part == 0).then(|| {
             let (status, headers) = (http::StatusCode::OK, http::HeaderMap::new());
-            let response =
-                Response { status, headers, job: "job".into(), body: Bytes::new(), unbatchable: false };
+            let response = Response {
+                status,
+                headers,
+                job: "job".into(),
+                body: Bytes::new(),
+                unbatchable: false,
+                route: Route::Batch,
+            };
             Outcome::Response(response).into_wire().0
         });
         let body = Bytes::copy_from_slice(body);

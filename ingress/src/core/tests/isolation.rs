@@ -163,7 +163,7 @@ impl Trial {
     fn call(&mut self, sent: Sent) {
         let (rid, pairing, key) = (self.rid(sent), self.pairing(sent), self.key(sent));
         let credential = Arc::new(sent.credential());
-        let call = Call { key, credential, body: sent.body().into(), inputs: 1, pairing };
+        let call = Call { key, credential, body: sent.body().into(), inputs: 1, pairing, ..call() };
         self.sent.insert(rid, sent);
         self.world.callers += 1;
         self.waiters.insert(self.world.callers, (rid, sent));

@@ -33,6 +33,7 @@ fn parts_of_an_answer_come_in_any_order() {
         job: String::new(),
         body: Bytes::new(),
         unbatchable: false,
+        route: Route::Batch,
     })
     .into_wire();
     for (part, text, last) in [(2, "c", true), (1, "b", false), (1, "b", false)] {

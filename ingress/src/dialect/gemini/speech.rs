@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{Action, Events, Form, credential, model_of, peek, render, rest, wants_padding};
 use crate::dialect::speech::{below_v1, beyond, is_at};
+use crate::dialect::strip::{strip, with_member};
 use crate::dialect::{Endpoint, EventStream, Look, Problem, Speech, Streaming, Unbatchable, Unstreamable};
 
 /// Google's dialect.
@@ -82,6 +83,11 @@ impl Speech for Gemini {
     /// The query has nothing but the key, which travels as a line, and the form of a stream.
     fn alone<'a>(&self, below: &'a str, _query: Option<&'a str>) -> (Cow<'a, str>, Option<&'a str>) {
         (below.replace(":streamGenerateContent", ":generateContent").into(), None)
+    }
+
+    fn flex(&self, body: &[u8]) -> Vec<u8> {
+        // The API takes members in both spellings.
+        with_member(&strip(body, &["service_tier"]), "serviceTier", "flex")
     }
 
     fn render(&self, problem: &Problem) -> (StatusCode, HeaderMap, Bytes) {

@@ -5,12 +5,11 @@ use common::outcome::{Fault, FaultClass};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::args::WhenUnbatchable;
 use crate::core::Input;
 use crate::fair::Bounds;
 use crate::gate::Gate;
 use crate::hold::{Holder, Waiter};
-use crate::http::{Front, FrontConfig};
+use crate::http::{Front, FrontConfig, Soloist};
 
 /// An address where no provider is.
 pub(super) const NOWHERE: &str = "127.0.0.1:9";
@@ -50,18 +49,19 @@ impl House {
         let (inputs, receiver) = mpsc::channel(10);
         let holder = Holder::new(inputs, Gate::new(bounds));
         let upstreams = upstreams(&format!("http://{provider}"), "/v1");
-        let relay = Relay::new(&upstreams, CancellationToken::new()).unwrap();
+        let relay = Arc::new(Relay::new(&upstreams, CancellationToken::new()).unwrap());
         let mut config = FrontConfig {
             holder: holder.clone(),
             keyring: Arc::new(Keyring::for_one_process()),
             stats: Arc::default(),
+            soloist: Soloist::new(relay.clone(), upstreams.clone()),
             upstreams,
             relay,
             max_body: MAX_BODY,
             max_relaying: MAX_CONNECTIONS,
             max_receiving: Amount { count: MAX_CONNECTIONS, bytes: MAX_BODY },
             hold_status: false,
-            when_unbatchable: WhenUnbatchable::Error,
+            deadline: None,
             tokens: None,
             admin: true,
         };
@@ -109,7 +109,7 @@ async fn calls_wait_for_the_state_machine() {
             outcome: outcome.into(),
             queued: Duration::from_millis(7),
             replayed: false,
-            alone: false,
+            reason: None,
         });
 
         let (head, body) = client.message().await;
@@ -214,9 +214,10 @@ async fn operators_routes_show_no_key_and_no_content() {
         job: "batch_1".into(),
         body: "answer-marker".into(),
         unbatchable: false,
+        route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false });
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None });
     assert_eq!(client.message().await.1, "answer-marker");
     let answered = everything(&house).await;
     assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");

@@ -32,14 +32,15 @@ pub(super) fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
         job: "batch_1".into(),
         body: body.into(),
         unbatchable: false,
+        route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false });
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None });
 }
 
 pub(super) fn fail(waiter: Waiter) {
     let outcome = Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late")).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, alone: false });
+    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None });
 }
 
 impl House {

@@ -7,7 +7,7 @@ const EVERY: u64 = 5;
 
 impl World {
     fn abandon(&mut self, ingress: Pid) {
-        let word = wire::Abandoned { bid: self.bid.to_bytes(), ingress: ingress.to_bytes() };
+        let word = wire::Abandoned { bid: self.bid.to_bytes(), ingress: ingress.to_bytes(), overdue: false };
         self.give(Input::Abandoned(word));
     }
 
@@ -213,7 +213,7 @@ fn words_about_other_batches_or_of_strangers_change_nothing() {
     for stranger in 0..100 {
         world.abandon(Pid::random());
         let bid = if stranger % 2 == 0 { Bid::random().to_bytes() } else { Bytes::from_static(b"short") };
-        let word = wire::Abandoned { bid, ingress: world.ingress.to_bytes() };
+        let word = wire::Abandoned { bid, ingress: world.ingress.to_bytes(), overdue: false };
         world.give(Input::Abandoned(word));
     }
     assert_eq!(ops(world.pass(5, &[])), []);
