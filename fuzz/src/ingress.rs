@@ -9,6 +9,7 @@ use common::bus::Message;
 use common::drive::Core as _;
 use common::ids::{Bid, Digest, Pid, Rid};
 use common::members::{Identity, Members};
+use common::outcome::Outcome;
 use common::pairing::Pairing;
 use common::seal::Keyring;
 use common::timers::Now;
@@ -16,6 +17,7 @@ use common::wire::{self, Role, to_ingress, to_submitter};
 use http::HeaderMap;
 use ingress::core::{Core, FetchedPart, Input, Keeping, Output, ResultPart};
 use ingress::hold::Call;
+use ingress::plan::{Plan, Policy, Ways};
 use prost::Message as _;
 
 use crate::batcher::later;
@@ -64,7 +66,8 @@ impl Rig {
             answers_for: Duration::from_secs(3600),
             answers_bytes: 4096,
         };
-        let core = Core::new(members, "llmp.v1.ing.x.r".into(), keeping);
+        let policy = Policy { line_retries: 2, hard: first & 2 == 2, alone_if_refused: first & 4 == 4 };
+        let core = Core::new(members, "llmp.v1.ing.x.r".into(), keeping, policy);
         let keyring = Keyring::for_one_process();
         let mut rig = Self {
             core,
@@ -115,6 +118,11 @@ impl Rig {
             _ => match source.byte() {
                 0..4 => Input::Drain,
                 4 => Input::GiveUp,
+                5..40 => {
+                    let rid = Rid::from_slice(&self.cast.rid(source)).ok()?;
+                    let body = source.odd_bytes();
+                    Input::Alone(rid, Outcome::from_wire(messages::outcome_head(source)?, body)?)
+                }
                 up => Input::Bus(up > 50),
             },
         })
@@ -139,6 +147,8 @@ impl Rig {
             body,
             inputs: source.short(),
             pairing,
+            uri: Arc::default(),
+            plan: plan(source),
         };
         Input::Hold(rid, call, rid)
     }
@@ -202,8 +212,19 @@ impl Rig {
                     }
                 }
                 Output::End(caller, _) => assert!(self.ended.insert(caller), "two answers for one caller"),
+                Output::Alone(solo) => self.cast.remember_rid(solo.rid),
                 _ => {}
             }
         }
     }
+}
+
+fn plan(source: &mut Source<'_>) -> Plan {
+    let ways = match source.below(4) {
+        0 => Ways::Batch,
+        1 => Ways::Alone,
+        _ => Ways::Any,
+    };
+    let deadline = source.yes().then(|| Duration::from_secs(source.below(200) as u64));
+    Plan { ways, deadline, flex: source.yes() }
 }

@@ -226,6 +226,7 @@ pub(crate) fn outcome_head(source: &mut Source<'_>) -> Option<wire::OutcomeHead>
                 headers: source.some(2, header),
                 job: source.text(),
                 unbatchable: source.yes(),
+                route: i32::from(source.byte() % 4),
             };
             Some(wire::OutcomeHead { kind: Some(wire::outcome_head::Kind::Response(head)) })
         }
@@ -236,6 +237,8 @@ pub(crate) fn outcome_head(source: &mut Source<'_>) -> Option<wire::OutcomeHead>
                 retry_after_s: source.short(),
                 no_retry: source.yes(),
                 unbatchable: source.yes(),
+                route: i32::from(source.byte() % 4),
+                again: source.yes(),
             };
             Some(wire::OutcomeHead { kind: Some(wire::outcome_head::Kind::Fault(head)) })
         }

@@ -12,6 +12,7 @@ use common::subjects::Subjects;
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_batcher, to_ingress};
 use ingress::core::{Core, FetchedPart, GrantDraft, Input, Keeping, OutcomePart, Output, ResultPart};
+use ingress::plan::Policy;
 use prost::Message as _;
 
 use crate::bugs::Bug;
@@ -50,10 +51,10 @@ struct GrantBase {
 }
 
 impl Ingress {
-    pub(crate) fn new(pid: Pid, secret: u64, keeping: Keeping, bug: Option<Bug>) -> Self {
+    pub(crate) fn new(pid: Pid, secret: u64, rules: (Keeping, Policy), bug: Option<Bug>) -> Self {
         let subjects = Subjects::new("llmp");
         let identity = Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth: Bytes::new() };
-        let core = Core::new(Members::new(identity), subjects.results_prefix(pid), keeping);
+        let core = Core::new(Members::new(identity), subjects.results_prefix(pid), rules.0, rules.1);
         Self { core, pid, subjects, secret, out: Vec::new(), bug, grants: TwiceGranted::default() }
     }
 
@@ -160,7 +161,8 @@ impl Ingress {
                 send_reply(effects, reply, reply::Body::Fetched(hand_over(part)));
             }
             Output::End(waiter, ended) => effects.push(Effect::End(waiter.0, ended)),
-            Output::Job(_) => {}
+            // Nobody here has a deadline, and no batch is refused for its key.
+            Output::Alone(_) | Output::Job(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@ use common::timers::Now;
 use common::wire::{self, Role};
 use http::{HeaderMap, HeaderValue};
 use ingress::hold::{Call, Ended, Pairing};
+use ingress::plan::Plan;
 
 use crate::node::{CallerId, ProcId};
 use crate::rng::{Rng, hash};
@@ -243,6 +244,8 @@ impl People {
             body,
             inputs: 1,
             pairing: Pairing { digest, idempotency, retry },
+            uri: Arc::default(),
+            plan: Plan::default(),
         };
         let rid = call.pairing.rid_from(random);
         self.texts.insert(rid, who.text);

@@ -456,7 +456,7 @@ pub(crate) fn refused(status: u16, message: &str) -> Trouble {
         job: String::new(),
         body: Bytes::copy_from_slice(message.as_bytes()),
         unbatchable: false,
-        route: Route::Batch,
+        route: Default::default(),
     };
     Trouble {
         kind: TroubleKind::NotDone,

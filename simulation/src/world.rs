@@ -7,6 +7,7 @@ use common::ids::{Bid, Pid, Rid};
 use common::timers::Now;
 use common::wire::Role;
 use ingress::core::Keeping;
+use ingress::plan::Policy;
 use memchr::memmem::Finder;
 
 use crate::faults::{Kind, Knobs};
@@ -485,11 +486,12 @@ pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, options: 
         answers_for: ANSWERS_FOR,
         answers_bytes: knobs.answers_bytes,
     };
+    let policy = Policy { line_retries: 0, hard: false, alone_if_refused: true };
     match role {
         Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs, rng.fork())),
         Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, bug)),
         Role::Ingress | Role::Unspecified => {
-            Box::new(crate::ingress::Ingress::new(pid, rng.next(), keeping, bug))
+            Box::new(crate::ingress::Ingress::new(pid, rng.next(), (keeping, policy), bug))
         }
     }
 }

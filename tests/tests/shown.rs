@@ -48,6 +48,8 @@ fn call() -> Call {
         body: Bytes::from_static(BODY.as_bytes()),
         inputs: 1,
         pairing,
+        uri: Default::default(),
+        plan: Default::default(),
     }
 }
 
@@ -80,7 +82,7 @@ fn an_ingress_shows_neither_credential_nor_body() {
     };
     hides(&Output::<()>::Grant(String::new(), draft));
     hides(&outcome());
-    hides(&Ended { outcome: Arc::new(outcome()), queued: Default::default(), replayed: false, alone: false });
+    hides(&Ended { outcome: Arc::new(outcome()), queued: Default::default(), replayed: false, reason: None });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use providers::{Upstream, Upstreams};
 
 use super::admit::{Admission, Verdict, form};
 use super::body::Intake;
-use super::headers::{is_ours, mode};
+use super::headers::is_ours;
 use super::patience::{Patience, retry_count};
 use super::route::{Route, Routes};
 use crate::fair::Amount;
@@ -30,8 +30,11 @@ impl Door {
     /// If that is no base URL.
     pub fn new(base_url: &str) -> std::io::Result<Self> {
         let keyring = Arc::new(Keyring::for_one_process());
-        let admission =
-            Admission::new(keyring, Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }));
+        let admission = Admission::new(
+            keyring,
+            Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }),
+            None,
+        );
         let moved = |upstream: &Arc<Upstream>| Upstream::of(upstream.provider, &upstream.name, base_url);
         let upstreams: Upstreams = Upstreams::default().iter().map(moved).collect();
         Ok(Self { admission, routes: Routes::new(&upstreams), targets: Targets::new(&upstreams)? })
@@ -42,7 +45,7 @@ impl Door {
         for (streamed, hold_status) in [(false, false), (false, true), (true, false), (true, true)] {
             let _ = Patience::of(head, streamed, hold_status);
         }
-        let _ = (retry_count(&head.headers), mode(&head.headers), form(&head.headers));
+        let _ = (retry_count(&head.headers), form(&head.headers));
         let _ = head.headers.keys().filter(|name| is_ours(name)).count();
         let Route::Batch(place, endpoint) = self.routes.route(head) else { return None };
         let caller = self.admission.caller(&place, head).ok()?;

@@ -60,21 +60,27 @@ impl House {
     }
 }
 
-fn alone(out: &[Output<usize>]) -> Vec<&Solo> {
-    let solo = |output| match output {
-        &Output::Alone(ref solo) => Some(solo),
+fn solo(output: &Output<usize>) -> Option<&Solo> {
+    match output {
+        Output::Alone(solo) => Some(solo),
         _ => None,
-    };
+    }
+}
+
+fn end(output: &Output<usize>) -> Option<(&Outcome, Option<Reason>)> {
+    match output {
+        Output::End(_, ended) => Some((&*ended.outcome, ended.reason)),
+        _ => None,
+    }
+}
+
+fn alone(out: &[Output<usize>]) -> Vec<&Solo> {
     out.iter().filter_map(solo).collect()
 }
 
 /// How callers' calls end.
 fn ended(out: &[Output<usize>]) -> Vec<(&Outcome, Option<Reason>)> {
-    let ended = |output| match output {
-        &Output::End(_, ref ended) => Some((&*ended.outcome, ended.reason)),
-        _ => None,
-    };
-    out.iter().filter_map(ended).collect()
+    out.iter().filter_map(end).collect()
 }
 
 fn overdue(out: &[Output<usize>]) -> usize {
