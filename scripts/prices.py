@@ -121,11 +121,18 @@ def rates(model, context, tier):
     return {kind: value for kind, value in found.items() if value is not None}
 
 
-def long_writes_in_batches(row, sync):
-    """Anthropic: the prices of writing into the cache are multiples of the tier's input price (its page on prompt caching,
-    on batches too), of which the list leaves out those kept for an hour."""
-    if "input" in row and "cache_write_long" in sync and "cache_write_long" not in row:
-        row["cache_write_long"] = exact(sync["cache_write_long"] * row["input"] / sync["input"], "cache_write_long")
+def fill_batch(row, sync, litellm):
+    """Prices of batches that follow from the others, where the list leaves them out."""
+    if litellm == "anthropic" and "input" in row and "cache_write_long" in sync:
+        # What is written into the cache costs a multiple of the tier's input price (its page on prompt caching).
+        long = exact(sync["cache_write_long"] * row["input"] / sync["input"], "cache_write_long")
+        row.setdefault("cache_write_long", long)
+    if "input" in row and "cached_input" in sync:
+        # OpenAI's price list for batches has none for what is cached of its older models: it is input as any other.
+        # Gemini has no discount for it in batches (its page on batch mode).
+        of = {"gemini": sync["cached_input"]} | dict.fromkeys(["openai", "azure"], row["input"])
+        if litellm in of:
+            row.setdefault("cached_input", of[litellm])
 
 
 def per_image(key, model, sized):
@@ -137,6 +144,11 @@ def per_image(key, model, sized):
     return exact(prices.pop(), "image") if len(prices) == 1 and not by_token else None
 
 
+def charged_otherwise(model):
+    """Whether a model costs anything at all, in whatever way."""
+    return any(isinstance(value, Decimal) and value for field, value in model.items() if "_cost_" in field)
+
+
 def rows(model, litellm):
     """Tier, context and prices; the synchronous ones for short contexts first."""
     infixes = {match for field in model for match in re.findall(r"_above_\d+k_tokens", field)}
@@ -146,8 +158,8 @@ def rows(model, litellm):
     for tier, suffix in TIERS.items():
         for above, infix in sorted(contexts.items()):
             row = {kind: value for kind, value in rates(model, infix, suffix).items() if kind not in same}
-            if litellm == "anthropic" and tier == "batch":
-                long_writes_in_batches(row, rates(model, infix, ""))
+            if tier == "batch":
+                fill_batch(row, rates(model, infix, ""), litellm)
             if row:
                 yield tier, above, row
 
@@ -162,6 +174,8 @@ def lines(provider, key, model, litellm, sized):
     found = list(rows(model, litellm))
     if image is not None:
         found = [("sync", 0, {"image": image})]
+    if charged_otherwise(model) and not any(value for *_, row in found for value in row.values()):
+        return
     factors = model.get("provider_specific_entry") or {}
     if factors.get("fast", 1) % 1 != 0 or factors.get("us", 1) * 100 % 1 != 0:
         sys.exit(f"prices.py: {key}: {factors}")
@@ -189,7 +203,7 @@ def main():
             ours = name(key, litellm)
             if ours is not None:
                 models.setdefault((provider, ours), (model, litellm))
-    written = [line for (provider, key), found in sorted(models.items()) for line in lines(provider, key, *found, sized)]
+    written = [line for names, found in sorted(models.items()) for line in lines(*names, *found, sized)]
     OUT.write_text(HEAD + ",".join(COLUMNS) + "\n" + "\n".join(written) + "\n", encoding="utf-8")
     print(f"{OUT.name}: {len(models)} models in {len(written)} lines, {OUT.stat().st_size} bytes")
 
