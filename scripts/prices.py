@@ -127,12 +127,9 @@ def fill_batch(row, sync, litellm):
         # What is written into the cache costs a multiple of the tier's input price (its page on prompt caching).
         long = exact(sync["cache_write_long"] * row["input"] / sync["input"], "cache_write_long")
         row.setdefault("cache_write_long", long)
-    if "input" in row and "cached_input" in sync:
-        # OpenAI's price list for batches has none for what is cached of its older models: it is input as any other.
-        # Gemini has no discount for it in batches (its page on batch mode).
-        of = {"gemini": sync["cached_input"]} | dict.fromkeys(["openai", "azure"], row["input"])
-        if litellm in of:
-            row.setdefault("cached_input", of[litellm])
+    if litellm in ("openai", "azure") and "input" in row and "cached_input" in sync:
+        # OpenAI's price list for batches has none for what older models had in their cache: it is input as any other.
+        row.setdefault("cached_input", row["input"])
 
 
 def per_image(key, model, sized):

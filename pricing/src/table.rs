@@ -186,3 +186,75 @@ fn undated(name: &str) -> Option<&str> {
         is(name.get(at..)?, form).then(|| &name[..at])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "provider,model,tier,above,input,output,image,us_percent,fast_times";
+
+    fn wrong(rows: &str) -> String {
+        let text: &'static str = format!("# a list\n{HEAD}\n{rows}").leak();
+        Table::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_list_has_all_providers_and_a_full_price_for_all_models() {
+        let Table(providers) = Table::embedded();
+        let names: Vec<&str> = providers.keys().map(Cow::as_ref).collect();
+        let expected =
+            ["anthropic", "azure", "deepinfra", "gemini", "groq", "mistral", "openai", "together", "xai"];
+        assert_eq!(names, expected);
+        let full = [Kind::Input, Kind::Output, Kind::Image, Kind::ImageOutput, Kind::AudioOutput];
+        for (provider, models) in &providers {
+            for (model, prices) in models {
+                let priced = full.iter().any(|kind| prices.own(*kind, Tier::Sync, 0).is_some());
+                assert!(priced, "{provider} {model}");
+            }
+        }
+        assert!(LIST.len() < 200_000);
+        assert!(LIST.contains("litellm") && LIST.contains("MIT licence"));
+    }
+
+    #[test]
+    fn prices_of_batches_are_half_but_for_some() {
+        let Table(providers) = Table::embedded();
+        let of = |provider: &str, model: &str| providers[provider][model].clone();
+        let half = |prices: &Prices, percent| {
+            let sync = prices.own(Kind::Input, Tier::Sync, 0).unwrap();
+            assert_eq!(prices.own(Kind::Input, Tier::Batch, 0), sync.percent(percent));
+        };
+        half(&of("openai", "gpt-5.4"), 50);
+        half(&of("openai", "gpt-3.5-turbo-1106"), 100);
+        half(&of("xai", "grok-4.3"), 80);
+        half(&of("anthropic", "claude-opus-5-5"), 50);
+        assert_eq!(of("groq", "openai/gpt-oss-120b").own(Kind::Input, Tier::Batch, 0), None);
+    }
+
+    #[test]
+    fn a_list_that_is_not_in_form_is_refused() {
+        assert!(wrong("a,b").starts_with("line 3 of the price list: it has 2 columns"));
+        assert!(
+            wrong("a,b,sync,0,1,2,,,\na,b,night,0,1,2,,,")
+                .starts_with("line 4 of the price list: there is no tier")
+        );
+        assert!(wrong("a,b,sync,x,1,2,,,").contains("above is no number"));
+        assert!(wrong("a,b,sync,0,x,2,,,").contains("input: a price is a number"));
+        assert!(wrong("a,b,sync,0,1,0.00000001,,,").contains("output: the price has more decimals"));
+        assert!(wrong("a,b,sync,0,1,2,,1.1,").contains("a factor is no number"));
+        assert!(Table::parse("").is_err());
+        assert!(Table::parse("provider,model,tier,above,gold,us_percent,fast_times").is_err());
+        assert!(Table::parse("model,provider,tier,above,input,us_percent,fast_times").is_err());
+    }
+
+    #[test]
+    fn dates_at_the_end_of_names() {
+        assert_eq!(undated("gpt-5.4-2026-03-05"), Some("gpt-5.4"));
+        assert_eq!(undated("claude-opus-4-6-20260205"), Some("claude-opus-4-6"));
+        for name in
+            ["gpt-4-0613", "-20260205", "gemini-2.5-flash-001", "gpt-4-2026-3-05", "\u{e9}0260205", ""]
+        {
+            assert_eq!(undated(name), None, "{name}");
+        }
+    }
+}

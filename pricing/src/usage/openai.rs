@@ -15,8 +15,8 @@ pub(crate) fn read(usage: &Object<'_>, images: bool) -> Result<Usage, Unknown> {
     let thoughts = made.count("reasoning_tokens")?.unwrap_or(0);
     let answer = answer.unwrap_or(0);
     // xAI counts thoughts beside the answer, and its total says so.
-    let whole = sum([read.input(), answer, thoughts])?;
-    let beside = usage.count("total_tokens")? == Some(whole);
+    let whole = sum([read.input(), answer, thoughts]).ok();
+    let beside = whole.is_some() && usage.count("total_tokens")? == whole;
     let answer = if beside { answer } else { answer.checked_sub(thoughts).ok_or(Unknown)? };
     let mut media = self::media(&made)?;
     if images && made.count("text_tokens")?.is_none() && made.count("image_tokens")?.is_none() {
