@@ -36,9 +36,8 @@ impl StreamUsage {
 
     /// Takes in the next piece of the body.
     pub fn feed(&mut self, mut piece: &[u8]) {
-        if std::mem::take(&mut self.returned) {
+        if !piece.is_empty() && std::mem::take(&mut self.returned) {
             piece = piece.strip_prefix(b"\n").unwrap_or(piece);
-            self.returned = false;
         }
         while let Some(end) = memchr2(b'\r', b'\n', piece) {
             let (line, rest) = piece.split_at(end);

@@ -497,6 +497,44 @@ fn what_the_operator_says_goes_before_the_list() {
 }
 
 #[test]
+fn kinds_without_a_price_cost_what_they_surely_do() {
+    let overrides = r#"
+        ["a/plain"]
+        input = 1
+        ["a/cached"]
+        input = 1
+        cached_input = 0.1
+        ["a/audio"]
+        input = 1
+        audio_input = 8
+        ["a/both"]
+        input = 1
+        cached_input = 0.1
+        audio_input = 8
+        ["a/write"]
+        input = 1
+        cache_write = 2
+    "#;
+    let table = Table::default().with(&toml::from_str(overrides).unwrap());
+    let heard =
+        r#"{"usage":{"prompt_tokens":10,"prompt_tokens_details":{"audio_tokens":10,"cached_tokens":10}}}"#;
+    let heard = Answer::read(OpenAi, heard.as_bytes()).unwrap();
+    let kept = Answer::read(OpenAi, format!("{{{}}}", responses(10, 0, 10, 10, 0)).as_bytes()).unwrap();
+    let list = |model, answer| {
+        let cost = table.cost(&call("a", model, Sync, None), 200, Some(answer))?;
+        Some(cost.list.atto() / PICO)
+    };
+    // Ten tokens of sound from the cache: as text from there, or else as sound; with prices of both they could be either.
+    assert_eq!(list("plain", &heard), Some(10_000_000));
+    assert_eq!(list("cached", &heard), Some(1_000_000));
+    assert_eq!(list("audio", &heard), Some(80_000_000));
+    assert_eq!(list("both", &heard), None);
+    // Ten tokens kept long: as input where writing has no price, and unknown where only the short time has one.
+    assert_eq!(list("plain", &kept), Some(10_000_000));
+    assert_eq!(list("write", &kept), None);
+}
+
+#[test]
 fn mistakes_in_prices_are_told() {
     let wrong = |text: &str| toml::from_str::<Overrides>(text).unwrap_err().to_string();
     assert!(wrong("[gpt-4o]\ninput = 1").contains("provider/model"));

@@ -67,6 +67,8 @@ fn embeddings_and_pictures_are_counted() {
         "model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
     let used = read(OpenAi, body).unwrap().usage;
     assert_eq!((used.embeddings, used.input(), used.output(), used.of(Kind::Image)), (2, 8, 0, 0));
+    let body = body.replacen('{', r#"{"created":1,"#, 1);
+    assert_eq!(read(OpenAi, &body).unwrap().usage, used);
     let used = read(OpenAi, r#"{"created":1,"data":[{"url":"a"},{"url":"b"},{"url":"c"}]}"#).unwrap().usage;
     assert_eq!(used, usage(&[(Kind::Image, 3)]));
     let body = r#"{"created":1,"data":[{"b64_json":"AA"}],"usage":{"input_tokens":50,"output_tokens":1056,"total_tokens":1106,
@@ -143,6 +145,15 @@ fn what_was_cached_is_text_first() {
         "prompt_tokens_details":{"text_tokens":30,"image_tokens":70,"cached_tokens":80}}}"#;
     let used = [(Kind::CachedInput, 30), (Kind::ImageInput, 20), (Kind::CachedImage, 50)];
     assert_eq!(read(OpenAi, body).unwrap().usage, usage(&used));
+}
+
+#[test]
+fn films_in_the_cache_are_counted_as_all_that_was_there() {
+    let body = r#"{"usageMetadata":{"promptTokenCount":100,"cachedContentTokenCount":60,
+        "promptTokensDetails":[{"modality":"VIDEO","tokenCount":70},{"modality":"TEXT","tokenCount":30}],
+        "cacheTokensDetails":[{"modality":"VIDEO","tokenCount":50},{"modality":"TEXT","tokenCount":10}]}}"#;
+    let used = [(Kind::Input, 20), (Kind::CachedInput, 60), (Kind::VideoInput, 20)];
+    assert_eq!(read(Gemini, body).unwrap().usage, usage(&used));
 }
 
 #[test]
@@ -235,9 +246,11 @@ fn streams_of_responses() {
         event: response.output_text.delta\ndata: {\"delta\":\"\\\"usage\\\":{\\\"input_tokens\\\":9}\"}\n\n\
         event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"gpt-5\",\"service_tier\":\"flex\",\n\
         data: \"usage\":{\"input_tokens\":4,\"output_tokens\":2}}}\n\n";
-    let answer = streamed(OpenAi, body).unwrap();
-    assert_eq!(answer.usage, usage(&[(Kind::Input, 4), (Kind::Output, 2)]));
-    assert_eq!(answer.service_tier.as_deref(), Some("flex"));
+    for body in [body.to_owned(), body.replace('\n', "\r\n"), body.replace('\n', "\r")] {
+        let answer = streamed(OpenAi, &body).unwrap();
+        assert_eq!(answer.usage, usage(&[(Kind::Input, 4), (Kind::Output, 2)]));
+        assert_eq!(answer.service_tier.as_deref(), Some("flex"));
+    }
 }
 
 #[test]
