@@ -150,15 +150,16 @@ def rows(model, litellm):
     """Tier, context and prices; the synchronous ones for short contexts first."""
     infixes = {match for field in model for match in re.findall(r"_above_\d+k_tokens", field)}
     contexts = {int(re.search(r"\d+", infix)[0]) * 1000: infix for infix in infixes} | {0: ""}
-    base = rates(model, "", "")
-    same = {kind for kind, general in SAME.items() if base.get(kind) == base.get(general)}
-    for tier, suffix in TIERS.items():
-        for above, infix in sorted(contexts.items()):
-            row = {kind: value for kind, value in rates(model, infix, suffix).items() if kind not in same}
-            if tier == "batch":
-                fill_batch(row, rates(model, infix, ""), litellm)
-            if row:
-                yield tier, above, row
+    every = {(tier, above): rates(model, infix, suffix)
+             for tier, suffix in TIERS.items() for above, infix in sorted(contexts.items())}
+    same = {kind for kind, general in SAME.items()
+            if all(row.get(kind) in (None, row.get(general)) for row in every.values())}
+    for (tier, above), prices in every.items():
+        row = {kind: value for kind, value in prices.items() if kind not in same}
+        if tier == "batch":
+            fill_batch(row, every["sync", above], litellm)
+        if row:
+            yield tier, above, row
 
 
 def plain(number, unit):

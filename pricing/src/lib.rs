@@ -1,8 +1,8 @@
 //! What an answer used and what it cost.
 //!
-//! [`Answer::read`] and [`StreamUsage`] take the counts of tokens out of an answer's bytes, [`Table`] knows what a model costs, and
-//! [`Table::cost`] puts the two together: what the call would have cost alone and what it did cost. Nothing is estimated:
-//! what cannot be told exactly is `None`.
+//! [`Answer::read`] and [`StreamUsage`] take the counts of tokens out of an answer's bytes, [`Table`] knows what a model costs,
+//! and [`Table::cost`] puts the two together: what the call would have cost alone and what it did cost. Nothing is estimated:
+//! what cannot be told is `None`.
 //!
 //! Prices and sums are whole numbers of 1e-18 US dollars ([`Usd`]), so that sums are exact. They cover tokens and images, not
 //! what providers charge for each search or other tool besides. Discounts that were agreed upon, and regions that cost more
