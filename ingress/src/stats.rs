@@ -14,6 +14,7 @@ pub use jobs::JobReport;
 use jobs::{JobView, Jobs};
 use series::{Series, Summary};
 
+use crate::accounts::{Books, Report};
 use crate::fair::Amount;
 
 /// What this process has done since its start, and which jobs it waits for.
@@ -22,8 +23,8 @@ pub struct Stats {
     requests: Mutex<Series>,
     synthesized: AtomicU64,
     relayed: AtomicU64,
-    alone: AtomicU64,
     jobs: Mutex<Jobs>,
+    books: Mutex<Books>,
 }
 
 /// What a caller got.
@@ -56,9 +57,14 @@ impl Stats {
         self.relayed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request is made alone, since its batch was refused.
-    pub fn made_alone(&self) {
-        self.alone.fetch_add(1, Ordering::Relaxed);
+    /// What was used and paid.
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+
+    /// The same, a line for each kind of request.
+    pub fn to_csv(&self) -> Bytes {
+        self.books().csv()
     }
 
     /// A job has reached a state. A job is timed from its first report to the first that is final, and counted then.
@@ -78,8 +84,8 @@ impl Stats {
             batches: jobs.summary(),
             held: Held { requests: held.count, bytes: held.bytes },
             relayed: self.relayed.load(Ordering::Relaxed),
-            unbatchable: self.alone.load(Ordering::Relaxed),
             jobs: jobs.in_flight().collect(),
+            money: self.books().report(),
         };
         // Numbers and strings always serialise.
         serde_json::to_vec(&page).unwrap_or_default().into()
@@ -117,9 +123,9 @@ struct Page<'a> {
     batches: Summary,
     held: Held,
     relayed: u64,
-    /// Whose batch was refused for their key or model.
-    unbatchable: u64,
     jobs: Vec<JobView<'a>>,
+    #[serde(flatten)]
+    money: Report,
 }
 
 #[derive(Serialize)]

@@ -116,6 +116,11 @@ impl Table {
 }
 
 impl Prices {
+    /// Whether there are prices of this tier.
+    pub fn has_tier(&self, tier: Tier) -> bool {
+        self.rates.iter().any(|rates| rates.tier == tier)
+    }
+
     /// Sets a price.
     pub(crate) fn set(&mut self, kind: Kind, tier: Tier, above: u64, price: Price) {
         let same = |rates: &&mut Rates| (rates.tier, rates.above) == (tier, above);

@@ -32,6 +32,9 @@ pub struct Caps {
     /// The endpoints, as their names end, that take a synchronous call at the price of a batch, answered when there is room (service
     /// tier "flex").
     pub flex: &'static [&'static str],
+    /// What a request costs of its synchronous price, in percent, where the price list does not say; `None` where the provider does not
+    /// give one discount on all that it batches.
+    pub batch_percent: Option<u8>,
     /// What a request costs of its synchronous price, in percent. Only for people; prices of models go before it.
     pub price_percent: u8,
 }
@@ -53,6 +56,7 @@ impl Caps {
         polls_per_minute: 600,
         window: Duration::from_secs(24 * 3600),
         flex: &[],
+        batch_percent: None,
         price_percent: 50,
     };
 }

@@ -12,7 +12,7 @@ pub static GROQ: Compatible = Compatible::new(&About {
     base_url: "https://api.groq.com/openai/v1",
     endpoints: &["/v1/chat/completions"],
     // 100 MB a file, with 5 % of headroom; 50,000 lines are from memory.
-    caps: Caps { max_bytes: 95_000_000, ..Caps::OPENAI },
+    caps: Caps { max_bytes: 95_000_000, batch_percent: Some(50), ..Caps::OPENAI },
 });
 
 #[cfg(test)]

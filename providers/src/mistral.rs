@@ -28,7 +28,7 @@ static ABOUT: About = About {
     // Of its endpoints those that the dialect has.
     endpoints: &["/v1/chat/completions", "/v1/embeddings", "/v1/moderations"],
     // A job may have a million requests; nothing is documented about bytes.
-    caps: Caps { poll_min: Duration::from_secs(5), ..Caps::OPENAI },
+    caps: Caps { poll_min: Duration::from_secs(5), batch_percent: Some(50), ..Caps::OPENAI },
 };
 
 impl Provider for Mistral {

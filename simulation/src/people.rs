@@ -246,6 +246,7 @@ impl People {
             pairing: Pairing { digest, idempotency, retry },
             uri: Arc::default(),
             plan: Plan::default(),
+            tag: None,
         };
         let rid = call.pairing.rid_from(random);
         self.texts.insert(rid, who.text);

@@ -50,6 +50,7 @@ fn call() -> Call {
         pairing,
         uri: Default::default(),
         plan: Default::default(),
+        tag: None,
     }
 }
 
@@ -82,7 +83,13 @@ fn an_ingress_shows_neither_credential_nor_body() {
     };
     hides(&Output::<()>::Grant(String::new(), draft));
     hides(&outcome());
-    hides(&Ended { outcome: Arc::new(outcome()), queued: Default::default(), replayed: false, reason: None });
+    hides(&Ended {
+        outcome: Arc::new(outcome()),
+        queued: Default::default(),
+        replayed: false,
+        reason: None,
+        receipt: None,
+    });
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl<W> Core<W> {
         self.give_up_batch(now, bid, out);
         let Some(body) = self.body_in(bid, rid) else { return };
         if let Some(request) = self.requests.get_mut(&rid) {
-            request.body = body;
+            (request.body, request.steps.reason) = (body, Reason::DeadlineHard);
         }
         self.step_down(now, rid, out);
         self.batch_answered(now, bid, true, false, out);

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, Uri, header};
 use http_body::Body;
 
 use super::body::Intake;
-use super::headers::plan;
+use super::headers::{plan, tag};
 use super::intern::Interner;
 use super::patience::retry_count;
 use super::route::Place;
@@ -68,6 +68,7 @@ impl Admission {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        tag(&head.headers)?;
         if plan(&head.headers, self.deadline)?.is_none() {
             return Ok(Verdict::Relay(Unbatchable::Mode, None));
         }
@@ -148,7 +149,8 @@ impl Admission {
             }
             false => (None, body),
         };
-        let call = Call { key, credential, body, inputs, pairing, uri: Arc::default(), plan };
+        let tag = tag(&head.headers)?.map(|tag| self.interner.tag(tag));
+        let call = Call { key, credential, body, inputs, pairing, uri: Arc::default(), plan, tag };
         Ok(Verdict::Hold(call, streaming))
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Route {
 pub(crate) enum Ours {
     /// Counters and timings.
     Stats,
+    /// What was used and paid, for a spreadsheet.
+    Usage,
     /// Liveness.
     Health,
     /// Readiness.
@@ -64,6 +66,7 @@ impl Place {
 pub(crate) fn ours(path: &str) -> Option<Ours> {
     match path {
         "/stats" => Some(Ours::Stats),
+        "/stats/usage.csv" => Some(Ours::Usage),
         "/healthz" => Some(Ours::Health),
         "/readyz" => Some(Ours::Ready),
         _ => None,

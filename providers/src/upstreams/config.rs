@@ -90,6 +90,7 @@ impl Table {
         caps.max_bytes =
             at_least_one(self.max_bytes, caps.max_bytes).map_err(|why| bad("max_bytes", &why))?;
         caps.price_percent = self.price_percent.unwrap_or(caps.price_percent);
+        caps.batch_percent = self.price_percent.or(caps.batch_percent);
         caps.polls_per_minute = at_least_one(self.polls_per_minute, caps.polls_per_minute)
             .map_err(|why| bad("polls_per_minute", &why))?;
         caps.poll_min = duration(&self.poll_min, caps.poll_min).map_err(|why| bad("poll_min", &why))?;

@@ -55,6 +55,7 @@ impl House {
             keyring: Arc::new(Keyring::for_one_process()),
             stats: Arc::default(),
             soloist: Soloist::new(relay.clone(), upstreams.clone()),
+            prices: Arc::new(Prices::new(&upstreams)),
             upstreams,
             relay,
             max_body: MAX_BODY,
@@ -110,6 +111,7 @@ async fn calls_wait_for_the_state_machine() {
             queued: Duration::from_millis(7),
             replayed: false,
             reason: None,
+            receipt: None,
         });
 
         let (head, body) = client.message().await;
@@ -217,7 +219,13 @@ async fn operators_routes_show_no_key_and_no_content() {
         route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None });
+    waiter.end(Ended {
+        outcome,
+        queued: Duration::from_secs(1),
+        replayed: false,
+        reason: None,
+        receipt: None,
+    });
     assert_eq!(client.message().await.1, "answer-marker");
     let answered = everything(&house).await;
     assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");

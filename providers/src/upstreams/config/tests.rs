@@ -45,6 +45,7 @@ fn everything_can_be_set() {
     let expected = Caps {
         max_lines: 10,
         max_bytes: 1000,
+        batch_percent: Some(60),
         price_percent: 60,
         poll_min: Duration::from_secs(300),
         polls_per_minute: 1,
