@@ -17,7 +17,7 @@ use super::headers::{Mode, mode};
 use super::intern::Interner;
 use super::patience::retry_count;
 use super::route::Place;
-use crate::dialect::{Endpoint, Look, Problem, Streaming, Unbatchable, of};
+use crate::dialect::{Edit, Endpoint, Look, Problem, Streaming, Unbatchable, of};
 use crate::hold::{Call, Pairing};
 
 /// Names a request, whatever becomes of its caller.
@@ -34,8 +34,9 @@ pub(super) struct Admission {
 /// What is to be done with a call.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It waits for its batch; and how it is given its answer, if it asked for a stream.
-    Hold(Call, Option<Streaming>),
+    /// It waits for its batch; how it is given its answer, if it asked for a stream; and what was changed in its body, if its
+    /// batch names the model otherwise.
+    Hold(Call, Option<Streaming>, Option<Edit>),
     /// It goes to the provider as it is; with its body, if that was read already.
     Relay(Unbatchable, Option<Bytes>),
 }
@@ -68,7 +69,11 @@ impl Admission {
             return Ok(Verdict::Relay(Unbatchable::Mode, None));
         }
         let speech = of(place.dialect());
-        if head.uri.query().is_some_and(|query| !speech.takes_query(endpoint, query)) {
+        if head
+            .uri
+            .query()
+            .is_some_and(|query| !speech.takes_query(endpoint, query) && !is_neutral(place, query))
+        {
             return Ok(Verdict::Relay(Unbatchable::Query, None));
         }
         let caller = self.caller(place, head)?;
@@ -116,7 +121,7 @@ impl Admission {
             upstream: place.upstream.name.clone(),
             fingerprint: fingerprint.to_bytes(),
             endpoint: endpoint.name.to_owned(),
-            model,
+            model: place.upstream.batched_model(&model).to_owned(),
             headers: key_headers,
         };
         let internal =
@@ -129,12 +134,16 @@ impl Admission {
         let pairing = self.pairing(&key, endpoint, &head.headers, &body);
         let (streaming, body) = match streams {
             true => {
-                let (streaming, stripped) = speech.stream(endpoint, key.model(), head, &body);
+                let (streaming, stripped) = speech.stream(endpoint, &model, head, &body);
                 (streaming, Bytes::from(stripped.into_owned()))
             }
             false => (None, body),
         };
-        Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming))
+        // Where nothing stands for it, and no path names it, the body says what it is to say.
+        let may_differ = endpoint.model.is_some() || key.model() != model;
+        let renamed = if may_differ { speech.rename(&body, key.model())? } else { None };
+        let (body, edit) = renamed.map_or((body, None), |(body, edit)| (body, Some(edit)));
+        Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming, edit))
     }
 
     /// What a repetition of this call has in common with it: the body, and what of the key stands beside it.
@@ -149,6 +158,12 @@ impl Admission {
         let parts: Vec<&[u8]> = [&b"body"[..], called, body].into_iter().chain(model).chain(lines).collect();
         Pairing { digest: digest(&parts), idempotency, retry: retry_count(headers) > 0 }
     }
+}
+
+/// Whether a query has nothing in it that a batch could not do without.
+fn is_neutral(place: &Place, query: &str) -> bool {
+    let names = place.upstream.provider.neutral_query();
+    query.split('&').all(|pair| names.contains(&pair.split('=').next().unwrap_or_default()))
 }
 
 /// Whether the body is JSON as such, by its head; a reason to relay if it is a form or compressed.
@@ -227,7 +242,7 @@ mod tests {
                 ("content-encoding", "identity"),
                 ("cookie", "c"),
             ];
-            let Ok(Verdict::Hold(call, None)) = judge(CHAT, &lines, BODY).await else {
+            let Ok(Verdict::Hold(call, None, None)) = judge(CHAT, &lines, BODY).await else {
                 panic!("{content_type}")
             };
             assert_eq!(call.body, BODY);
@@ -244,7 +259,9 @@ mod tests {
     async fn inputs_are_counted_for_embeddings_only() {
         let body = r#"{"model":"m","input":["a","b"]}"#;
         for (endpoint, inputs) in [("/v1/embeddings", 2), ("/v1/responses", 1)] {
-            let Ok(Verdict::Hold(call, None)) = judge(endpoint, &[KEY, JSON], body).await else { panic!() };
+            let Ok(Verdict::Hold(call, None, None)) = judge(endpoint, &[KEY, JSON], body).await else {
+                panic!()
+            };
             assert_eq!(call.inputs, inputs);
         }
     }
@@ -288,7 +305,7 @@ mod tests {
     async fn a_stream_is_batched_without_the_wish_for_it() {
         let body =
             r#"{ "stream" : true, "model":"m", "n": 1e999, "stream_options": {"include_usage": true} }"#;
-        let Ok(Verdict::Hold(call, Some(_))) = judge(CHAT, &[KEY, JSON], body).await else { panic!() };
+        let Ok(Verdict::Hold(call, Some(_), None)) = judge(CHAT, &[KEY, JSON], body).await else { panic!() };
         assert_eq!(call.body, r#"{ "model":"m", "n": 1e999 }"#);
     }
 
@@ -298,7 +315,7 @@ mod tests {
         let pairing = async |endpoint: &'static str, key: &str, more: &[(&str, &str)], body: &'static str| {
             let lines = [&[("authorization", key)], more].concat();
             match judged(&admission, endpoint, &lines, body).await {
-                Ok(Verdict::Hold(call, _)) => call.pairing,
+                Ok(Verdict::Hold(call, ..)) => call.pairing,
                 other => panic!("{other:?}"),
             }
         };
@@ -328,7 +345,7 @@ mod tests {
             ("anthropic-beta", "b,a"),
             ("anthropic-beta", "a"),
         ];
-        let Ok(Verdict::Hold(call, Some(_))) = judge("/v1/v1/messages?beta=true", &lines, CLAUDE).await
+        let Ok(Verdict::Hold(call, Some(_), None)) = judge("/v1/v1/messages?beta=true", &lines, CLAUDE).await
         else {
             panic!()
         };
@@ -354,7 +371,7 @@ mod tests {
         let digest = async |version: &'static str| {
             let lines = [("x-api-key", "k"), ("anthropic-version", version)];
             match judged(&admission, "/v1/messages", &lines, CLAUDE).await {
-                Ok(Verdict::Hold(call, _)) => (call.pairing.digest, call.key),
+                Ok(Verdict::Hold(call, ..)) => (call.pairing.digest, call.key),
                 other => panic!("{other:?}"),
             }
         };
@@ -366,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_in_a_query_becomes_a_line_and_is_nowhere_else() {
         let path = "/v1beta/models/gemini-x:streamGenerateContent?alt=sse&key=key-marker-0123456789";
-        let Ok(Verdict::Hold(call, Some(streaming))) = judge(path, &[JSON], r#"{"contents":[]}"#).await
+        let Ok(Verdict::Hold(call, Some(streaming), None)) = judge(path, &[JSON], r#"{"contents":[]}"#).await
         else {
             panic!()
         };

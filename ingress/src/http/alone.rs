@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::dialect::Problem;
+use crate::dialect::{Edit, Problem};
 use crate::hold::{Call, Ended, Instead};
 use crate::relay::Relay;
 use crate::stats::Stats;
@@ -68,8 +68,8 @@ impl Soloist {
         }
     }
 
-    /// What is done with a call whose batch is refused.
-    pub(super) fn instead(self: &Arc<Self>, call: &Call, uri: Uri) -> Instead {
+    /// What is done with a call whose batch is refused: its own model is asked, whatever the batch named in its place.
+    pub(super) fn instead(self: &Arc<Self>, call: &Call, edit: Option<Edit>, uri: Uri) -> Instead {
         let soloist = self.clone();
         let (key, credential, body) = (call.key.clone(), call.credential.clone(), call.body.clone());
         Box::new(move |refused| {
@@ -77,6 +77,7 @@ impl Soloist {
             soloist.stats.made_alone();
             Box::pin(async move {
                 tracing::info!(?key, "a batch was refused: its call is made alone");
+                let body = edit.map_or_else(|| body.clone(), |edit| edit.undo(&body));
                 soloist.make(uri, headers(&key, &credential), body, refused).await
             })
         })

@@ -26,7 +26,7 @@ use super::route::{Ours, Place, Route, Routes};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
 use crate::args::WhenUnbatchable;
-use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable, of};
+use crate::dialect::{Dialect, Edit, Endpoint, Problem, Unbatchable, of};
 use crate::fair::{Amount, Bounds, Refused};
 use crate::gate::Gate;
 use crate::hold::{Call, Holder, Instead};
@@ -202,13 +202,13 @@ impl Reception {
         let ongoing = self.stats.arrived();
         let known = |key: &BatchKey| self.soloist.as_ref().is_some_and(|soloist| soloist.knows(key));
         match self.admission.judge(place, endpoint, &head, &mut body, &known).await {
-            Ok(Verdict::Hold(call, streaming)) => {
+            Ok(Verdict::Hold(call, streaming, edit)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
                 if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!("{TOTAL_TIMEOUT}");
                 }
                 let dialect = place.dialect();
-                let instead = self.instead(place, &head, &call);
+                let instead = self.instead(place, &head, &call, edit);
                 Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing, instead)
             }
             Ok(Verdict::Relay(reason, read)) => {
@@ -224,12 +224,12 @@ impl Reception {
     }
 
     /// What is done with a call if its batch is refused.
-    fn instead(&self, place: &Place, head: &Parts, call: &Call) -> Option<Instead> {
+    fn instead(&self, place: &Place, head: &Parts, call: &Call, edit: Option<Edit>) -> Option<Instead> {
         let soloist = self.soloist.as_ref()?;
         let (below, query) = of(place.dialect()).alone(&place.below, head.uri.query());
         // Where it was called there is a URL for it.
         let uri = self.relay.uri(place, &below, query).ok()?;
-        Some(soloist.instead(call, uri))
+        Some(soloist.instead(call, edit, uri))
     }
 
     async fn relay(

@@ -47,7 +47,7 @@ impl Door {
         let Route::Batch(place, endpoint) = self.routes.route(head) else { return None };
         let caller = self.admission.caller(&place, head).ok()?;
         match self.admission.weigh(&place, &endpoint, head, caller, body.clone(), &|_| false).ok()? {
-            Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
+            Verdict::Hold(call, streaming, _) => Some((call, streaming.is_some())),
             Verdict::Relay(..) => None,
         }
     }
@@ -56,7 +56,7 @@ impl Door {
     pub fn relayed_to(&self, head: &Parts) -> Option<http::Uri> {
         match self.routes.route(head) {
             Route::Batch(place, _) | Route::Relay(place) => {
-                self.targets.uri(&place.upstream.name, &place.below, head.uri.query()).ok()
+                self.targets.uri(&place, &place.below, head.uri.query()).ok()
             }
             Route::Nowhere(_) | Route::Ours(_) => None,
         }

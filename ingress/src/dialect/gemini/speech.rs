@@ -7,8 +7,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{Action, Events, Form, credential, model_of, peek, render, rest, wants_padding};
+use crate::dialect::rename::{Unnamed, rename};
 use crate::dialect::speech::{below_v1, beyond, is_at};
-use crate::dialect::{Endpoint, EventStream, Look, Problem, Speech, Streaming, Unbatchable, Unstreamable};
+use crate::dialect::{
+    Edit, Endpoint, EventStream, Look, Problem, Speech, Streaming, Unbatchable, Unstreamable,
+};
 
 /// Google's dialect.
 pub(crate) struct Gemini;
@@ -77,6 +80,11 @@ impl Speech for Gemini {
         let form = Form::of(head.uri.query());
         let events = if wants_padding(&head.headers) { Events::padded(form) } else { Events::new(form) };
         (Some(Streaming { events: Box::new(events), no_ops: false }), body.into())
+    }
+
+    /// Bodies need not name the model that their path names, and where they do it is its full name.
+    fn rename(&self, body: &[u8], model: &str) -> Result<Option<(Bytes, Edit)>, Problem> {
+        rename(body, &format!("models/{model}"), Unnamed::Stays)
     }
 
     /// The query has nothing but the key, which travels as a line, and the form of a stream.
