@@ -169,6 +169,13 @@ mod tests {
     }
 
     #[test]
+    fn another_model_stands_in_a_body_only_where_one_stood() {
+        assert_eq!(Gemini.rename(b"{}", "gemini-y"), Ok(None));
+        let (body, _) = Gemini.rename(br#"{"model": "models/gemini-x"}"#, "gemini-y").unwrap().unwrap();
+        assert_eq!(body, r#"{"model": "models/gemini-y"}"#);
+    }
+
+    #[test]
     fn some_clients_wait_within_an_event() {
         let signs = |agent: &str| {
             let request = Request::post("/x?alt=sse").header("user-agent", agent);
