@@ -62,6 +62,11 @@ pub(crate) trait Speech: Sync {
         body: &'a [u8],
     ) -> (Option<Streaming>, Cow<'a, [u8]>);
 
+    /// Whether a body in a batch has to name its model, also where a path did.
+    fn bodies_name_model(&self) -> bool {
+        true
+    }
+
     /// The body with another model, if it does not name it already, and what was changed.
     ///
     /// # Errors

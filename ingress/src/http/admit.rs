@@ -139,9 +139,12 @@ impl Admission {
             }
             false => (None, body),
         };
-        // Where nothing stands for it, and no path names it, the body says what it is to say.
-        let may_differ = endpoint.model.is_some() || key.model() != model;
-        let renamed = if may_differ { speech.rename(&body, key.model())? } else { None };
+        let unsaid = endpoint.model.is_some() && speech.bodies_name_model();
+        let renamed = match unsaid || key.model() != model {
+            true => speech.rename(&body, key.model())?,
+            // The body says what it is to say, and stays as it is.
+            false => None,
+        };
         let (body, edit) = renamed.map_or((body, None), |(body, edit)| (body, Some(edit)));
         Ok(Verdict::Hold(Call { key, credential, body, inputs, pairing }, streaming, edit))
     }
@@ -378,6 +381,15 @@ mod tests {
         let (one, other) = (digest("2023-06-01").await, digest("2026-10-21").await);
         assert!(one.0 != other.0 && one.1 != other.1);
         assert_eq!(one, digest("2023-06-01").await);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_its_model_in_its_path_stays_as_it_is() {
+        let lines = [("x-goog-api-key", "k"), JSON];
+        let body = r#"{"model":"gemini-x","model" : "gemini-x"}"#;
+        let judged = judge("/v1beta/models/gemini-x:generateContent", &lines, body).await;
+        let Ok(Verdict::Hold(call, None, None)) = judged else { panic!() };
+        assert_eq!(call.body, body);
     }
 
     #[tokio::test]

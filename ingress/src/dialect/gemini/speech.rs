@@ -82,7 +82,11 @@ impl Speech for Gemini {
         (Some(Streaming { events: Box::new(events), no_ops: false }), body.into())
     }
 
-    /// Bodies need not name the model that their path names, and where they do it is its full name.
+    fn bodies_name_model(&self) -> bool {
+        false
+    }
+
+    /// Where a body names the model it is by its full name.
     fn rename(&self, body: &[u8], model: &str) -> Result<Option<(Bytes, Edit)>, Problem> {
         rename(body, &format!("models/{model}"), Unnamed::Stays)
     }
