@@ -149,6 +149,7 @@ impl Rig {
             pairing,
             uri: Arc::default(),
             plan: plan(source),
+            edit: None,
             tag: None,
         };
         Input::Hold(rid, call, rid)

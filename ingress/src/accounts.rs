@@ -136,6 +136,9 @@ impl Cashier {
     /// Enters the end of a request that was held. Gives its receipt, if it got a successful answer.
     pub fn settle(&self, account: &Account, ended: &Ended) -> Option<Receipt> {
         let receipt = self.prices.receipt(&account.key, &ended.outcome);
+        if let Some(reason) = ended.reason {
+            self.stats.made_alone(reason);
+        }
         let mut books = self.stats.books();
         books.enter(hour(), account, ended.outcome.route(), receipt.is_some(), receipt.as_ref());
         if ended.reason == Some(Reason::DeadlineHard) {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::accounts::Receipt;
 use crate::core::Input;
+use crate::dialect::Edit;
 use crate::fair::{Amount, Refused};
 use crate::gate::{Gate, Share};
 use crate::plan::{Plan, Reason};
@@ -39,6 +40,8 @@ pub struct Call {
     pub pairing: Pairing,
     /// Where it is called alone.
     pub uri: Arc<Uri>,
+    /// What was changed in its body for the batch; a call alone has it as it was.
+    pub edit: Option<Arc<Edit>>,
     /// Which ways it may go.
     pub plan: Plan,
     /// What its caller calls it, for the books.

@@ -16,6 +16,7 @@ use series::{Series, Summary};
 
 use crate::accounts::{Books, Report};
 use crate::fair::Amount;
+use crate::plan::Reason;
 
 /// What this process has done since its start, and which jobs it waits for.
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ pub struct Stats {
     requests: Mutex<Series>,
     synthesized: AtomicU64,
     relayed: AtomicU64,
+    alone: [AtomicU64; 4],
     jobs: Mutex<Jobs>,
     books: Mutex<Books>,
 }
@@ -57,6 +59,17 @@ impl Stats {
         self.relayed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request has ended that was made alone, and why.
+    pub fn made_alone(&self, reason: Reason) {
+        let at = match reason {
+            Reason::Deadline | Reason::DeadlineHard => 0,
+            Reason::Estimate => 1,
+            Reason::Mode => 2,
+            Reason::Refused => 3,
+        };
+        self.alone[at].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was used and paid.
     pub fn books(&self) -> MutexGuard<'_, Books> {
         lock(&self.books)
@@ -72,6 +85,12 @@ impl Stats {
         lock(&self.jobs).report(report);
     }
 
+    fn alone(&self) -> Alone {
+        let [deadline, estimate, mode, unbatchable] =
+            self.alone.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Alone { deadline, estimate, mode, unbatchable }
+    }
+
     /// The whole as JSON; `held` are the requests that wait now, and the bytes in their bodies.
     pub fn to_json(&self, held: Amount) -> Bytes {
         let requests = Requests {
@@ -84,6 +103,7 @@ impl Stats {
             batches: jobs.summary(),
             held: Held { requests: held.count, bytes: held.bytes },
             relayed: self.relayed.load(Ordering::Relaxed),
+            alone: self.alone(),
             jobs: jobs.in_flight().collect(),
             money: self.books().report(),
         };
@@ -123,6 +143,7 @@ struct Page<'a> {
     batches: Summary,
     held: Held,
     relayed: u64,
+    alone: Alone,
     jobs: Vec<JobView<'a>>,
     #[serde(flatten)]
     money: Report,
@@ -133,6 +154,15 @@ struct Requests {
     #[serde(flatten)]
     series: Summary,
     synthesized_error_responses: u64,
+}
+
+/// Requests that were made alone, by reason.
+#[derive(Serialize)]
+struct Alone {
+    deadline: u64,
+    estimate: u64,
+    mode: u64,
+    unbatchable: u64,
 }
 
 #[derive(Serialize)]
@@ -164,8 +194,25 @@ mod tests {
             json!({"total": 0, "successful": 0, "failed": 0, "avg": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0});
         let mut requests = none.clone();
         requests["synthesized_error_responses"] = 0.into();
-        let expected = json!({"requests": requests, "batches": none, "held": {"requests": 3, "bytes": 400}, "relayed": 0, "unbatchable": 0, "jobs": []});
-        assert_eq!(page(&Stats::default()), expected);
+        let expected = json!({
+            "requests": requests,
+            "batches": none,
+            "held": {"requests": 3, "bytes": 400},
+            "relayed": 0,
+            "alone": {"deadline": 0, "estimate": 0, "mode": 0, "unbatchable": 0},
+            "jobs": [],
+            "tokens": {"input": 0, "cached_input": 0, "output": 0, "reasoning": 0},
+            "cost": {
+                "list_usd": 0.0,
+                "paid_usd": 0.0,
+                "saved_usd": 0.0,
+                "unknown_requests": 0,
+                "maybe_paid_twice": {"requests": 0, "usd": 0.0},
+            },
+        });
+        let mut page = page(&Stats::default());
+        page.as_object_mut().unwrap().remove("usage");
+        assert_eq!(page, expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ pub mod xai;
 pub use about::{About, Dialect};
 pub use caps::Caps;
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
-pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
+pub use provider::{Call, Document, Inline, Legacy, Line, NewJob, Provider, Source, Upload};
 pub use result::{LineError, LineOutcome, ResultLine};
 pub use upstreams::{ConfigArgs, Upstream, UpstreamArgs, Upstreams};
 

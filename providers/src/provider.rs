@@ -114,10 +114,33 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Reads a path, below the upstream's name, of an older tree of its API beside the one below the base URL; `None` for a path
+    /// of any other tree.
+    fn legacy<'a>(&self, _path: &'a str) -> Option<Legacy<'a>> {
+        None
+    }
+
+    /// Names in a query that do not change a call, beside those of its dialect: with no others it can be batched, though a batch
+    /// has no query.
+    fn neutral_query(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The header in which its answers name the request.
     fn request_id(&self) -> HeaderName {
         HeaderName::from_static("x-request-id")
     }
+}
+
+/// What a path of an older tree means. It is called where it stands when it is not batched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Legacy<'a> {
+    /// The end of the base URL's path that the older tree does not have.
+    pub replaces: &'static str,
+    /// The same call's path below the base URL.
+    pub below: &'a str,
+    /// The model, where the path names it; then it is this one, whatever the body says.
+    pub model: Option<&'a str>,
 }
 
 /// A request on its way into a batch.

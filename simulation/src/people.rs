@@ -246,6 +246,7 @@ impl People {
             pairing: Pairing { digest, idempotency, retry },
             uri: Arc::default(),
             plan: Plan::default(),
+            edit: None,
             tag: None,
         };
         let rid = call.pairing.rid_from(random);

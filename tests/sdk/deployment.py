@@ -30,6 +30,12 @@ SEALING = ["--window", "300ms", "--idle", "100ms"]
 POLLING = ["--poll-min", "100ms", "--poll-max", "500ms"]
 QUICK_PROVIDER = ["--batch-time", "200ms", "--finalize-time", "50ms"]
 QUICK_TO_BEGIN = ["--validate-time", "50ms"]
+# Where every customer has an address of its own, and batches have deployments of their own.
+AZURE = """
+[upstreams.azure]
+base_url = "{url}/azure/openai/v1"
+models = {{ "gpt-4o" = "gpt-4o-batch" }}
+"""
 # Longer than the limits of the clients in the tests.
 SLOW_TO_BEGIN = ["--validate-time", "5s"]
 
@@ -124,6 +130,10 @@ class Deployment:
         provider, proxy = (url.removeprefix("http://") for url in (self.provider_url, self.proxy_url))
         upstream = ["--openai-url", f"{self.provider_url}/v1"]
         upstream += ["--anthropic-url", self.provider_url, "--gemini-url", self.provider_url]
+        config = pathlib.Path(self._folder.name) / "upstreams.toml"
+        config.write_text(AZURE.format(url=self.provider_url))
+        config = ["--config", str(config)]
+        upstream += config
         begin = SLOW_TO_BEGIN if self.kind == "holding" else QUICK_TO_BEGIN
         odd = ["--awkward-answers"] if self.kind == "split" else []
         self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)
@@ -135,7 +145,7 @@ class Deployment:
         nats = ["--nats", f"nats://127.0.0.1:{self._nats_port}"]
         address = ["--addr", "127.0.0.1", "--port", str(self._nats_port)]
         self._run("nats-server", nats_server, *address)
-        self._spawn("batcher", *nats, *SEALING)
+        self._spawn("batcher", *nats, *SEALING, *config)
         self._spawn("submitter", *nats, *upstream, *POLLING)
         self._spawn("ingress", "--listen", proxy, *nats, *upstream)
 

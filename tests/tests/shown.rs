@@ -50,6 +50,7 @@ fn call() -> Call {
         pairing,
         uri: Default::default(),
         plan: Default::default(),
+        edit: None,
         tag: None,
     }
 }

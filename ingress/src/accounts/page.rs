@@ -220,7 +220,9 @@ mod tests {
 
     #[test]
     fn sums_are_exact_and_by_name() {
-        let report: Value = serde_json::from_str(&serde_json::to_string(&books().report()).unwrap()).unwrap();
+        let text = serde_json::to_string(&books().report()).unwrap();
+        assert!(text.contains(r#""paid_usd":0.000005,"saved_usd":0.000000"#), "{text}");
+        let report: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(report["tokens"], json!({"input": 30, "cached_input": 12, "output": 9, "reasoning": 3}));
         assert_eq!(report["cost"]["list_usd"].to_string(), "2.000006");
         assert_eq!(report["cost"]["saved_usd"].to_string(), "1.000001");
@@ -231,7 +233,7 @@ mod tests {
             (&models["openai/b"]["failed"], &models["openai/b"]["unknown_requests"]),
             (&json!(1), &json!(1))
         );
-        assert_eq!(report["usage"]["by_route"]["sync"]["paid_usd"].to_string(), "0.000005");
+        assert_eq!(report["usage"]["by_route"]["sync"]["paid_usd"], json!(0.000_005));
         assert_eq!(report["usage"]["by_hour"]["1970-01-01T01:00:00Z"]["requests"], 1);
     }
 

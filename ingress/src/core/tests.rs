@@ -59,6 +59,7 @@ fn call() -> Call {
         pairing: Pairing { digest: Digest::random(), idempotency: None, retry: false },
         uri: Arc::default(),
         plan: Plan::default(),
+        edit: None,
         tag: None,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 use http::request::Parts;
-use providers::{Dialect, Upstream, Upstreams};
+use providers::{Dialect, Legacy, Upstream, Upstreams};
 
 use crate::dialect::{Endpoint, meant, of};
 
@@ -42,6 +42,8 @@ pub(crate) struct Place {
     pub(crate) upstream: Arc<Upstream>,
     /// The path below its base URL.
     pub(crate) below: String,
+    /// The end of the base URL's path in whose place that path stands; mostly none of it.
+    pub(crate) replaces: &'static str,
 }
 
 impl Route {
@@ -84,6 +86,27 @@ struct Known {
     base: String,
 }
 
+impl Known {
+    /// What a path is at this upstream, and the endpoint that is batched there.
+    fn place(&self, path: &str) -> (Place, Option<Endpoint>) {
+        let upstream = self.upstream.clone();
+        let speech = of(upstream.dialect());
+        let batched = |below: &str| speech.endpoint(below, upstream.endpoints());
+        match upstream.provider.legacy(path).filter(|legacy| self.base.ends_with(legacy.replaces)) {
+            Some(Legacy { replaces, below, model }) => {
+                let named = |endpoint| Endpoint { model: model.map(Into::into), ..endpoint };
+                let endpoint = batched(below).map(named);
+                (Place { upstream, below: path.to_owned(), replaces }, endpoint)
+            }
+            None => {
+                let below = speech.below(&self.base, path).into_owned();
+                let endpoint = batched(&below);
+                (Place { upstream, below, replaces: "" }, endpoint)
+            }
+        }
+    }
+}
+
 impl Routes {
     /// Ways to these upstreams.
     pub(crate) fn new(upstreams: &Upstreams) -> Self {
@@ -109,14 +132,8 @@ impl Routes {
                 (known, path)
             }
         };
-        let speech = of(known.upstream.dialect());
-        let below = speech.below(&known.base, rest).into_owned();
-        let endpoint = match head.method {
-            Method::POST => speech.endpoint(&below, known.upstream.endpoints()),
-            _ => None,
-        };
-        let place = Place { upstream: known.upstream.clone(), below };
-        match endpoint {
+        let (place, endpoint) = known.place(rest);
+        match endpoint.filter(|_| head.method == Method::POST) {
             Some(endpoint) => Route::Batch(place, endpoint),
             None => Route::Relay(place),
         }

@@ -6,6 +6,7 @@ mod dialects;
 mod ending;
 mod hosts;
 mod keeping;
+mod legacy;
 mod relaying;
 mod smuggling;
 mod smuggling_h2;

@@ -28,6 +28,7 @@ const OPENAI: Subject = Subject {
     path: "/v1/chat/completions",
     key: ("authorization", "Bearer sk-"),
     headers: &[],
+    models: &[],
     body: (r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":""#, r#""}]}"#),
     text: "/choices/0/message/content",
     caps: identity,
@@ -46,6 +47,7 @@ const ANTHROPIC: Subject = Subject {
     path: "/v1/messages",
     key: ("x-api-key", "sk-ant-"),
     headers: &[("anthropic-version", "2023-06-01")],
+    models: &[],
     body: (
         r#"{"model":"claude-haiku-4-5","max_tokens":64,"messages":[{"role":"user","content":""#,
         r#""}]}"#,
@@ -67,6 +69,7 @@ const GEMINI: Subject = Subject {
     path: "/v1beta/models/gemini-2.5-flash:generateContent",
     key: ("x-goog-api-key", "AIza"),
     headers: &[],
+    models: &[],
     body: (r#"{"contents":[{"role":"user","parts":[{"text":""#, r#""}]}]}"#),
     text: "/candidates/0/content/parts/0/text",
     caps: identity,
@@ -77,10 +80,10 @@ const GEMINI: Subject = Subject {
     unlike: &[("expired with some done", ALL_OR_NOTHING), ("create refused, 400", BY_FILE)],
 };
 
-/// An API made after OpenAI's, without what only that one has. In Azure, deployments for batches have such a name.
+/// An API made after OpenAI's, without what only that one has.
 const ALIKE: Subject = Subject {
     key: ("authorization", "Bearer "),
-    body: (r#"{"model":"gpt-4o-batch","messages":[{"role":"user","content":""#, r#""}]}"#),
+    body: (r#"{"model":"gpt-4o","messages":[{"role":"user","content":""#, r#""}]}"#),
     ..OPENAI
 };
 
@@ -101,6 +104,9 @@ pub static SUBJECTS: &[Subject] = &[
         name: "azure",
         provider: "azure",
         base: "/azure/openai/v1",
+        // As `AzureOpenAI` of OpenAI's SDKs calls it; its deployment takes no batches.
+        path: "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+        models: &[("gpt-4o", "gpt-4o-batch")],
         key: ("api-key", ""),
         unlike: &[
             ("create, overloaded at first", NO_OVERLOAD),

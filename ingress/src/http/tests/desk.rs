@@ -18,6 +18,7 @@ pub(super) struct House {
     pub(super) address: SocketAddr,
     holder: Holder,
     pub(super) inputs: mpsc::Receiver<Input<Waiter>>,
+    pub(super) soloist: Arc<Soloist>,
 }
 
 impl House {
@@ -67,12 +68,13 @@ impl House {
             admin: true,
         };
         furnish(&mut config);
+        let soloist = config.soloist.clone();
         let listener = listen("127.0.0.1:0".parse().unwrap(), UNREAD_FOR).unwrap();
         let address = listener.local_addr().unwrap();
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let never = CancellationToken::new;
         tokio::spawn(serve(listener, tls, Arc::new(Front::new(config)), limits, never(), never()));
-        Self { address, holder, inputs: receiver }
+        Self { address, holder, soloist, inputs: receiver }
     }
 
     pub(super) async fn client(&self) -> Wire {

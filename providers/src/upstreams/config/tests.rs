@@ -37,6 +37,7 @@ fn everything_can_be_set() {
         polls_per_minute = 1
         window = "48h"
         endpoints = ["/v1/embeddings"]
+        models = { "gpt-4o" = "gpt-4o-batch" }
         "#,
     );
     let all = all.unwrap();
@@ -54,6 +55,7 @@ fn everything_can_be_set() {
     };
     assert_eq!((mine.caps, all.caps("mine")), (expected, expected));
     assert_eq!(mine.endpoints(), ["/v1/embeddings"]);
+    assert_eq!([mine.batched_model("gpt-4o"), mine.batched_model("gpt-5")], ["gpt-4o-batch", "gpt-5"]);
 }
 
 #[test]
@@ -69,7 +71,8 @@ fn a_built_in_one_keeps_what_is_not_said() {
 #[test]
 fn the_example_can_be_used() {
     let all = load(include_str!("../../../../examples/upstreams.toml")).unwrap();
-    assert!(all.get("azure").is_some() && all.get("deepinfra").is_some() && all.get("groq").is_some());
+    assert_eq!(all.get("azure").unwrap().batched_model("gpt-4o"), "gpt-4o-batch");
+    assert!(all.get("deepinfra").is_some() && all.get("groq").is_some());
 }
 
 #[test]
@@ -89,6 +92,8 @@ fn what_is_wrong_is_named_with_what_is_right() {
             "/v1/chat/completions",
         ),
         (format!("[upstreams.a]\n{url}\nendpoints = []"), "upstreams.a.endpoints", "/v1/chat/completions"),
+        (format!("[upstreams.a]\n{url}\n[upstreams.a.models]\nm = \" \""), "upstreams.a.models", "1 to 256"),
+        (format!("[upstreams.a]\n{url}\n[upstreams.a.models]\nm = 1"), "line 4 (m = 1", "string"),
         ("[upstreams.a]".into(), "upstreams.a.base_url", "https://host/v1"),
         ("[upstreams.azure]".into(), "upstreams.azure.base_url", "https://host/v1"),
         ("[upstreams.a]\nbase_url = \"host\"".into(), "upstreams.a.base_url", "https://host/v1"),
