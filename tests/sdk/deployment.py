@@ -30,6 +30,16 @@ SEALING = ["--window", "300ms", "--idle", "100ms"]
 POLLING = ["--poll-min", "100ms", "--poll-max", "500ms"]
 QUICK_PROVIDER = ["--batch-time", "200ms", "--finalize-time", "50ms"]
 QUICK_TO_BEGIN = ["--validate-time", "50ms"]
+# The upstreams that have a name, and where the simulator plays each.
+UPSTREAMS = {
+    "azure": "/azure/openai/v1",
+    "compat": "/compat/v1",
+    "groq": "/groq/openai/v1",
+    "mistral": "/mistral/v1",
+    "openrouter": "/openrouter/api/v1",
+    "together": "/together/v1",
+    "xai": "/xai/v1",
+}
 # Longer than the limits of the clients in the tests.
 SLOW_TO_BEGIN = ["--validate-time", "5s"]
 
@@ -124,6 +134,7 @@ class Deployment:
         provider, proxy = (url.removeprefix("http://") for url in (self.provider_url, self.proxy_url))
         upstream = ["--openai-url", f"{self.provider_url}/v1"]
         upstream += ["--anthropic-url", self.provider_url, "--gemini-url", self.provider_url]
+        upstream += ["--config", self._config()]
         begin = SLOW_TO_BEGIN if self.kind == "holding" else QUICK_TO_BEGIN
         odd = ["--awkward-answers"] if self.kind == "split" else []
         self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)
@@ -138,6 +149,17 @@ class Deployment:
         self._spawn("batcher", *nats, *SEALING)
         self._spawn("submitter", *nats, *upstream, *POLLING)
         self._spawn("ingress", "--listen", proxy, *nats, *upstream)
+
+    def _config(self):
+        """The file that names the other upstreams."""
+        tables = [f'[upstreams.{name}]\nbase_url = "{self.provider_url}{path}"\n' for name, path in UPSTREAMS.items()]
+        file = pathlib.Path(self._folder.name) / "upstreams.toml"
+        file.write_text("".join(tables))
+        return file
+
+    def base_url_of(self, upstream):
+        """The base URL of an upstream by its name, or without one."""
+        return f"{self.origin}/{upstream}/v1" if upstream else self.base_url
 
     def _spawn(self, role, *args):
         self._run(role, PROGRAM, role, *args)
