@@ -134,7 +134,8 @@ class Deployment:
         provider, proxy = (url.removeprefix("http://") for url in (self.provider_url, self.proxy_url))
         upstream = ["--openai-url", f"{self.provider_url}/v1"]
         upstream += ["--anthropic-url", self.provider_url, "--gemini-url", self.provider_url]
-        upstream += ["--config", self._config()]
+        config = ["--config", self._config()]
+        upstream += config
         begin = SLOW_TO_BEGIN if self.kind == "holding" else QUICK_TO_BEGIN
         odd = ["--awkward-answers"] if self.kind == "split" else []
         self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)
@@ -146,7 +147,7 @@ class Deployment:
         nats = ["--nats", f"nats://127.0.0.1:{self._nats_port}"]
         address = ["--addr", "127.0.0.1", "--port", str(self._nats_port)]
         self._run("nats-server", nats_server, *address)
-        self._spawn("batcher", *nats, *SEALING)
+        self._spawn("batcher", *nats, *SEALING, *config)
         self._spawn("submitter", *nats, *upstream, *POLLING)
         self._spawn("ingress", "--listen", proxy, *nats, *upstream)
 
