@@ -13,6 +13,18 @@ pub enum Dialect {
     Gemini,
 }
 
+/// Where a stream of chat completions has the usage for callers who do not ask for it. With `stream_options` it has a chunk of
+/// its own instead, as at OpenAI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// Nowhere.
+    OnRequest,
+    /// In the last chunk of the last choice.
+    LastChunk,
+    /// There too, in this member.
+    Within(&'static str),
+}
+
 /// A provider's facts.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
@@ -26,6 +38,8 @@ pub struct About {
     pub base_url: &'static str,
     /// The endpoints that its Batch API takes, as its dialect names them.
     pub endpoints: &'static [&'static str],
+    /// Where its streams have the usage.
+    pub stream_usage: StreamUsage,
     /// What it takes and promises.
     pub caps: Caps,
 }

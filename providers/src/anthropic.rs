@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, Page, Phase, Unreadable};
 use crate::json::{self, id, integer, seconds, string};
@@ -39,6 +39,7 @@ static ABOUT: About = About {
     dialect: Dialect::Anthropic,
     base_url: "https://api.anthropic.com",
     endpoints: &[MESSAGES],
+    stream_usage: StreamUsage::OnRequest,
     caps: Caps {
         max_lines: 100_000,
         max_bytes: 243_000_000,

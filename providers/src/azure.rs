@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
@@ -39,6 +39,7 @@ static ABOUT: About = About {
     base_url: "",
     // The documentation says that embeddings are not supported; deployments of it exist. The operator may add them.
     endpoints: &["/v1/chat/completions", "/v1/responses"],
+    stream_usage: StreamUsage::OnRequest,
     caps: Caps {
         max_lines: 100_000,
         // The documentation asks for a minute between two questions.

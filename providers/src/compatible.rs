@@ -6,7 +6,7 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
@@ -37,6 +37,7 @@ pub static COMPATIBLE: Compatible = Compatible::new(&About {
     dialect: Dialect::OpenAi,
     base_url: "",
     endpoints: &ENDPOINTS,
+    stream_usage: StreamUsage::OnRequest,
     caps: Caps::OPENAI,
 });
 

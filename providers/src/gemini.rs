@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 use memchr::memchr2_iter;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
 use crate::json::{self, error_text, integer, seconds, string};
@@ -39,6 +39,7 @@ static ABOUT: About = About {
     dialect: Dialect::Gemini,
     base_url: "https://generativelanguage.googleapis.com",
     endpoints: &[GENERATE, EMBED],
+    stream_usage: StreamUsage::OnRequest,
     caps: Caps {
         inline_bytes: 19_000_000,
         poll_min: Duration::from_secs(5),

@@ -1,6 +1,6 @@
 //! Groq (its SDK's types and batch documentation): OpenAI's form, for chat completions alone.
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::compatible::Compatible;
 
@@ -11,6 +11,8 @@ pub static GROQ: Compatible = Compatible::new(&About {
     dialect: Dialect::OpenAi,
     base_url: "https://api.groq.com/openai/v1",
     endpoints: &["/v1/chat/completions"],
+    // Its SDK's types: `x_groq.usage` in the final chunk.
+    stream_usage: StreamUsage::Within("x_groq"),
     // 100 MB a file, with 5 % of headroom; 50,000 lines are from memory.
     caps: Caps { max_bytes: 95_000_000, batch_percent: Some(50), ..Caps::OPENAI },
 });

@@ -21,7 +21,7 @@ pub mod together;
 mod upstreams;
 pub mod xai;
 
-pub use about::{About, Dialect};
+pub use about::{About, Dialect, StreamUsage};
 pub use caps::Caps;
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
 pub use provider::{Call, Document, Inline, Legacy, Line, NewJob, Provider, Source, Upload};

@@ -10,7 +10,7 @@ mod result;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
@@ -50,6 +50,7 @@ static ABOUT: About = About {
     dialect: Dialect::OpenAi,
     base_url: "https://api.openai.com/v1",
     endpoints: &ENDPOINTS,
+    stream_usage: StreamUsage::OnRequest,
     // Documentation of flex processing.
     caps: Caps { flex: &["/chat/completions", "/responses"], ..Caps::OPENAI },
 };

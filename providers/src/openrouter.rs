@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::compatible::upload_form;
 use crate::job::{File, Job, Page, Phase, Unreadable};
@@ -31,6 +31,8 @@ static ABOUT: About = About {
     dialect: Dialect::OpenAi,
     base_url: "https://openrouter.ai/api/v1",
     endpoints: &["/v1/chat/completions", "/v1/responses", "/v1/embeddings"],
+    // Its documentation of usage accounting: in the last message, whoever asks.
+    stream_usage: StreamUsage::LastChunk,
     caps: Caps {
         max_lines: 5_000,
         // Everything, since there is nothing else.

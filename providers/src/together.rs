@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use serde_json::json;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::compatible::is_unknown_file;
 use crate::job::{File, Job, Page, Unreadable};
@@ -28,6 +28,8 @@ static ABOUT: About = About {
     dialect: Dialect::OpenAi,
     base_url: "https://api.together.xyz/v1",
     endpoints: &["/v1/chat/completions"],
+    // From memory; its SDK's chunks have a place for it.
+    stream_usage: StreamUsage::LastChunk,
     caps: Caps {
         // 100 MB a file, with 5 % of headroom.
         max_bytes: 95_000_000,

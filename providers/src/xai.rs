@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
 use crate::provider::{Call, Document, Line, NewJob, Provider, Source, Upload};
@@ -36,6 +36,8 @@ static ABOUT: About = About {
     dialect: Dialect::OpenAi,
     base_url: "https://api.x.ai/v1",
     endpoints: &["/v1/chat/completions", "/v1/responses", "/v1/images/generations"],
+    // From memory.
+    stream_usage: StreamUsage::LastChunk,
     caps: Caps {
         // Nothing is documented about batches; that files have 48 MB at most is from memory.
         max_bytes: 45_000_000,

@@ -28,14 +28,20 @@ STOP_SECONDS = 60
 
 SEALING = ["--window", "300ms", "--idle", "100ms"]
 POLLING = ["--poll-min", "100ms", "--poll-max", "500ms"]
+# Lines that fail on purpose are told at once.
+TOLD = ["--line-retries", "0"]
 QUICK_PROVIDER = ["--batch-time", "200ms", "--finalize-time", "50ms"]
 QUICK_TO_BEGIN = ["--validate-time", "50ms"]
-# Where every customer has an address of its own, and batches have deployments of their own.
-AZURE = """
-[upstreams.azure]
-base_url = "{url}/azure/openai/v1"
-models = {{ "gpt-4o" = "gpt-4o-batch" }}
-"""
+# The upstreams that have a name, and where the simulator plays each.
+UPSTREAMS = {
+    "azure": "/azure/openai/v1",
+    "compat": "/compat/v1",
+    "groq": "/groq/openai/v1",
+    "mistral": "/mistral/v1",
+    "openrouter": "/openrouter/api/v1",
+    "together": "/together/v1",
+    "xai": "/xai/v1",
+}
 # Longer than the limits of the clients in the tests.
 SLOW_TO_BEGIN = ["--validate-time", "5s"]
 
@@ -130,16 +136,14 @@ class Deployment:
         provider, proxy = (url.removeprefix("http://") for url in (self.provider_url, self.proxy_url))
         upstream = ["--openai-url", f"{self.provider_url}/v1"]
         upstream += ["--anthropic-url", self.provider_url, "--gemini-url", self.provider_url]
-        config = pathlib.Path(self._folder.name) / "upstreams.toml"
-        config.write_text(AZURE.format(url=self.provider_url))
-        config = ["--config", str(config)]
+        config = ["--config", self._config()]
         upstream += config
         begin = SLOW_TO_BEGIN if self.kind == "holding" else QUICK_TO_BEGIN
         odd = ["--awkward-answers"] if self.kind == "split" else []
         self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)
         if self.kind != "split":
             holding = ["--hold-status"] if self.kind == "holding" else []
-            self._spawn("serve", "--listen", proxy, *upstream, *SEALING, *POLLING, *holding)
+            self._spawn("serve", "--listen", proxy, *upstream, *SEALING, *POLLING, *TOLD, *holding)
             return
         nats_server = subprocess.check_output([ROOT / "scripts/nats-server.sh"], text=True).strip()
         nats = ["--nats", f"nats://127.0.0.1:{self._nats_port}"]
@@ -147,7 +151,20 @@ class Deployment:
         self._run("nats-server", nats_server, *address)
         self._spawn("batcher", *nats, *SEALING, *config)
         self._spawn("submitter", *nats, *upstream, *POLLING)
-        self._spawn("ingress", "--listen", proxy, *nats, *upstream)
+        self._spawn("ingress", "--listen", proxy, *nats, *upstream, *TOLD)
+
+    def _config(self):
+        """The file that names the other upstreams."""
+        tables = [f'[upstreams.{name}]\nbase_url = "{self.provider_url}{path}"\n' for name, path in UPSTREAMS.items()]
+        file = pathlib.Path(self._folder.name) / "upstreams.toml"
+        # Batches of Azure's have deployments of their own.
+        names = '[upstreams.azure.models]\n"gpt-4o" = "gpt-4o-batch"\n'
+        file.write_text("".join([*tables, names]))
+        return file
+
+    def base_url_of(self, upstream):
+        """The base URL of an upstream by its name, or without one."""
+        return f"{self.origin}/{upstream}/v1" if upstream else self.base_url
 
     def _spawn(self, role, *args):
         self._run(role, PROGRAM, role, *args)

@@ -21,8 +21,18 @@ PROGRAMS = {
     "python-openai2": [OPENAI2, HERE / "callers/calls.py"],
     "python-anthropic": [sys.executable, HERE / "callers/anthropic_calls.py"],
     "python-anthropic-before": [OPENAI2, HERE / "callers/anthropic_calls.py"],
+    "python-providers": [sys.executable, HERE / "callers/provider_calls.py"],
+    "python-providers-before": [OPENAI2, HERE / "callers/provider_calls.py"],
     "node": ["node", HERE / "callers/calls.mjs"],
 }
+
+# How the keys of providers begin that look at that.
+KEYS = {"compat": "ck-", "groq": "gsk_", "openrouter": "sk-or-", "xai": "xai-"}
+# What the packages would read of what the shell may say.
+FOREIGN = (
+    *("ANTHROPIC_", "AZURE_", "GROQ_", "LANGCHAIN_", "LANGSMITH_", "LITELLM_", "MISTRAL_", "OPENAI_", "OPENROUTER_"),
+    *("TOGETHER", "XAI_"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +49,11 @@ class Call:
     # the client as it comes.
     timeout: float | None = 3
     model: str = "gpt-4o-mini"
+    # The upstream that is named in the path; without one it is that of the API.
+    provider: str = ""
 
     def __str__(self):
-        parts = [self.program, self.client, self.api, *(["stream"] if self.stream else []), *self.words.split()]
+        parts = [self.program, self.client, *([self.provider] if self.provider else []), self.api, *(["stream"] if self.stream else []), *self.words.split()]
         return "-".join(dict.fromkeys(parts))
 
 
@@ -53,6 +65,8 @@ class Outcome:
     # What the client gave its program: the text of an answer, or else an error.
     text: str | None
     error: dict | None
+    # The tokens that the client counts, where it is asked for them.
+    tokens: int | None
 
     def assert_answered(self):
         assert self.error is None and self.text == self.marker, self
@@ -67,21 +81,21 @@ def make_all(deployment, calls, markers=None):
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(by_program)) as threads:
         runs = [threads.submit(run, deployment, program, some, markers) for program, some in by_program.items()]
         results = {call: result for done in runs for call, result in done.result().items()}
-    return {call: Outcome(markers[call], result.get("text"), result.get("error")) for call, result in results.items()}
+    parts = ["text", "error", "tokens"]
+    return {call: Outcome(markers[call], *map(result.get, parts)) for call, result in results.items()}
 
 
 def run(deployment, program, calls, markers):
     wanted = [
         dataclasses.asdict(call)
-        | {"base_url": deployment.base_url, "key": KEY, "text": f"echo:{markers[call]} {call.words}".strip()}
+        | {"base_url": deployment.base_url_of(call.provider), "key": KEYS.get(call.provider, "") + KEY}
+        | {"text": f"echo:{markers[call]} {call.words}".strip()}
         for call in calls
     ]
     if program == "curl":
         with concurrent.futures.ThreadPoolExecutor(max_workers=len(wanted)) as threads:
             return dict(zip(calls, threads.map(curl, wanted)))
-    # Without what the shell may say: the packages would read it.
-    foreign = ("OPENAI_", "ANTHROPIC_", "LANGCHAIN_", "LANGSMITH_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     # LiteLLM would look up prices elsewhere.
     env |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     ran = subprocess.run(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use common::wire;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use providers::StreamUsage;
 
 use super::rename::{Edit, Unnamed, rename};
 use super::strip::with_member;
@@ -160,6 +161,9 @@ pub(crate) trait EventStream: fmt::Debug + Send + Sync {
         // HTML standard, server-sent events.
         HeaderValue::from_static("text/event-stream; charset=utf-8")
     }
+
+    /// Says where the provider's streams have the usage, where that differs within a dialect.
+    fn tell_usage(&mut self, _usage: &'static StreamUsage) {}
 
     /// Bytes that mean nothing, which keep connections alive: white space is nothing to JSON, and an empty line is nothing to a
     /// reader of server-sent events.

@@ -149,7 +149,10 @@ impl Admission {
         let pairing = self.pairing(&key, endpoint, &head.headers, &body);
         let (streaming, body) = match streams {
             true => {
-                let (streaming, stripped) = speech.stream(endpoint, &model, head, &body);
+                let (mut streaming, stripped) = speech.stream(endpoint, &model, head, &body);
+                if let Some(streaming) = &mut streaming {
+                    streaming.events.tell_usage(&place.upstream.provider.about().stream_usage);
+                }
                 (streaming, Bytes::from(stripped.into_owned()))
             }
             false => (None, body),

@@ -2,7 +2,6 @@
 // each.
 import { text as readAll } from 'node:stream/consumers';
 
-import { createOpenAI } from '@ai-sdk/openai';
 import { generateText, streamText } from 'ai';
 
 async function joined(stream, textOf) {
@@ -32,17 +31,44 @@ const openai = (name) => async (call) => {
 
 // ---- AI SDK ----
 
+// The packages of providers, and what makes a client of each.
+const packages = {
+  azure: ['@ai-sdk/azure', 'createAzure'],
+  groq: ['@ai-sdk/groq', 'createGroq'],
+  mistral: ['@ai-sdk/mistral', 'createMistral'],
+  openrouter: ['@openrouter/ai-sdk-provider', 'createOpenRouter'],
+  together: ['@ai-sdk/togetherai', 'createTogetherAI'],
+  xai: ['@ai-sdk/xai', 'createXai'],
+};
+
+async function maker(call) {
+  const [name, make] = packages[call.provider] ?? ['@ai-sdk/openai', 'createOpenAI'];
+  return (await import(name))[make];
+}
+
+// A model of the API that the call is for, or of the one that the package takes by itself.
+function modelOf(provider, { api, model }) {
+  if (api === 'default') return provider(model);
+  return api === 'responses' ? provider.responses(model) : provider.chat(model);
+}
+
 // It has no time limit of its own, so that it is told of in the header for everybody.
 async function ai(call) {
-  const provider = createOpenAI({ baseURL: call.base_url, apiKey: call.key, headers: hint(call) });
-  const used = call.api === 'responses' ? provider.responses(call.model) : provider.chat(call.model);
-  if (!call.stream) return (await generateText({ model: used, prompt: call.text })).text;
+  const provider = (await maker(call))({ baseURL: call.base_url, apiKey: call.key, headers: hint(call) });
+  const used = modelOf(provider, call);
+  if (!call.stream) {
+    const { text, usage } = await generateText({ model: used, prompt: call.text });
+    return { text, tokens: usage.totalTokens };
+  }
   // Errors of a stream are given to a callback and to the full stream.
   const { fullStream } = streamText({ model: used, prompt: call.text, onError: () => {} });
-  return joined(fullStream, (part) => {
+  let tokens;
+  const text = await joined(fullStream, (part) => {
     if (part.type === 'error') throw part.error;
+    if (part.type === 'finish') tokens = part.totalUsage.totalTokens;
     return part.type === 'text-delta' ? part.text : '';
   });
+  return { text, tokens };
 }
 
 // ---- fetch ----
@@ -91,7 +117,8 @@ function told(thrown) {
 
 async function make(call) {
   try {
-    return { text: await clients[call.client](call) };
+    const answer = await clients[call.client](call);
+    return typeof answer === 'string' ? { text: answer } : answer;
   } catch (thrown) {
     return { error: told(thrown) };
   }
@@ -99,5 +126,5 @@ async function make(call) {
 
 const calls = JSON.parse(await readAll(process.stdin));
 // Imports take time, and must not take it from a call's patience.
-await Promise.all(['openai', 'openai-6'].map((name) => import(name)));
+await Promise.all(['openai', 'openai-6'].map((name) => import(name)).concat(calls.map(maker)));
 process.stdout.write(JSON.stringify(await Promise.all(calls.map(make))));

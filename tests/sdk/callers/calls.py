@@ -176,7 +176,7 @@ def told(error):
         request = response.request
     return {
         "types": [kind.__name__ for kind in type(error).__mro__],
-        "status": getattr(error, "status_code", None),
+        "status": getattr(error, "status_code", None) or getattr(response, "status_code", None),
         "code": getattr(error, "code", None),
         "message": str(error),
         "retries": request.headers.get("x-stainless-retry-count") if request else None,
@@ -187,8 +187,10 @@ async def make(call, clients, threads):
     client = clients[call["client"]]
     try:
         if asyncio.iscoroutinefunction(client):
-            return {"text": await client(call)}
-        return {"text": await asyncio.get_running_loop().run_in_executor(threads, client, call)}
+            answer = await client(call)
+        else:
+            answer = await asyncio.get_running_loop().run_in_executor(threads, client, call)
+        return answer if isinstance(answer, dict) else {"text": answer}
     except Exception as error:
         return {"error": told(error)}
 

@@ -9,7 +9,7 @@ use http::Method;
 use providers::json;
 use providers::{
     About, Call, Caps, Counts, Dialect, File, Inline, Job, Line, LineError, LineOutcome, NewJob, Page, Phase,
-    Provider, ResultLine, Source, Unreadable, Upload,
+    Provider, ResultLine, Source, StreamUsage, Unreadable, Upload,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,6 +24,7 @@ static ABOUT: About = About {
     dialect: Dialect::OpenAi,
     base_url: "",
     endpoints: &["/v1/chat/completions"],
+    stream_usage: StreamUsage::OnRequest,
     caps: Caps { inline_bytes: u64::MAX, ..Caps::OPENAI },
 };
 

@@ -120,13 +120,14 @@ impl Fields<'_> {
     fn unbatchable(&self) -> Option<Unbatchable> {
         let given = |field: Option<&str>| field.is_some_and(|value| value != "null");
         let tier = self.service_tier.and_then(text);
+        // `on_demand` is what Groq calls its default; LangChain's ChatGroq always says it.
         if self.background == Some("true") {
             Some(Unbatchable::Background)
         } else if given(self.conversation) {
             Some(Unbatchable::Conversation)
         } else if given(self.previous_response_id) {
             Some(Unbatchable::PreviousResponse)
-        } else if tier.is_some_and(|tier| !matches!(&*tier, "auto" | "default")) {
+        } else if tier.is_some_and(|tier| !matches!(&*tier, "auto" | "default" | "on_demand")) {
             Some(Unbatchable::ServiceTier)
         } else {
             None

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use common::ids::Rid;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
+use providers::StreamUsage;
 use providers::openai::ENDPOINTS;
 
 use super::peek::peek_beside;
@@ -94,6 +95,10 @@ impl Speech for OpenAi {
 }
 
 impl EventStream for Events {
+    fn tell_usage(&mut self, usage: &'static StreamUsage) {
+        self.tell_usage(usage);
+    }
+
     fn no_op(&mut self) -> Bytes {
         self.no_op()
     }

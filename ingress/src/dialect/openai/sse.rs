@@ -15,6 +15,7 @@ mod responses;
 use bytes::Bytes;
 use common::ids::Rid;
 use http::{HeaderMap, header};
+use providers::StreamUsage;
 
 use crate::dialect::out::Out;
 use crate::dialect::{Unstreamable, json};
@@ -63,7 +64,7 @@ pub fn wants_no_ops(endpoint: &str, headers: &HeaderMap) -> bool {
     }
 }
 
-/// A stream in the making: what the events sent while waiting and those of the answer share. 48 bytes and the
+/// A stream in the making: what the events sent while waiting and those of the answer share. 56 bytes and the
 /// model's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Events {
@@ -73,6 +74,8 @@ pub struct Events {
     sequence: u32,
     kind: Kind,
     include_usage: bool,
+    /// Where the usage is when it is not included so.
+    usage: &'static StreamUsage,
 }
 
 impl Events {
@@ -86,7 +89,13 @@ impl Events {
         created: u64,
     ) -> Option<Self> {
         let kind = Kind::of(endpoint)?;
-        Some(Self { id, model: model.into(), created, sequence: 0, kind, include_usage })
+        let usage = &StreamUsage::OnRequest;
+        Some(Self { id, model: model.into(), created, sequence: 0, kind, include_usage, usage })
+    }
+
+    /// Has the usage where the provider's streams have it; at first that is as at OpenAI.
+    pub fn tell_usage(&mut self, usage: &'static StreamUsage) {
+        self.usage = usage;
     }
 
     /// An event that parses and changes nothing, for the wait; see [`wants_no_ops`].

@@ -3,7 +3,7 @@
 use providers::openai::OpenAi;
 use providers::{
     About, Call, Caps, Dialect, File, Job, Legacy, Line, LineError, NewJob, Page, Provider, ResultLine,
-    Source, Unreadable, Upload, Upstream, Upstreams,
+    Source, StreamUsage, Unreadable, Upload, Upstream, Upstreams,
 };
 
 /// A provider of a dialect.
@@ -11,7 +11,8 @@ use providers::{
 struct Speaks(&'static About);
 
 const fn about(name: &'static str, dialect: Dialect, endpoints: &'static [&'static str]) -> About {
-    About { name, title: name, dialect, base_url: "", endpoints, caps: Caps::OPENAI }
+    let stream_usage = StreamUsage::OnRequest;
+    About { name, title: name, dialect, base_url: "", endpoints, stream_usage, caps: Caps::OPENAI }
 }
 
 const MODELS: [&str; 2] = ["/v1beta/models/*:generateContent", "/v1beta/models/*:embedContent"];

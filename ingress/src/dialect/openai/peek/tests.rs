@@ -72,6 +72,7 @@ fn what_cannot_be_batched() {
         r#""previous_response_id":null"#,
         r#""service_tier":"auto""#,
         r#""service_tier":"default""#,
+        r#""service_tier":"on_demand""#,
         r#""service_tier":null"#,
         r#""metadata":{"stream":true,"background":true}"#,
     ] {

@@ -16,7 +16,7 @@ pub(super) fn no_op(events: &Events, out: &mut Out) {
 
 pub(super) fn finish(events: &Events, answer: &Object<'_>, out: Out) -> Result<Bytes, Unstreamable> {
     let choices = chunks::choices(answer)?;
-    let mut chunks = Chunks::new(events, &NAMES, answer, out);
+    let mut chunks = Chunks::new(events, &NAMES, answer, choices.len(), out);
     for choice in &choices {
         let message = match choice.members.get("message") {
             None | Some("null") => Object::default(),
@@ -132,6 +132,7 @@ impl<'a> Deltas<'_, 'a> {
         self.close(logprobs, choice.members.get("finish_reason").unwrap_or("null"), |member| {
             !matches!(&*member.key, "index" | "message" | "logprobs" | "finish_reason")
         });
+        self.chunks.close(true);
     }
 
     fn delta(&mut self, logprobs: &str, write: impl FnOnce(&mut Out)) {
@@ -139,6 +140,7 @@ impl<'a> Deltas<'_, 'a> {
         write(&mut self.chunks.out);
         self.chunks.out.text("}");
         self.close(logprobs, "null", |_| false);
+        self.chunks.close(false);
     }
 
     fn open(&mut self) {
@@ -149,6 +151,7 @@ impl<'a> Deltas<'_, 'a> {
         out.text(",\"delta\":{");
     }
 
+    /// Ends what the choice has in this chunk, not the chunk.
     fn close(&mut self, logprobs: &str, finish_reason: &str, others: impl Fn(&Member<'_>) -> bool) {
         let out = &mut self.chunks.out;
         if self.choice.logprobs.is_some() {
@@ -159,7 +162,6 @@ impl<'a> Deltas<'_, 'a> {
         out.raw(finish_reason);
         out.members_but(self.choice.members.iter().filter(|member| others(member)), |_| None);
         out.text("}");
-        self.chunks.close();
     }
 }
 

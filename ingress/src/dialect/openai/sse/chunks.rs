@@ -1,6 +1,7 @@
 //! What chat completions and completions share: chunks that repeat the answer's head, usage at the end, `[DONE]`.
 
 use bytes::Bytes;
+use providers::StreamUsage;
 
 use super::{Events, Unstreamable};
 use crate::dialect::json::{self, Object, quoted};
@@ -71,13 +72,18 @@ pub(super) struct Chunks<'a> {
     answer: &'a Object<'a>,
     head: String,
     include_usage: bool,
+    usage: &'static StreamUsage,
     first: bool,
+    /// Choices that have not ended.
+    open: usize,
 }
 
 impl<'a> Chunks<'a> {
-    pub fn new(events: &Events, names: &Names, answer: &'a Object<'a>, out: Out) -> Self {
+    /// For an answer with so many choices.
+    pub fn new(events: &Events, names: &Names, answer: &'a Object<'a>, choices: usize, out: Out) -> Self {
         let head = head(events, names, answer);
-        Self { out, answer, head, include_usage: events.include_usage, first: true }
+        let Events { include_usage, usage, .. } = *events;
+        Self { out, answer, head, include_usage, usage, first: true, open: choices }
     }
 
     /// Begins a chunk; a choice, or none, and [`close`](Self::close) follow.
@@ -87,14 +93,34 @@ impl<'a> Chunks<'a> {
         self.out.text("\"choices\":[");
     }
 
-    /// Ends a chunk whose usage is not known yet.
-    pub fn close(&mut self) {
+    /// Ends a chunk, which may be the last one of its choice.
+    pub fn close(&mut self, ends_choice: bool) {
         self.out.text("]");
         if std::mem::take(&mut self.first) {
             let unknown = |member: &&json::Member<'_>| !PLACED.contains(&&*member.key);
             self.out.members_but(self.answer.iter().filter(unknown), |_| None);
         }
-        self.out.text(if self.include_usage { ",\"usage\":null}\n\n" } else { "}\n\n" });
+        self.open = self.open.saturating_sub(usize::from(ends_choice));
+        if self.include_usage {
+            self.out.text(",\"usage\":null");
+        } else if ends_choice && self.open == 0 {
+            self.unasked_usage();
+        }
+        self.out.text("}\n\n");
+    }
+
+    /// The usage for those who did not ask for it.
+    fn unasked_usage(&mut self) {
+        let Some(usage) = self.answer.get("usage") else { return };
+        let (before, after) = match self.usage {
+            StreamUsage::OnRequest => return,
+            StreamUsage::LastChunk => ([",", "", ""], ""),
+            StreamUsage::Within(member) => ([",\"", member, "\":{"], "}"),
+        };
+        before.into_iter().for_each(|part| self.out.text(part));
+        self.out.text("\"usage\":");
+        self.out.raw(usage);
+        self.out.text(after);
     }
 
     /// The chunk with the usage, if it was asked for, and the end.
@@ -102,7 +128,7 @@ impl<'a> Chunks<'a> {
         if self.first {
             // No choices at all: the unknown members have had no chunk yet.
             self.open();
-            self.close();
+            self.close(false);
         }
         if self.include_usage {
             self.open();

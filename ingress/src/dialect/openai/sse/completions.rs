@@ -16,7 +16,7 @@ pub(super) fn no_op(events: &Events, out: &mut Out) {
 
 pub(super) fn finish(events: &Events, answer: &Object<'_>, out: Out) -> Result<Bytes, Unstreamable> {
     let choices = chunks::choices(answer)?;
-    let mut chunks = Chunks::new(events, &NAMES, answer, out);
+    let mut chunks = Chunks::new(events, &NAMES, answer, choices.len(), out);
     for choice in &choices {
         let text = choice.members.get("text").unwrap_or("\"\"");
         part(&mut chunks, choice, text, choice.logprobs, false);
@@ -46,5 +46,5 @@ fn part(chunks: &mut Chunks<'_>, choice: &Choice<'_>, text: &str, logprobs: Opti
         out.text("null");
     }
     out.text("}");
-    chunks.close();
+    chunks.close(last);
 }

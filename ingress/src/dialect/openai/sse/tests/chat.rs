@@ -33,6 +33,33 @@ fn a_text_as_the_provider_prints_it() {
 }
 
 #[test]
+fn usage_that_nobody_asked_for_is_where_the_provider_has_it() {
+    let body = r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}],"usage":{"n":1},"x_groq":{"id":"r"}}"#;
+    let chunks = |include_usage, usage| {
+        let mut events = stream(CHAT, include_usage);
+        events.tell_usage(usage);
+        let mut chunks = read(&events.finish(body.as_bytes()).unwrap());
+        assert_eq!(chunks.pop().unwrap().data, "[DONE]");
+        chunks.iter().map(Event::json).collect::<Vec<_>>()
+    };
+    let usage = serde_json::json!({"n": 1});
+    for (told, place) in [
+        (&StreamUsage::OnRequest, None),
+        (&StreamUsage::LastChunk, Some("/usage")),
+        (&StreamUsage::Within("x_groq"), Some("/x_groq/usage")),
+    ] {
+        let unasked = chunks(false, told);
+        let (last, others) = unasked.split_last().unwrap();
+        assert_eq!(place.and_then(|place| last.pointer(place)), place.map(|_| &usage));
+        assert_eq!(last["choices"][0]["index"], 1);
+        assert_eq!(others[0]["x_groq"], serde_json::json!({"id": "r"}));
+        let has_usage = |chunk: &Value| !chunk["usage"].is_null() || !chunk["x_groq"]["usage"].is_null();
+        assert_eq!(unasked.iter().filter(|chunk| has_usage(chunk)).count(), usize::from(place.is_some()));
+        assert_eq!(chunks(true, told), chunks(true, &StreamUsage::OnRequest));
+    }
+}
+
+#[test]
 fn tool_calls_open_before_their_arguments() {
     let body = r#"{"id":"c","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"weather","arguments":"{\"city\": \"K\u00f6ln\"}"}},{"id":"call_2","type":"function","function":{"name":"now","arguments":""}},{"id":"call_3","type":"custom","custom":{"name":"sql","input":"SELECT 1"}},{"index":0,"id":"call_4","function":{"arguments":{"a":1}},"x":[]}]},"finish_reason":"tool_calls"}]}"#;
     let head = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":"#;
