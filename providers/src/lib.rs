@@ -6,6 +6,7 @@
 mod about;
 pub mod anthropic;
 pub mod azure;
+mod broken;
 mod caps;
 pub mod compatible;
 pub mod gemini;

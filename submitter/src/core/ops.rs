@@ -128,6 +128,8 @@ pub struct Lines {
     pub succeeded: u64,
     /// How many failed. The rest was not executed, since the job was cancelled.
     pub failed: u64,
+    /// How many lines, or parts of a document with an unknown number of them, could not be read.
+    pub unreadable: u64,
 }
 
 /// Why a call came to nothing.

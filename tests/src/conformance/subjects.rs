@@ -8,8 +8,6 @@ use super::case::Due;
 use super::subject::{Subject, Unlike};
 
 const NO_OVERLOAD: Unlike = Unlike::Nothing("has no status beyond 429 that says that nothing was done");
-const NO_JSON: Unlike =
-    Unlike::Nothing("garbage makes its results no JSON at all: they are asked for again for hours");
 const NEVER_EXPIRES: Unlike = Unlike::Nothing("lets no batch expire");
 const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
     Due::Rest { own: 0, status: 500, says: "no_result_line" },
@@ -122,7 +120,7 @@ pub static SUBJECTS: &[Subject] = &[
         provider: "xai",
         base: "/xai/v1",
         key: ("authorization", "Bearer xai-"),
-        unlike: &[("create, overloaded at first", NO_OVERLOAD), ("garbage among results", NO_JSON)],
+        unlike: &[("create, overloaded at first", NO_OVERLOAD)],
         ..ALIKE
     },
     Subject { name: "together", provider: "together", base: "/together/v1", ..ALIKE },
@@ -136,7 +134,6 @@ pub static SUBJECTS: &[Subject] = &[
         unlike: &[
             ("create, overloaded at first", NO_OVERLOAD),
             ("callers leave, job cancelled", Unlike::Nothing("cannot cancel")),
-            ("garbage among results", NO_JSON),
         ],
         ..ALIKE
     },
