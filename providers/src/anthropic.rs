@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::about::{About, Dialect};
-use crate::caps::Caps;
+use crate::caps::{Caps, Marks};
 use crate::job::{Counts, File, Job, Page, Phase, Unreadable};
 use crate::json::{self, id, integer, seconds, string};
 use crate::provider::{Call, Inline, Line, NewJob, Provider, Source, Upload};
@@ -44,7 +44,7 @@ static ABOUT: About = About {
         max_bytes: 243_000_000,
         max_inputs: u64::MAX,
         inline_bytes: u64::MAX,
-        marks_jobs: false,
+        marks_jobs: Marks::Never,
         poll_min: Duration::from_secs(5),
         polls_per_minute: 25,
         ..Caps::OPENAI

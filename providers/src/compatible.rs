@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::about::{About, Dialect};
-use crate::caps::Caps;
+use crate::caps::{Caps, Marks};
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
 use crate::openai::{self, ENDPOINTS};
@@ -37,7 +37,8 @@ pub static COMPATIBLE: Compatible = Compatible::new(&About {
     dialect: Dialect::OpenAi,
     base_url: "",
     endpoints: &ENDPOINTS,
-    caps: Caps::OPENAI,
+    // Metadata are asked for; not every such API keeps and shows them.
+    caps: Caps { marks_jobs: Marks::Perhaps, ..Caps::OPENAI },
 });
 
 impl Provider for Compatible {

@@ -23,7 +23,7 @@ mod upstreams;
 pub mod xai;
 
 pub use about::{About, Dialect};
-pub use caps::Caps;
+pub use caps::{Caps, Marks};
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
 pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
 pub use result::{LineError, LineOutcome, ResultLine};

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::about::{About, Dialect};
-use crate::caps::Caps;
+use crate::caps::{Caps, Marks};
 use crate::compatible::upload_form;
 use crate::job::{File, Job, Page, Phase, Unreadable};
 use crate::openai::{self, JOBS_PER_PAGE};
@@ -35,7 +35,7 @@ static ABOUT: About = About {
         max_lines: 5_000,
         // Everything, since there is nothing else.
         inline_bytes: u64::MAX,
-        marks_jobs: false,
+        marks_jobs: Marks::Never,
         poll_min: Duration::from_secs(5),
         // Of its models most cost half, a few cost more than they do synchronously.
         price_percent: 50,

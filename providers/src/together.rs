@@ -11,7 +11,7 @@ use http::{HeaderValue, Method};
 use serde_json::json;
 
 use crate::about::{About, Dialect};
-use crate::caps::Caps;
+use crate::caps::{Caps, Marks};
 use crate::compatible::is_unknown_file;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
@@ -31,7 +31,7 @@ static ABOUT: About = About {
     caps: Caps {
         // 100 MB a file, with 5 % of headroom.
         max_bytes: 95_000_000,
-        marks_jobs: false,
+        marks_jobs: Marks::Never,
         poll_min: Duration::from_secs(5),
         // Up to half less, for some models only: the others cost what they cost.
         price_percent: 50,

@@ -41,6 +41,8 @@ pub enum Op {
     Find {
         /// Its id.
         batch: Bid,
+        /// Its input files, of which each was made for it alone.
+        files: Vec<String>,
         /// None is older than this.
         age: Duration,
         /// Jobs of other batches.

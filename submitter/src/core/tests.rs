@@ -28,6 +28,7 @@ mod refused;
 mod sweeps;
 mod tidying;
 mod unreadable;
+mod unsure;
 mod whois;
 
 struct World {

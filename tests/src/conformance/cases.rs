@@ -48,10 +48,10 @@ fn fates(call: usize) -> (&'static str, u16) {
 
 /// Downloads go wrong at first. What comes with the job is read twice, as an answer to a poll and as results: every second
 /// time hits one of them.
-fn spoilt(subject: &Subject, fault: Fault) -> Vec<Rule> {
+fn spoilt(subject: &Subject, fault: Fault, times: u64) -> Vec<Rule> {
     match subject.results_in_job {
         true => vec![Rule::new(fault).on([Op::Retrieve]).every(2)],
-        false => vec![Rule::new(fault).on([Op::Content]).first(2)],
+        false => vec![Rule::new(fault).on([Op::Content]).first(times)],
     }
 }
 
@@ -69,7 +69,7 @@ pub static CASES: &[Case] = &[
         ..PLAIN
     },
     Case { name: "create answer lost", rules: |_| vec![lost_create()], ..PLAIN },
-    Case { name: "results no JSON at first", rules: |subject| spoilt(subject, Fault::Page), ..PLAIN },
+    Case { name: "results no JSON at first", rules: |subject| spoilt(subject, Fault::Page, 1), ..PLAIN },
     Case {
         name: "expired with some done",
         rules: |_| vec![Rule::new(Fault::ExpireBatch { after: 12 })],
@@ -111,7 +111,7 @@ pub static CASES: &[Case] = &[
     Case { name: "errors by line", words: fates, ..PLAIN },
     Case {
         name: "download cut",
-        rules: |subject| spoilt(subject, Fault::Truncate { after: 900, chunked: false }),
+        rules: |subject| spoilt(subject, Fault::Truncate { after: 900, chunked: false }, 2),
         ..PLAIN
     },
     Case { name: "result twice", rules: |_| vec![Rule::new(Fault::DuplicateLine)], ..PLAIN },

@@ -34,6 +34,7 @@ const OPENAI: Subject = Subject {
     overloaded: None,
     invalid: 400,
     unlike: &[("create, overloaded at first", NO_OVERLOAD)],
+    only: "",
 };
 
 const ANTHROPIC: Subject = Subject {
@@ -55,6 +56,7 @@ const ANTHROPIC: Subject = Subject {
     overloaded: Some(529),
     invalid: 400,
     unlike: &[],
+    only: "",
 };
 
 const GEMINI: Subject = Subject {
@@ -73,6 +75,7 @@ const GEMINI: Subject = Subject {
     overloaded: Some(503),
     invalid: 400,
     unlike: &[("expired with some done", ALL_OR_NOTHING), ("create refused, 400", BY_FILE)],
+    only: "",
 };
 
 /// An API made after OpenAI's, without what only that one has. In Azure, deployments for batches have such a name.
@@ -80,6 +83,14 @@ const ALIKE: Subject = Subject {
     key: ("authorization", "Bearer "),
     body: (r#"{"model":"gpt-4o-batch","messages":[{"role":"user","content":""#, r#""}]}"#),
     ..OPENAI
+};
+
+const COMPATIBLE: Subject = Subject {
+    name: "compatible",
+    provider: "openai-compatible",
+    base: "/compat/v1",
+    key: ("authorization", "Bearer ck-"),
+    ..ALIKE
 };
 
 /// Every provider, and every way by which requests reach it.
@@ -137,11 +148,21 @@ pub static SUBJECTS: &[Subject] = &[
         ],
         ..ALIKE
     },
+    COMPATIBLE,
     Subject {
-        name: "compatible",
-        provider: "openai-compatible",
-        base: "/compat/v1",
-        key: ("authorization", "Bearer ck-"),
-        ..ALIKE
+        // It does not show its jobs' metadata.
+        name: "compat unmarked",
+        only: "create answer lost",
+        base: "/unmarked/v1",
+        key: ("authorization", "Bearer um-"),
+        ..COMPATIBLE
+    },
+    Subject {
+        // Nor their input files.
+        name: "compat mute",
+        only: "create answer lost",
+        base: "/mute/v1",
+        key: ("authorization", "Bearer mu-"),
+        ..COMPATIBLE
     },
 ];
