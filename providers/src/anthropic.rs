@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::{Caps, Marks};
 use crate::job::{Counts, File, Job, Page, Phase, Unreadable};
 use crate::json::{self, id, integer, seconds, string};
@@ -38,6 +38,10 @@ static ABOUT: About = About {
     title: "Anthropic",
     dialect: Dialect::Anthropic,
     base_url: "https://api.anthropic.com",
+    key: Key {
+        along: &[("anthropic-version", "2023-06-01")],
+        ..Key::in_header("x-api-key", &["ANTHROPIC_API_KEY"])
+    },
     endpoints: &[MESSAGES],
     caps: Caps {
         max_lines: 100_000,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
@@ -31,6 +31,7 @@ static ABOUT: About = About {
     title: "Azure OpenAI",
     dialect: Dialect::OpenAi,
     base_url: "",
+    key: Key::in_header("api-key", &["AZURE_OPENAI_API_KEY"]),
     // The documentation says that embeddings are not supported; deployments of it exist. The operator may add them.
     endpoints: &["/v1/chat/completions", "/v1/responses"],
     caps: Caps {

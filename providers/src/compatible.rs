@@ -6,7 +6,7 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::{Caps, Marks};
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
@@ -36,6 +36,7 @@ pub static COMPATIBLE: Compatible = Compatible::new(&About {
     title: "OpenAI-compatible API",
     dialect: Dialect::OpenAi,
     base_url: "",
+    key: Key::bearer(&[]),
     endpoints: &ENDPOINTS,
     // Metadata are asked for; not every such API keeps and shows them.
     caps: Caps { marks_jobs: Marks::Perhaps, ..Caps::OPENAI },

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 use memchr::memchr2_iter;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::broken;
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
@@ -39,6 +39,7 @@ static ABOUT: About = About {
     title: "Gemini",
     dialect: Dialect::Gemini,
     base_url: "https://generativelanguage.googleapis.com",
+    key: Key::in_header("x-goog-api-key", &["GOOGLE_API_KEY", "GEMINI_API_KEY"]),
     endpoints: &[GENERATE, EMBED],
     caps: Caps {
         inline_bytes: 19_000_000,

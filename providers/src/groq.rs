@@ -1,6 +1,6 @@
 //! Groq (its SDK's types and batch documentation): OpenAI's form, for chat completions alone.
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::Caps;
 use crate::compatible::Compatible;
 
@@ -10,6 +10,7 @@ pub static GROQ: Compatible = Compatible::new(&About {
     title: "Groq",
     dialect: Dialect::OpenAi,
     base_url: "https://api.groq.com/openai/v1",
+    key: Key::bearer(&["GROQ_API_KEY"]),
     endpoints: &["/v1/chat/completions"],
     // 100 MB a file, with 5 % of headroom; 50,000 lines are from memory.
     caps: Caps { max_bytes: 95_000_000, ..Caps::OPENAI },

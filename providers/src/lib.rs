@@ -22,7 +22,7 @@ pub mod together;
 mod upstreams;
 pub mod xai;
 
-pub use about::{About, Dialect};
+pub use about::{About, Dialect, Key};
 pub use caps::{Caps, Marks};
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
 pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::{Caps, Marks};
 use crate::compatible::upload_form;
 use crate::job::{File, Job, Page, Phase, Unreadable};
@@ -30,6 +30,7 @@ static ABOUT: About = About {
     title: "OpenRouter",
     dialect: Dialect::OpenAi,
     base_url: "https://openrouter.ai/api/v1",
+    key: Key::bearer(&["OPENROUTER_API_KEY"]),
     endpoints: &["/v1/chat/completions", "/v1/responses", "/v1/embeddings"],
     caps: Caps {
         max_lines: 5_000,

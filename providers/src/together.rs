@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use serde_json::json;
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::{Caps, Marks};
 use crate::compatible::is_unknown_file;
 use crate::job::{File, Job, Page, Unreadable};
@@ -27,6 +27,7 @@ static ABOUT: About = About {
     title: "Together",
     dialect: Dialect::OpenAi,
     base_url: "https://api.together.xyz/v1",
+    key: Key::bearer(&["TOGETHER_API_KEY"]),
     endpoints: &["/v1/chat/completions"],
     caps: Caps {
         // 100 MB a file, with 5 % of headroom.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect};
+use crate::about::{About, Dialect, Key};
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
 use crate::provider::{Call, Document, Line, NewJob, Provider, Source, Upload};
@@ -35,6 +35,7 @@ static ABOUT: About = About {
     title: "xAI",
     dialect: Dialect::OpenAi,
     base_url: "https://api.x.ai/v1",
+    key: Key::bearer(&["XAI_API_KEY"]),
     endpoints: &["/v1/chat/completions", "/v1/responses", "/v1/images/generations"],
     caps: Caps {
         // Nothing is documented about batches; that files have 48 MB at most is from memory.

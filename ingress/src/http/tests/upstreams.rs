@@ -2,7 +2,7 @@
 
 use providers::openai::OpenAi;
 use providers::{
-    About, Call, Caps, Dialect, File, Job, Line, LineError, NewJob, Page, Provider, ResultLine, Source,
+    About, Call, Caps, Dialect, File, Job, Key, Line, LineError, NewJob, Page, Provider, ResultLine, Source,
     Unreadable, Upload, Upstream, Upstreams,
 };
 
@@ -11,7 +11,7 @@ use providers::{
 struct Speaks(&'static About);
 
 const fn about(name: &'static str, dialect: Dialect, endpoints: &'static [&'static str]) -> About {
-    About { name, title: name, dialect, base_url: "", endpoints, caps: Caps::OPENAI }
+    About { name, title: name, dialect, base_url: "", key: Key::bearer(&[]), endpoints, caps: Caps::OPENAI }
 }
 
 const MODELS: [&str; 2] = ["/v1beta/models/*:generateContent", "/v1beta/models/*:embedContent"];
