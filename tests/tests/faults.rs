@@ -111,7 +111,6 @@ fn results() -> Vec<Case> {
         hidden("duplicate line", [first(Fault::DuplicateLine)]),
         hidden("garbage line", [first(Fault::GarbageLine)]),
         hidden("results no JSON at first", [first(Fault::Page)]),
-        seen("results no JSON", Rule::new(Fault::Page), 500, "no_result_line", true),
         hidden("empty string file ids", [Rule::new(Fault::EmptyStringFileIds)]),
         seen("failed batch, line 1 blamed", first(fail_line), 400, "invalid_value", false),
         seen("expired batch", first(Fault::ExpireBatch { after: 0 }), 504, "batch_expired", false),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::ids::Rid;
 use common::outcome::{Fault, FaultClass, Outcome, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use providers::{Call, LineOutcome, ResultLine, Source};
+use providers::{Call, LineOutcome, ResultLine, Source, Unreadable};
 
 use super::calls::trouble;
 use super::work::Work;
@@ -57,8 +57,12 @@ async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> 
         let body = work.client.document(&work.credential, &call).await.map_err(|e| trouble(provider, &e))?;
         let part = match provider.read_document(&call, &body) {
             Ok(part) => part,
-            Err(error) => {
-                unreadable(job, &error, lines);
+            Err(Unreadable::Error(_)) => {
+                unreadable(job, &"an error stands in their place", lines);
+                return Ok(());
+            }
+            Err(problem) => {
+                unreadable(job, &problem, lines);
                 return Ok(());
             }
         };
@@ -77,9 +81,13 @@ async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> 
     Ok(())
 }
 
-/// What could not be read is counted, and said without quoting it: it may hold an answer.
+/// What could not be read is counted, and said without quoting it: it may hold an answer. A page in place of a file has many
+/// lines, of which the first says enough.
 fn unreadable(job: &str, why: &dyn Display, lines: &mut Lines) {
-    tracing::warn!(job, "results cannot be read: {why}");
+    match lines.unreadable {
+        0 => tracing::warn!(job, "results cannot be read: {why}"),
+        _ => tracing::debug!(job, "more of the results cannot be read: {why}"),
+    }
     lines.unreadable += 1;
 }
 
