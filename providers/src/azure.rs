@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
@@ -37,6 +37,7 @@ static ABOUT: About = About {
     title: "Azure OpenAI",
     dialect: Dialect::OpenAi,
     base_url: "",
+    key: Key::in_header("api-key", &["AZURE_OPENAI_API_KEY"]),
     // The documentation says that embeddings are not supported; deployments of it exist. The operator may add them.
     endpoints: &["/v1/chat/completions", "/v1/responses"],
     stream_usage: StreamUsage::OnRequest,

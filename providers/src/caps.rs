@@ -22,7 +22,7 @@ pub struct Caps {
     /// A file can be deleted, which stops a creation that is late. What travels inline cannot be stopped.
     pub inline_bytes: u64,
     /// Whether a job carries the id of the batch that it was made from, so that it can be found.
-    pub marks_jobs: bool,
+    pub marks_jobs: Marks,
     /// First wait before a job is asked about, unless the operator names another.
     pub poll_min: Duration,
     /// Questions about jobs that one credential may ask in a minute.
@@ -39,6 +39,17 @@ pub struct Caps {
     pub price_percent: u8,
 }
 
+/// Whether a job that was created with the id of our batch shows it in lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// It does: a job that shows none is not ours.
+    Always,
+    /// Nobody knows: one that shows neither an id nor an input file may be ours.
+    Perhaps,
+    /// It cannot.
+    Never,
+}
+
 impl Caps {
     /// OpenAI: 50,000 lines and 200 MB a file, 50,000 embedding inputs, 2,000 batches an hour (API reference and rate
     /// limits page). 200 MB is read as 200,000,000 bytes and 5 % are left as headroom. Others that speak like it say less about
@@ -51,7 +62,7 @@ impl Caps {
         creations_window: Duration::from_secs(3600),
         line_overhead: 128,
         inline_bytes: 0,
-        marks_jobs: true,
+        marks_jobs: Marks::Always,
         poll_min: Duration::from_secs(2),
         polls_per_minute: 600,
         window: Duration::from_secs(24 * 3600),

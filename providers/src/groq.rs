@@ -1,6 +1,6 @@
 //! Groq (its SDK's types and batch documentation): OpenAI's form, for chat completions alone.
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::compatible::Compatible;
 
@@ -10,6 +10,7 @@ pub static GROQ: Compatible = Compatible::new(&About {
     title: "Groq",
     dialect: Dialect::OpenAi,
     base_url: "https://api.groq.com/openai/v1",
+    key: Key::bearer(&["GROQ_API_KEY"]),
     endpoints: &["/v1/chat/completions"],
     // Its SDK's types: `x_groq.usage` in the final chunk.
     stream_usage: StreamUsage::Within("x_groq"),

@@ -97,7 +97,8 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// [`LineError`] if it cannot be joined to a request or holds no readable outcome.
     fn read_result<'a>(&self, line: &'a [u8]) -> Result<ResultLine<'a>, LineError>;
 
-    /// The elements of the part of a [`Source::Document`] that this call asked for, and the call for the next part.
+    /// The elements of the part of a [`Source::Document`] that this call asked for, and the call for the next part. Of a part that
+    /// is broken, what can be told apart.
     ///
     /// # Errors
     /// [`Unreadable`] if it is none.
@@ -260,6 +261,8 @@ pub struct Document<'a> {
     pub elements: Vec<Cow<'a, [u8]>>,
     /// The call for the next part, if there is one.
     pub next: Option<Call>,
+    /// It is no JSON as a whole: something may be missing.
+    pub broken: bool,
 }
 
 #[cfg(test)]

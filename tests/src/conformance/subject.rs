@@ -43,6 +43,8 @@ pub struct Subject {
     pub invalid: u16,
     /// The cases that mean something else to it, by their names.
     pub unlike: &'static [(&'static str, Unlike)],
+    /// It is there for the cases with this in their names.
+    pub only: &'static str,
 }
 
 /// How a case differs for a provider, and why.

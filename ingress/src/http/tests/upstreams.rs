@@ -2,7 +2,7 @@
 
 use providers::openai::OpenAi;
 use providers::{
-    About, Call, Caps, Dialect, File, Job, Legacy, Line, LineError, NewJob, Page, Provider, ResultLine,
+    About, Call, Caps, Dialect, File, Job, Key, Legacy, Line, LineError, NewJob, Page, Provider, ResultLine,
     Source, StreamUsage, Unreadable, Upload, Upstream, Upstreams,
 };
 
@@ -11,8 +11,8 @@ use providers::{
 struct Speaks(&'static About);
 
 const fn about(name: &'static str, dialect: Dialect, endpoints: &'static [&'static str]) -> About {
-    let stream_usage = StreamUsage::OnRequest;
-    About { name, title: name, dialect, base_url: "", endpoints, stream_usage, caps: Caps::OPENAI }
+    let (stream_usage, key) = (StreamUsage::OnRequest, Key::bearer(&[]));
+    About { name, title: name, dialect, base_url: "", key, endpoints, stream_usage, caps: Caps::OPENAI }
 }
 
 const MODELS: [&str; 2] = ["/v1beta/models/*:generateContent", "/v1beta/models/*:embedContent"];

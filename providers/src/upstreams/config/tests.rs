@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::caps::Caps;
+use crate::caps::{Caps, Marks};
 use crate::{ConfigArgs, Upstreams};
 
 fn load(text: &str) -> Result<Upstreams, ConfigError> {
@@ -19,7 +19,8 @@ fn an_upstream_is_compatible_unless_said_otherwise() {
     let all = load("[upstreams.deep-1]\nbase_url = \"https://api.example.com/v1/\"\n").unwrap();
     let one = all.get("deep-1").unwrap();
     assert_eq!((one.base_url.as_str(), one.provider.about().name), ("https://api.example.com/v1", PROVIDER));
-    assert_eq!((one.caps, one.endpoints()), (Caps::OPENAI, &openai::ENDPOINTS[..]));
+    let caps = Caps { marks_jobs: Marks::Perhaps, ..Caps::OPENAI };
+    assert_eq!((one.caps, one.endpoints()), (caps, &openai::ENDPOINTS[..]));
     assert!(all.get("openai").is_some() && all.get("azure").is_none());
 }
 
