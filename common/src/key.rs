@@ -44,7 +44,7 @@ impl BatchKey {
         &self.0.key.endpoint
     }
 
-    /// The model as the caller wrote it.
+    /// The model as the batch names it.
     pub fn model(&self) -> &str {
         &self.0.key.model
     }

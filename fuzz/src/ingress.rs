@@ -149,6 +149,8 @@ impl Rig {
             pairing,
             uri: Arc::default(),
             plan: plan(source),
+            edit: None,
+            tag: None,
         };
         Input::Hold(rid, call, rid)
     }
@@ -211,7 +213,11 @@ impl Rig {
                         self.cast.remember_bid(&recover.bid);
                     }
                 }
-                Output::End(caller, _) => assert!(self.ended.insert(caller), "two answers for one caller"),
+                Output::End { waiters, .. } => {
+                    for caller in waiters {
+                        assert!(self.ended.insert(caller), "two answers for one caller");
+                    }
+                }
                 Output::Alone(solo) => self.cast.remember_rid(solo.rid),
                 _ => {}
             }

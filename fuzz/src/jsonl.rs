@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use providers::openai::parse_result_line;
-use providers::{LineOutcome, json};
+use providers::{LineOutcome, Provider, Source, json};
 use submitter::api::{Credential, LineSplitter};
 use submitter::fuzzing::{answer, judged, page, records, reported};
 
@@ -77,12 +77,28 @@ pub(crate) fn objects(data: &[u8]) {
         assert!(!job.id.is_empty());
     }
     page(body);
+    providers::ALL.iter().for_each(|provider| document(*provider, body));
     let Some(credential) = Credential::bearer(KEY) else { panic!("a key is a header") };
     let headers = headers(head);
     let answer = answer(400 + u16::from(*status), &headers, Bytes::copy_from_slice(body));
     let shown = reported(&answer, &credential);
     assert!(!shown.contains(KEY), "{shown}");
     assert!(shown.len() < 4096 && !shown.contains(char::is_control));
+}
+
+/// A job, and results within it, whole or broken: what is taken out of a document stands in it.
+fn document(provider: &dyn Provider, body: &[u8]) {
+    if let Ok(job) = provider.read_job(body) {
+        assert!(!job.id.is_empty());
+    }
+    let Source::Document(call) = provider.results("batch_1") else { return };
+    let Ok(part) = provider.read_document(&call, body) else { return };
+    for element in &part.elements {
+        assert!(element.is_empty() || body.windows(element.len()).any(|text| *text == **element));
+        if let Ok(line) = provider.read_result(element) {
+            assert!(!line.custom_id.is_empty());
+        }
+    }
 }
 
 fn headers(lines: &[u8]) -> HeaderMap {

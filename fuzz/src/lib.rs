@@ -14,18 +14,20 @@ mod messages;
 mod source;
 mod sse;
 mod submitter;
+mod usage;
 mod wire;
 
 /// A function of bytes that panics when something is wrong.
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are also those of their folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("body", call::body),
     ("head", call::head),
     ("jsonl", jsonl::results),
     ("objects", jsonl::objects),
     ("sse", sse::events),
+    ("usage", usage::usage),
     ("wire", wire::envelopes),
     ("batcher", batcher::sequence),
     ("ingress", ingress::sequence),

@@ -194,5 +194,11 @@ fn lines(cast: &Cast, source: &mut Source<'_>) -> Lines {
         |source: &mut Source<'_>| source.some(6, |source| source.pick(&cast.rids)).into_iter().flatten();
     let seen: std::collections::BTreeSet<Rid> = rids(source).collect();
     let answered = seen.iter().copied().filter(|_| source.byte() > 40).collect();
-    Lines { seen, answered, succeeded: source.number(), failed: source.number() }
+    Lines {
+        seen,
+        answered,
+        succeeded: source.number(),
+        failed: source.number(),
+        unreadable: u64::from(source.byte() / 128),
+    }
 }

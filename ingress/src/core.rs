@@ -20,7 +20,9 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::subjects::Token;
 use common::timers::{Now, Timers};
 use common::wire::{self, Role};
+use smallvec::SmallVec;
 
+use crate::accounts::Account;
 use crate::hold::{Call, Ended};
 use crate::plan::Policy;
 use announce::Pack;
@@ -153,8 +155,15 @@ pub enum Output<W> {
     ToIngress(Pid, Option<Token>, wire::to_ingress::Body),
     /// Seal a part of an outcome and answer with it.
     Fetched(String, OutcomePart),
-    /// Tell the caller.
-    End(W, Ended),
+    /// Tell callers; and enter the request into the books, if it is one of this process's.
+    End {
+        /// Those who wait here.
+        waiters: SmallVec<[W; 1]>,
+        /// What they are told.
+        ended: Ended,
+        /// Whose it was.
+        account: Option<Account>,
+    },
     /// Make a call alone and say how it ended with [`Input::Alone`].
     Alone(Solo),
     /// Something happened to a job.
@@ -208,6 +217,8 @@ struct Request<W> {
     doubtful: bool,
     partials: Option<Box<Partials>>,
     steps: Steps,
+    /// What its caller calls it.
+    tag: Option<std::sync::Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ pub mod gemini;
 mod json;
 pub mod openai;
 mod out;
+mod rename;
 mod speech;
 mod strip;
 
@@ -16,6 +17,7 @@ use http::StatusCode;
 pub use providers::Dialect;
 
 pub(crate) use answer::X_SHOULD_RETRY;
+pub use rename::Edit;
 pub(crate) use speech::{Endpoint, EventStream, Look, Speech, Streaming, meant, of};
 
 /// How deeply arrays and objects may be nested in a batched body. Common JSON parsers stop at 128 levels, and a line

@@ -15,7 +15,9 @@ pub use common::pairing::Pairing;
 use http::{HeaderMap, Uri};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::accounts::Receipt;
 use crate::core::Input;
+use crate::dialect::Edit;
 use crate::fair::{Amount, Refused};
 use crate::gate::{Gate, Share};
 use crate::plan::{Plan, Reason};
@@ -38,8 +40,12 @@ pub struct Call {
     pub pairing: Pairing,
     /// Where it is called alone.
     pub uri: Arc<Uri>,
+    /// What was changed in its body for the batch; a call alone has it as it was.
+    pub edit: Option<Arc<Edit>>,
     /// Which ways it may go.
     pub plan: Plan,
+    /// What its caller calls it, for the books.
+    pub tag: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Call {
@@ -67,6 +73,15 @@ pub struct Ended {
     pub replayed: bool,
     /// Why the call was made alone, if it was.
     pub reason: Option<Reason>,
+    /// What it used and cost; not of errors, nor of what is told again.
+    pub receipt: Option<Receipt>,
+}
+
+impl Ended {
+    /// Without anything that needs to be said.
+    pub fn new(outcome: Arc<Outcome>, queued: Duration) -> Self {
+        Self { outcome, queued, replayed: false, reason: None, receipt: None }
+    }
 }
 
 /// What waits for the end of a request inside the state machine, and its share of the limits.
@@ -220,5 +235,5 @@ fn too_many(why: Refused) -> Fault {
 fn stopped() -> Ended {
     let message = "llm-proxy stopped before the request was answered.";
     let fault = Fault::new(FaultClass::Unavailable, "stopped", message);
-    Ended { outcome: Arc::new(Outcome::Fault(fault)), queued: Duration::ZERO, replayed: false, reason: None }
+    Ended::new(Arc::new(Outcome::Fault(fault)), Duration::ZERO)
 }

@@ -1,5 +1,6 @@
 //! HTTP in: admits calls, holds them, relays what cannot be batched, and answers.
 
+pub mod accounts;
 mod args;
 pub mod core;
 pub mod dialect;

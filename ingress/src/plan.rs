@@ -31,6 +31,8 @@ pub enum Reason {
     /// Its batch was given up.
     #[default]
     Deadline,
+    /// The same, and its batch may still execute it.
+    DeadlineHard,
     /// Batches of its model take longer, of late, than it would wait.
     Estimate,
     /// It says so.
@@ -43,7 +45,7 @@ impl Reason {
     /// The value of `x-llm-proxy-relay-reason`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Deadline => "deadline",
+            Self::Deadline | Self::DeadlineHard => "deadline",
             Self::Estimate => "estimate",
             Self::Mode => "mode",
             Self::Refused => "unbatchable",

@@ -67,7 +67,7 @@ impl Relay {
                 "This is not a forward proxy: CONNECT is not served.",
             ));
         }
-        let uri = self.targets.uri(&place.upstream.name, &place.below, head.uri.query())?;
+        let uri = self.targets.uri(place, &place.below, head.uri.query())?;
         match lines::upgrade(&head) {
             Some(protocol) => self.upgrade(head, uri, body, protocol, share).await,
             None => {
@@ -85,7 +85,7 @@ impl Relay {
     /// # Errors
     /// A [`Problem`] with 400 if there can be none.
     pub(crate) fn uri(&self, place: &Place, below: &str, query: Option<&str>) -> Result<http::Uri, Problem> {
-        self.targets.uri(&place.upstream.name, below, query)
+        self.targets.uri(place, below, query)
     }
 
     /// Makes a call and reads its answer whole.

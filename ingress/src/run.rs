@@ -12,6 +12,7 @@ use providers::Upstreams;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::{Cashier, Prices};
 use crate::args::{Args, WhenUnbatchable};
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
@@ -124,7 +125,10 @@ impl Bound {
             hard: self.args.deadline_hard,
             alone_if_refused: self.args.when_unbatchable == WhenUnbatchable::Sync,
         };
-        let running = shell::start(&world, (keeping, policy), self.held, soloist.clone(), on_job);
+        let prices = Arc::new(Prices::new(&upstreams));
+        let cashier = Arc::new(Cashier::new(prices.clone(), self.stats.clone()));
+        let hands = (soloist.clone(), cashier);
+        let running = shell::start(&world, (keeping, policy), self.held, hands, on_job);
         let max_connections = max_connections(&self.args);
         let front = Front::new(FrontConfig {
             holder: running.holder.clone(),
@@ -133,6 +137,7 @@ impl Bound {
             upstreams,
             relay,
             soloist,
+            prices,
             deadline: self.args.deadline,
             max_body: self.args.max_body,
             max_relaying: max_connections,

@@ -15,9 +15,10 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use crate::accounts::Cashier;
 use crate::core::{Core, FetchedPart, GrantDraft, Input, JobEvent, Keeping, OutcomePart, Output, ResultPart};
 use crate::gate::Gate;
-use crate::hold::{Holder, Waiter};
+use crate::hold::{Ended, Holder, Waiter};
 use crate::http::Soloist;
 use crate::plan::Policy;
 
@@ -41,13 +42,13 @@ pub(crate) fn start(
     world: &World,
     rules: (Keeping, Policy),
     held: Arc<Gate>,
-    soloist: Arc<Soloist>,
+    (soloist, cashier): (Arc<Soloist>, Arc<Cashier>),
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) -> Running {
     let (inputs, queue) = mpsc::channel(INPUTS);
     let holder = Holder::new(inputs.clone(), held);
     let queues = (inputs.clone(), queue);
-    let machine = tokio::spawn(run(world.clone(), rules, holder.clone(), queues, soloist, on_job));
+    let machine = tokio::spawn(run(world.clone(), rules, holder.clone(), queues, (soloist, cashier), on_job));
     Running { holder, inputs, machine }
 }
 
@@ -56,7 +57,7 @@ async fn run(
     (keeping, policy): (Keeping, Policy),
     holder: Holder,
     (inputs, queue): (mpsc::Sender<Input<Waiter>>, mpsc::Receiver<Input<Waiter>>),
-    soloist: Arc<Soloist>,
+    (soloist, cashier): (Arc<Soloist>, Arc<Cashier>),
     on_job: impl Fn(JobEvent) + Send + 'static,
 ) {
     let pid = Pid::random();
@@ -87,6 +88,7 @@ async fn run(
         keyring: world.keyring.clone(),
         chunks: seal_chunks(&link, &world.keyring),
         soloist,
+        cashier,
         inputs,
         on_job,
     };
@@ -218,6 +220,7 @@ struct Performer<J> {
     keyring: Arc<Keyring>,
     chunks: mpsc::Sender<ToSeal>,
     soloist: Arc<Soloist>,
+    cashier: Arc<Cashier>,
     inputs: mpsc::Sender<Input<Waiter>>,
     on_job: J,
 }
@@ -249,7 +252,12 @@ impl<J: Fn(JobEvent)> Performer<J> {
                 Some(fetched) => self.link.reply(reply, reply::Body::Fetched(fetched)),
                 None => warn!("an outcome could not be sealed for another ingress"),
             },
-            Output::End(waiter, ended) => waiter.end(ended),
+            Output::End { waiters, ended, account } => {
+                let receipt = account.and_then(|account| self.cashier.settle(&account, &ended));
+                for waiter in waiters {
+                    waiter.end(Ended { receipt, ..ended.clone() });
+                }
+            }
             Output::Alone(solo) => {
                 let (soloist, inputs) = (self.soloist.clone(), self.inputs.clone());
                 // As many as there are requests held; few of them call at a time.

@@ -14,7 +14,9 @@ pub use jobs::JobReport;
 use jobs::{JobView, Jobs};
 use series::{Series, Summary};
 
+use crate::accounts::{Books, Report};
 use crate::fair::Amount;
+use crate::plan::Reason;
 
 /// What this process has done since its start, and which jobs it waits for.
 #[derive(Debug, Default)]
@@ -22,8 +24,9 @@ pub struct Stats {
     requests: Mutex<Series>,
     synthesized: AtomicU64,
     relayed: AtomicU64,
-    alone: AtomicU64,
+    alone: [AtomicU64; 4],
     jobs: Mutex<Jobs>,
+    books: Mutex<Books>,
 }
 
 /// What a caller got.
@@ -56,14 +59,36 @@ impl Stats {
         self.relayed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request is made alone, since its batch was refused.
-    pub fn made_alone(&self) {
-        self.alone.fetch_add(1, Ordering::Relaxed);
+    /// A request has ended that was made alone, and why.
+    pub fn made_alone(&self, reason: Reason) {
+        let at = match reason {
+            Reason::Deadline | Reason::DeadlineHard => 0,
+            Reason::Estimate => 1,
+            Reason::Mode => 2,
+            Reason::Refused => 3,
+        };
+        self.alone[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was used and paid.
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+
+    /// The same, a line for each kind of request.
+    pub fn to_csv(&self) -> Bytes {
+        self.books().csv()
     }
 
     /// A job has reached a state. A job is timed from its first report to the first that is final, and counted then.
     pub fn job(&self, report: JobReport<'_>) {
         lock(&self.jobs).report(report);
+    }
+
+    fn alone(&self) -> Alone {
+        let [deadline, estimate, mode, unbatchable] =
+            self.alone.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Alone { deadline, estimate, mode, unbatchable }
     }
 
     /// The whole as JSON; `held` are the requests that wait now, and the bytes in their bodies.
@@ -78,8 +103,9 @@ impl Stats {
             batches: jobs.summary(),
             held: Held { requests: held.count, bytes: held.bytes },
             relayed: self.relayed.load(Ordering::Relaxed),
-            unbatchable: self.alone.load(Ordering::Relaxed),
+            alone: self.alone(),
             jobs: jobs.in_flight().collect(),
+            money: self.books().report(),
         };
         // Numbers and strings always serialise.
         serde_json::to_vec(&page).unwrap_or_default().into()
@@ -117,9 +143,10 @@ struct Page<'a> {
     batches: Summary,
     held: Held,
     relayed: u64,
-    /// Whose batch was refused for their key or model.
-    unbatchable: u64,
+    alone: Alone,
     jobs: Vec<JobView<'a>>,
+    #[serde(flatten)]
+    money: Report,
 }
 
 #[derive(Serialize)]
@@ -127,6 +154,15 @@ struct Requests {
     #[serde(flatten)]
     series: Summary,
     synthesized_error_responses: u64,
+}
+
+/// Requests that were made alone, by reason.
+#[derive(Serialize)]
+struct Alone {
+    deadline: u64,
+    estimate: u64,
+    mode: u64,
+    unbatchable: u64,
 }
 
 #[derive(Serialize)]
@@ -158,8 +194,25 @@ mod tests {
             json!({"total": 0, "successful": 0, "failed": 0, "avg": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0});
         let mut requests = none.clone();
         requests["synthesized_error_responses"] = 0.into();
-        let expected = json!({"requests": requests, "batches": none, "held": {"requests": 3, "bytes": 400}, "relayed": 0, "unbatchable": 0, "jobs": []});
-        assert_eq!(page(&Stats::default()), expected);
+        let expected = json!({
+            "requests": requests,
+            "batches": none,
+            "held": {"requests": 3, "bytes": 400},
+            "relayed": 0,
+            "alone": {"deadline": 0, "estimate": 0, "mode": 0, "unbatchable": 0},
+            "jobs": [],
+            "tokens": {"input": 0, "cached_input": 0, "output": 0, "reasoning": 0},
+            "cost": {
+                "list_usd": 0.0,
+                "paid_usd": 0.0,
+                "saved_usd": 0.0,
+                "unknown_requests": 0,
+                "maybe_paid_twice": {"requests": 0, "usd": 0.0},
+            },
+        });
+        let mut page = page(&Stats::default());
+        page.as_object_mut().unwrap().remove("usage");
+        assert_eq!(page, expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use simulator::{Config, Simulator};
+
 /// The executable with these words and variables, and nothing else of the surroundings.
 fn llm_proxy(words: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
@@ -141,10 +143,39 @@ fn a_bus_on_another_machine_needs_a_login() {
 fn check_reports_a_bus_without_a_login() {
     // An upstream that refuses connections, so that nothing is waited for.
     let words = ["check", "--openai-url", "http://127.0.0.1:9/v1", "--nats", "nats://nats.invalid"];
-    let output = llm_proxy(&words, &[]);
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let said = checked(1, &words, &[]);
     assert!(said.contains("--insecure-bus") && said.contains("nats.invalid"), "{said}");
+}
+
+/// What a check says that must end with `code`. It does not get out to the real providers.
+fn checked(code: i32, words: &[&str], variables: &[(&str, &str)]) -> String {
+    let no_way_out = ("HTTPS_PROXY", "http://127.0.0.1:9");
+    let output = llm_proxy(words, &[variables, &[no_way_out]].concat());
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_ends_with_0_if_all_that_was_asked_for_is_there() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let words = ["check", "--openai-url", &simulator.url(), "--anthropic-url", &simulator.anthropic_url()];
+    let keys = [("OPENAI_API_KEY", "sk-hush"), ("ANTHROPIC_API_KEY", "sk-ant-hush")];
+    let said = checked(0, &words, &keys);
+    assert!(said.contains("upstream openai: ok") && said.contains("upstream anthropic: ok"), "{said}");
+    assert!(said.contains("upstream gemini: skipped (no key given") && !said.contains("hush"), "{said}");
+    let said = checked(0, &words, &keys[..1]);
+    assert!(said.contains("upstream anthropic: skipped (no key given"), "{said}");
+    let said = checked(1, &words, &[keys[0], ("ANTHROPIC_API_KEY", "hush")]);
+    assert!(
+        said.contains("upstream openai: ok") && said.contains("upstream anthropic: failed: denied"),
+        "{said}"
+    );
+    let said = checked(1, &words, &[keys[0], ("GROQ_API_KEY", "gsk_hush")]);
+    assert!(said.contains("upstream groq: failed") && said.contains("unreachable"), "{said}");
+    let said = checked(1, &["check"], &[]);
+    assert!(said.contains("upstreams: failed: none can be reached"), "{said}");
+    simulator.shutdown().await;
 }
 
 #[test]

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::about::{About, Dialect, StreamUsage};
-use crate::caps::Caps;
+use crate::about::{About, Dialect, Key, StreamUsage};
+use crate::caps::{Caps, Marks};
 use crate::job::{Counts, File, Job, Page, Phase, Unreadable};
 use crate::json::{self, id, integer, seconds, string};
 use crate::provider::{Call, Inline, Line, NewJob, Provider, Source, Upload};
@@ -38,6 +38,10 @@ static ABOUT: About = About {
     title: "Anthropic",
     dialect: Dialect::Anthropic,
     base_url: "https://api.anthropic.com",
+    key: Key {
+        along: &[("anthropic-version", "2023-06-01")],
+        ..Key::in_header("x-api-key", &["ANTHROPIC_API_KEY"])
+    },
     endpoints: &[MESSAGES],
     stream_usage: StreamUsage::OnRequest,
     caps: Caps {
@@ -45,7 +49,7 @@ static ABOUT: About = About {
         max_bytes: 243_000_000,
         max_inputs: u64::MAX,
         inline_bytes: u64::MAX,
-        marks_jobs: false,
+        marks_jobs: Marks::Never,
         poll_min: Duration::from_secs(5),
         polls_per_minute: 25,
         ..Caps::OPENAI

@@ -1,8 +1,9 @@
 //! Azure OpenAI and Foundry (Azure's documentation of Global Batch and its REST reference): OpenAI's form with habits of its own.
 //!
-//! Every resource has an address of its own, `https://RESOURCE.openai.azure.com/openai/v1`; the older paths with an `api-version`
-//! are not spoken. The model of a request is the name of a deployment, which must be one for batches. Jobs do not expire: the
-//! window is what we cancel after. Statuses come capitalised, times as text, lists under `value`, and a job without errors has an
+//! Every resource has an address of its own, `https://RESOURCE.openai.azure.com/openai/v1`. Callers may use the older paths with an
+//! `api-version` too, `/openai/deployments/NAME/chat/completions`, which `AzureOpenAI` of OpenAI's SDKs writes. The model of a
+//! request is the name of a deployment, and in a batch it must be one for batches, which answers no direct calls: the operator
+//! says which stands for which ([`Upstream::models`](crate::Upstream::models)). Jobs do not expire: the window is what we cancel after. Statuses come capitalised, times as text, lists under `value`, and a job without errors has an
 //! error file of no bytes; all that is read as it is.
 
 use std::time::Duration;
@@ -10,17 +11,22 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
 use crate::openai::{self, FILES_PER_PAGE, JOBS_PER_PAGE};
-use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
+use crate::provider::{Call, Legacy, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
 
 /// How long files are kept that we did not come to delete, in seconds: 14 days, the shortest possible. Without an expiry a
 /// resource takes 500 files, with it 10,000.
 const FILES_EXPIRE_AFTER_S: u64 = 1_209_600;
+
+/// The path of the base URL, and how the older tree beside it begins.
+const V1: &str = "/v1";
+const OPENAI: &str = "/openai";
+const BASE: &str = "/openai/v1";
 
 /// Azure OpenAI.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +37,7 @@ static ABOUT: About = About {
     title: "Azure OpenAI",
     dialect: Dialect::OpenAi,
     base_url: "",
+    key: Key::in_header("api-key", &["AZURE_OPENAI_API_KEY"]),
     // The documentation says that embeddings are not supported; deployments of it exist. The operator may add them.
     endpoints: &["/v1/chat/completions", "/v1/responses"],
     stream_usage: StreamUsage::OnRequest,
@@ -129,6 +136,37 @@ impl Provider for Azure {
     fn is_missing_file(&self, status: u16, body: &[u8]) -> bool {
         openai::is_missing_file(status, body)
     }
+
+    fn legacy<'a>(&self, path: &'a str) -> Option<Legacy<'a>> {
+        let below = path
+            .strip_prefix(OPENAI)
+            .filter(|below| is_dir(below) && !below.strip_prefix(V1).is_some_and(is_dir))?;
+        let (model, below) = match deployment(below) {
+            Some((name, below)) => (Some(name), below),
+            None => (None, below),
+        };
+        Some(Legacy { replaces: BASE, below, model })
+    }
+
+    /// A version of the older tree, or `preview`: a batch is spoken without.
+    fn neutral_query(&self) -> &'static [&'static str] {
+        &["api-version"]
+    }
+}
+
+/// Whether a path ends where another was taken off, or goes on below it.
+fn is_dir(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
+}
+
+/// The name and the rest of `/deployments/NAME/...`. Names have letters, digits, `-`, `_` and `.`, so that nothing is
+/// percent-decoded; a path with any other is passed on as it is.
+fn deployment(below: &str) -> Option<(&str, &str)> {
+    let rest = below.strip_prefix("/deployments/")?;
+    let (name, rest) = rest.split_at(rest.find('/')?);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.bytes().all(plain);
+    is_name.then_some((name, rest))
 }
 
 /// An endpoint as the documentation's examples write it, both in creations and in lines: chat completions without a version.
@@ -164,6 +202,31 @@ mod tests {
         let Upload::Form { fields, .. } = Azure.upload("f.jsonl") else { panic!("no form") };
         let seconds = fields.iter().find(|(name, _)| *name == "expires_after.seconds");
         assert_eq!(seconds.map(|(_, value)| value.as_str()), Some("1209600"));
+    }
+
+    #[test]
+    fn older_paths_are_read() {
+        let legacy = |below, model| Some(Legacy { replaces: "/openai/v1", below, model });
+        for (path, expected) in [
+            ("/openai/deployments/gpt-4o/chat/completions", legacy("/chat/completions", Some("gpt-4o"))),
+            ("/openai/deployments/a.b_C-1/embeddings/", legacy("/embeddings/", Some("a.b_C-1"))),
+            ("/openai/deployments/m/x/y", legacy("/x/y", Some("m"))),
+            ("/openai/responses", legacy("/responses", None)),
+            ("/openai/files/file-1", legacy("/files/file-1", None)),
+            ("/openai/v1preview/x", legacy("/v1preview/x", None)),
+            ("/openai", legacy("", None)),
+            ("/openai/deployments/gpt-4o", legacy("/deployments/gpt-4o", None)),
+            ("/openai/deployments//x", legacy("/deployments//x", None)),
+            ("/openai/deployments/../x", legacy("/deployments/../x", None)),
+            ("/openai/deployments/a%2fb/x", legacy("/deployments/a%2fb/x", None)),
+            ("/openai/v1/chat/completions", None),
+            ("/openai/v1", None),
+            ("/v1/chat/completions", None),
+            ("/openaix/responses", None),
+            ("", None),
+        ] {
+            assert_eq!(Azure.legacy(path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Caps {
     /// A file can be deleted, which stops a creation that is late. What travels inline cannot be stopped.
     pub inline_bytes: u64,
     /// Whether a job carries the id of the batch that it was made from, so that it can be found.
-    pub marks_jobs: bool,
+    pub marks_jobs: Marks,
     /// First wait before a job is asked about, unless the operator names another.
     pub poll_min: Duration,
     /// Questions about jobs that one credential may ask in a minute.
@@ -32,8 +32,22 @@ pub struct Caps {
     /// The endpoints, as their names end, that take a synchronous call at the price of a batch, answered when there is room (service
     /// tier "flex").
     pub flex: &'static [&'static str],
+    /// What a request costs of its synchronous price, in percent, where the price list does not say; `None` where the provider does not
+    /// give one discount on all that it batches.
+    pub batch_percent: Option<u8>,
     /// What a request costs of its synchronous price, in percent. Only for people; prices of models go before it.
     pub price_percent: u8,
+}
+
+/// Whether a job that was created with the id of our batch shows it in lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// It does: a job that shows none is not ours.
+    Always,
+    /// Nobody knows: one that shows neither an id nor an input file may be ours.
+    Perhaps,
+    /// It cannot.
+    Never,
 }
 
 impl Caps {
@@ -48,11 +62,12 @@ impl Caps {
         creations_window: Duration::from_secs(3600),
         line_overhead: 128,
         inline_bytes: 0,
-        marks_jobs: true,
+        marks_jobs: Marks::Always,
         poll_min: Duration::from_secs(2),
         polls_per_minute: 600,
         window: Duration::from_secs(24 * 3600),
         flex: &[],
+        batch_percent: None,
         price_percent: 50,
     };
 }

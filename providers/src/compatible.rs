@@ -6,8 +6,8 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::about::{About, Dialect, StreamUsage};
-use crate::caps::Caps;
+use crate::about::{About, Dialect, Key, StreamUsage};
+use crate::caps::{Caps, Marks};
 use crate::job::{File, Job, Page, Unreadable};
 use crate::json;
 use crate::openai::{self, ENDPOINTS};
@@ -36,9 +36,11 @@ pub static COMPATIBLE: Compatible = Compatible::new(&About {
     title: "OpenAI-compatible API",
     dialect: Dialect::OpenAi,
     base_url: "",
+    key: Key::bearer(&[]),
     endpoints: &ENDPOINTS,
     stream_usage: StreamUsage::OnRequest,
-    caps: Caps::OPENAI,
+    // Metadata are asked for; not every such API keeps and shows them.
+    caps: Caps { marks_jobs: Marks::Perhaps, ..Caps::OPENAI },
 });
 
 impl Provider for Compatible {

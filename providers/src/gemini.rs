@@ -12,7 +12,8 @@ use http::{HeaderName, HeaderValue, Method};
 use memchr::memchr2_iter;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
+use crate::broken;
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
 use crate::json::{self, error_text, integer, seconds, string};
@@ -38,6 +39,7 @@ static ABOUT: About = About {
     title: "Gemini",
     dialect: Dialect::Gemini,
     base_url: "https://generativelanguage.googleapis.com",
+    key: Key::in_header("x-goog-api-key", &["GOOGLE_API_KEY", "GEMINI_API_KEY"]),
     endpoints: &[GENERATE, EMBED],
     stream_usage: StreamUsage::OnRequest,
     caps: Caps {
@@ -109,7 +111,9 @@ impl Provider for Gemini {
     }
 
     fn read_job(&self, body: &[u8]) -> Result<Job, Unreadable> {
-        job(&json::parse(body)?)
+        // It is known how a job is although one of the results within it is no JSON.
+        let parsed = json::parse(body).or_else(|problem| broken::outline(body).ok_or(problem))?;
+        job(&parsed)
     }
 
     fn cancel(&self, job: &str) -> Call {
@@ -156,8 +160,11 @@ impl Provider for Gemini {
     }
 
     fn read_document<'a>(&self, _asked: &Call, body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
-        let elements = result::elements(body).ok_or(Unreadable::NoId)?;
-        Ok(Document { elements: elements.into_iter().map(Cow::Borrowed).collect(), next: None })
+        let (elements, broken) = match result::elements(body) {
+            Some(elements) => (elements, false),
+            None => (result::broken_elements(body).ok_or(Unreadable::NoId)?, true),
+        };
+        Ok(Document { elements: elements.into_iter().map(Cow::Borrowed).collect(), next: None, broken })
     }
 
     /// A file that is not there is answered with 404, or with 403 (seen in issues), in words that name it.

@@ -1,6 +1,6 @@
 //! Groq (its SDK's types and batch documentation): OpenAI's form, for chat completions alone.
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::compatible::Compatible;
 
@@ -10,11 +10,12 @@ pub static GROQ: Compatible = Compatible::new(&About {
     title: "Groq",
     dialect: Dialect::OpenAi,
     base_url: "https://api.groq.com/openai/v1",
+    key: Key::bearer(&["GROQ_API_KEY"]),
     endpoints: &["/v1/chat/completions"],
     // Its SDK's types: `x_groq.usage` in the final chunk.
     stream_usage: StreamUsage::Within("x_groq"),
     // 100 MB a file, with 5 % of headroom; 50,000 lines are from memory.
-    caps: Caps { max_bytes: 95_000_000, ..Caps::OPENAI },
+    caps: Caps { max_bytes: 95_000_000, batch_percent: Some(50), ..Caps::OPENAI },
 });
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod about;
 pub mod anthropic;
 pub mod azure;
+mod broken;
 mod caps;
 pub mod compatible;
 pub mod gemini;
@@ -21,10 +22,10 @@ pub mod together;
 mod upstreams;
 pub mod xai;
 
-pub use about::{About, Dialect, StreamUsage};
-pub use caps::Caps;
+pub use about::{About, Dialect, Key, StreamUsage};
+pub use caps::{Caps, Marks};
 pub use job::{Counts, Dated, File, Job, JobError, Page, Phase, Unreadable};
-pub use provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
+pub use provider::{Call, Document, Inline, Legacy, Line, NewJob, Provider, Source, Upload};
 pub use result::{LineError, LineOutcome, ResultLine};
 pub use upstreams::{ConfigArgs, Upstream, UpstreamArgs, Upstreams};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::compatible::{is_unknown_file, upload_form};
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
@@ -25,12 +25,13 @@ static ABOUT: About = About {
     title: "Mistral",
     dialect: Dialect::OpenAi,
     base_url: "https://api.mistral.ai/v1",
+    key: Key::bearer(&["MISTRAL_API_KEY"]),
     // Of its endpoints those that the dialect has.
     endpoints: &["/v1/chat/completions", "/v1/embeddings", "/v1/moderations"],
     // Its SDK has no way to ask; that the last chunk has it is from memory.
     stream_usage: StreamUsage::LastChunk,
     // A job may have a million requests; nothing is documented about bytes.
-    caps: Caps { poll_min: Duration::from_secs(5), ..Caps::OPENAI },
+    caps: Caps { poll_min: Duration::from_secs(5), batch_percent: Some(50), ..Caps::OPENAI },
 };
 
 impl Provider for Mistral {

@@ -10,7 +10,7 @@ mod result;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
@@ -49,6 +49,7 @@ static ABOUT: About = About {
     title: "OpenAI",
     dialect: Dialect::OpenAi,
     base_url: "https://api.openai.com/v1",
+    key: Key::bearer(&["OPENAI_API_KEY"]),
     endpoints: &ENDPOINTS,
     stream_usage: StreamUsage::OnRequest,
     // Documentation of flex processing.

@@ -12,14 +12,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect, StreamUsage};
-use crate::caps::Caps;
+use crate::about::{About, Dialect, Key, StreamUsage};
+use crate::caps::{Caps, Marks};
 use crate::compatible::upload_form;
 use crate::job::{File, Job, Page, Phase, Unreadable};
-use crate::json;
 use crate::openai::{self, JOBS_PER_PAGE};
 use crate::provider::{Call, Document, Inline, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
+use crate::{broken, json};
 
 /// OpenRouter.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,7 @@ static ABOUT: About = About {
     title: "OpenRouter",
     dialect: Dialect::OpenAi,
     base_url: "https://openrouter.ai/api/v1",
+    key: Key::bearer(&["OPENROUTER_API_KEY"]),
     endpoints: &["/v1/chat/completions", "/v1/responses", "/v1/embeddings"],
     // Its documentation of usage accounting: in the last message, whoever asks.
     stream_usage: StreamUsage::LastChunk,
@@ -37,7 +38,7 @@ static ABOUT: About = About {
         max_lines: 5_000,
         // Everything, since there is nothing else.
         inline_bytes: u64::MAX,
-        marks_jobs: false,
+        marks_jobs: Marks::Never,
         poll_min: Duration::from_secs(5),
         // Of its models most cost half, a few cost more than they do synchronously.
         price_percent: 50,
@@ -81,7 +82,9 @@ impl Provider for OpenRouter {
     }
 
     fn read_job(&self, body: &[u8]) -> Result<Job, Unreadable> {
-        read_job(&without_results(body)?)
+        // It is known how a batch is although one of its results is no JSON.
+        let job = without_results(body).or_else(|problem| broken::outline(body).ok_or(problem))?;
+        read_job(&job)
     }
 
     /// There is no cancelling: the call will be refused, and the batch end by itself. Deleting it would lose what was done.
@@ -125,14 +128,19 @@ impl Provider for OpenRouter {
     }
 
     fn read_document<'a>(&self, _asked: &Call, body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
-        let whole: Results<'a> = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
+        let Ok(whole) = serde_json::from_slice::<Results<'a>>(body) else {
+            let list =
+                broken::at(body, &["results"]).and_then(broken::elements).ok_or(Unreadable::NotJson)?;
+            let elements = list.into_iter().map(Cow::Borrowed).collect();
+            return Ok(Document { elements, next: None, broken: true });
+        };
         let Some(results) = whole.results else {
             // A batch without results, or no batch.
             self.read_job(body)?;
-            return Ok(Document { elements: Vec::new(), next: None });
+            return Ok(Document { elements: Vec::new(), next: None, broken: false });
         };
         let elements = results.into_iter().map(|result| Cow::Borrowed(result.get().as_bytes())).collect();
-        Ok(Document { elements, next: None })
+        Ok(Document { elements, next: None, broken: false })
     }
 
     fn is_missing_file(&self, _status: u16, _body: &[u8]) -> bool {
@@ -202,6 +210,19 @@ mod tests {
         let second = OpenRouter.read_result(&document.elements[1]).unwrap().outcome;
         assert!(matches!(second, LineOutcome::Response { status: 400, .. }));
         assert_eq!(OpenRouter.delete("batch_1").unwrap().path, ["batches", "batch_1"]);
+    }
+
+    #[test]
+    fn one_result_that_is_no_json_leaves_the_others() {
+        let body = br#"{"id":"b","status":"completed","request_counts":{"total":3,"completed":3,"failed":0},
+            "results":[{"custom_id":"c"},{"n":NaN},{"custom_id":"d"}]}"#;
+        let job = OpenRouter.read_job(body).unwrap();
+        assert_eq!((job.phase, job.output.as_deref()), (Phase::Completed, Some("b")));
+        assert_eq!(job.counts, Some(Counts { total: 3, completed: 3, failed: 0 }));
+        let document = OpenRouter.read_document(&OpenRouter.poll("b"), body).unwrap();
+        assert_eq!((document.elements.len(), document.broken), (3, true));
+        assert_eq!(document.elements[2], &br#"{"custom_id":"d"}"#[..]);
+        assert!(OpenRouter.read_document(&OpenRouter.poll("b"), b"<html>").is_err());
     }
 
     #[test]

@@ -97,7 +97,8 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// [`LineError`] if it cannot be joined to a request or holds no readable outcome.
     fn read_result<'a>(&self, line: &'a [u8]) -> Result<ResultLine<'a>, LineError>;
 
-    /// The elements of the part of a [`Source::Document`] that this call asked for, and the call for the next part.
+    /// The elements of the part of a [`Source::Document`] that this call asked for, and the call for the next part. Of a part that
+    /// is broken, what can be told apart.
     ///
     /// # Errors
     /// [`Unreadable`] if it is none.
@@ -114,10 +115,33 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Reads a path, below the upstream's name, of an older tree of its API beside the one below the base URL; `None` for a path
+    /// of any other tree.
+    fn legacy<'a>(&self, _path: &'a str) -> Option<Legacy<'a>> {
+        None
+    }
+
+    /// Names in a query that do not change a call, beside those of its dialect: with no others it can be batched, though a batch
+    /// has no query.
+    fn neutral_query(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The header in which its answers name the request.
     fn request_id(&self) -> HeaderName {
         HeaderName::from_static("x-request-id")
     }
+}
+
+/// What a path of an older tree means. It is called where it stands when it is not batched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Legacy<'a> {
+    /// The end of the base URL's path that the older tree does not have.
+    pub replaces: &'static str,
+    /// The same call's path below the base URL.
+    pub below: &'a str,
+    /// The model, where the path names it; then it is this one, whatever the body says.
+    pub model: Option<&'a str>,
 }
 
 /// A request on its way into a batch.
@@ -237,6 +261,8 @@ pub struct Document<'a> {
     pub elements: Vec<Cow<'a, [u8]>>,
     /// The call for the next part, if there is one.
     pub next: Option<Call>,
+    /// It is no JSON as a whole: something may be missing.
+    pub broken: bool,
 }
 
 #[cfg(test)]

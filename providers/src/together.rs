@@ -10,8 +10,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use serde_json::json;
 
-use crate::about::{About, Dialect, StreamUsage};
-use crate::caps::Caps;
+use crate::about::{About, Dialect, Key, StreamUsage};
+use crate::caps::{Caps, Marks};
 use crate::compatible::is_unknown_file;
 use crate::job::{File, Job, Page, Unreadable};
 use crate::provider::{Call, Line, NewJob, Provider, Source, Upload};
@@ -27,13 +27,14 @@ static ABOUT: About = About {
     title: "Together",
     dialect: Dialect::OpenAi,
     base_url: "https://api.together.xyz/v1",
+    key: Key::bearer(&["TOGETHER_API_KEY"]),
     endpoints: &["/v1/chat/completions"],
     // From memory; its SDK's chunks have a place for it.
     stream_usage: StreamUsage::LastChunk,
     caps: Caps {
         // 100 MB a file, with 5 % of headroom.
         max_bytes: 95_000_000,
-        marks_jobs: false,
+        marks_jobs: Marks::Never,
         poll_min: Duration::from_secs(5),
         // Up to half less, for some models only: the others cost what they cost.
         price_percent: 50,

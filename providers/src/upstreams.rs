@@ -27,6 +27,8 @@ pub struct Upstream {
     pub caps: Caps,
     /// The endpoints that are batched, as its dialect names them.
     pub endpoints: Vec<&'static str>,
+    /// The model that batches name in place of the one that callers name. What is not in here stays.
+    pub models: BTreeMap<String, String>,
 }
 
 impl Upstream {
@@ -40,6 +42,11 @@ impl Upstream {
         &self.endpoints
     }
 
+    /// What batches name a model that callers name so.
+    pub fn batched_model<'a>(&'a self, model: &'a str) -> &'a str {
+        self.models.get(model).map_or(model, String::as_str)
+    }
+
     /// A provider as it is, at an address.
     pub fn of(provider: &'static dyn Provider, name: &str, base_url: &str) -> Self {
         let about = provider.about();
@@ -49,6 +56,7 @@ impl Upstream {
             base_url: base_url.to_owned(),
             caps: about.caps,
             endpoints: about.endpoints.to_vec(),
+            models: BTreeMap::new(),
         }
     }
 }

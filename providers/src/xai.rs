@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::about::{About, Dialect, StreamUsage};
+use crate::about::{About, Dialect, Key, StreamUsage};
 use crate::caps::Caps;
 use crate::job::{Counts, File, Job, JobError, Page, Phase, Unreadable};
 use crate::provider::{Call, Document, Line, NewJob, Provider, Source, Upload};
 use crate::result::{LineError, ResultLine};
-use crate::{json, openai};
+use crate::{broken, json, openai};
 
 /// Items asked for per page of a list, what it gives by itself.
 const PER_PAGE: usize = 100;
@@ -35,6 +35,7 @@ static ABOUT: About = About {
     title: "xAI",
     dialect: Dialect::OpenAi,
     base_url: "https://api.x.ai/v1",
+    key: Key::bearer(&["XAI_API_KEY"]),
     endpoints: &["/v1/chat/completions", "/v1/responses", "/v1/images/generations"],
     // From memory.
     stream_usage: StreamUsage::LastChunk,
@@ -122,11 +123,12 @@ impl Provider for XAi {
     }
 
     fn read_document<'a>(&self, asked: &Call, body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
-        let page: Results<'a> = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
+        let Ok(page) = serde_json::from_slice::<Results<'a>>(body) else { return read_broken(asked, body) };
         let Some(list) = page.results else { return Err(no_list(&json::parse(body)?)) };
         let elements = list.into_iter().map(|element| Cow::Borrowed(element.get().as_bytes())).collect();
         let next = page.pagination_token.filter(|token| !token.is_empty());
-        Ok(Document { elements, next: next.map(|token| with_token(asked.clone(), &token)) })
+        let next = next.map(|token| with_token(asked.clone(), &token));
+        Ok(Document { elements, next, broken: false })
     }
 
     fn is_missing_file(&self, status: u16, body: &[u8]) -> bool {
@@ -142,6 +144,14 @@ struct Results<'a> {
     results: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     pagination_token: Option<String>,
+}
+
+/// A page of results of which some are no JSON.
+fn read_broken<'a>(asked: &Call, body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
+    let list = broken::at(body, &["results"]).and_then(broken::elements).ok_or(Unreadable::NotJson)?;
+    let token = broken::at(body, &[TOKEN]).and_then(|token| json::string(&json::parse(token).ok()?));
+    let next = token.map(|token| with_token(asked.clone(), &token));
+    Ok(Document { elements: list.into_iter().map(Cow::Borrowed).collect(), next, broken: true })
 }
 
 fn page(list: Call, size: usize, token: Option<&str>) -> Call {
@@ -284,6 +294,20 @@ mod tests {
         );
         let error = XAi.read_document(&first, br#"{"code":"no","error":"gone"}"#).unwrap_err();
         assert_eq!(error, Unreadable::Error("gone".into()));
+    }
+
+    #[test]
+    fn one_result_that_is_no_json_leaves_the_others_and_the_next_page() {
+        let Source::Document(first) = XAi.results("batch_1") else { panic!("no document") };
+        let body = br#"{"results":[{"batch_request_id":"a"},{"n":NaN},{"batch_request_id":"b"}],"pagination_token":"t"}"#;
+        let part = XAi.read_document(&first, body).unwrap();
+        assert_eq!((part.elements.len(), part.broken), (3, true));
+        assert_eq!(part.elements[2], &br#"{"batch_request_id":"b"}"#[..]);
+        assert!(XAi.read_result(&part.elements[1]).is_err());
+        assert_eq!(part.next, Some(first.clone().with(TOKEN, "t")));
+        let cut = XAi.read_document(&first, br#"{"results":[{"batch_request_id":"a"},{"batch_req"#).unwrap();
+        assert_eq!((cut.elements.len(), cut.next, cut.broken), (2, None, true));
+        assert_eq!(XAi.read_document(&first, b"<html>").unwrap_err(), Unreadable::NotJson);
     }
 
     #[test]

@@ -160,7 +160,9 @@ impl Ingress {
             Output::Fetched(reply, part) => {
                 send_reply(effects, reply, reply::Body::Fetched(hand_over(part)));
             }
-            Output::End(waiter, ended) => effects.push(Effect::End(waiter.0, ended)),
+            Output::End { waiters, ended, .. } => {
+                effects.extend(waiters.iter().map(|waiter| Effect::End(waiter.0, ended.clone())));
+            }
             // Nobody here has a deadline, and no batch is refused for its key.
             Output::Alone(_) | Output::Job(_) => {}
         }

@@ -246,6 +246,8 @@ impl People {
             pairing: Pairing { digest, idempotency, retry },
             uri: Arc::default(),
             plan: Plan::default(),
+            edit: None,
+            tag: None,
         };
         let rid = call.pairing.rid_from(random);
         self.texts.insert(rid, who.text);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::azure;
 use crate::core::Millis;
 use crate::mistral;
+use crate::openai::batch::view;
 use crate::openai::endpoint::Endpoint;
 use crate::openai::profile::{Models, Profile};
 use crate::openai::routes::{batch_routes, files_routes, serve};
@@ -33,11 +34,34 @@ static GROQ: Profile = Profile {
 /// Any API that is `OpenAI`'s in all but its address, keys and models.
 static COMPAT: Profile = Profile { name: "compat", key: "ck-", models: Models::Any, ..Profile::openai() };
 
+/// One that takes metadata and does not show them.
+static UNMARKED: Profile =
+    Profile { name: "unmarked", key: "um-", batch: |batch| without(batch, &["metadata"]), ..COMPAT };
+
+/// One that does not show the input file either.
+static MUTE: Profile = Profile {
+    name: "mute",
+    key: "mu-",
+    batch: |batch| without(batch, &["metadata", "input_file_id"]),
+    ..COMPAT
+};
+
+/// `OpenAI`'s batch object without some of its members.
+fn without(batch: &Batch, members: &[&str]) -> Value {
+    let mut object = view(batch);
+    if let Some(object) = object.as_object_mut() {
+        members.iter().for_each(|member| drop(object.remove(*member)));
+    }
+    object
+}
+
 /// All of them.
-pub(crate) static PROFILES: [&Profile; 7] = [
+pub(crate) static PROFILES: [&Profile; 9] = [
     &azure::PROFILE,
     &GROQ,
     &COMPAT,
+    &UNMARKED,
+    &MUTE,
     &mistral::PROFILE,
     &xai::PROFILE,
     &openrouter::PROFILE,
@@ -51,6 +75,8 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .nest("/azure/openai", azure::routes(shared))
         .nest("/groq/openai", plain(&GROQ))
         .nest("/compat", plain(&COMPAT))
+        .nest("/unmarked", plain(&UNMARKED))
+        .nest("/mute", plain(&MUTE))
         .nest("/mistral", mistral::routes(shared))
         .nest("/xai", xai::routes(shared))
         .nest("/openrouter/api", openrouter::routes(shared))

@@ -83,6 +83,8 @@ pub enum Fault {
         #[serde(default)]
         chunked: bool,
     },
+    /// A download is answered with a page for people in place of what was asked for, with status 200, as some gateways do.
+    Page,
     /// 404 (for a create: 400 "Cannot find file") while the object is younger than `ms`, or the first `times` times.
     NotFoundAtFirst {
         /// Age in milliseconds below which the object is not found.
@@ -149,7 +151,7 @@ impl Fault {
     /// The calls a rule hits when it names none.
     fn natural_ops(&self) -> &'static [Op] {
         match self {
-            Fault::Truncate { .. } | Fault::ShortFile { .. } => &[Op::Content],
+            Fault::Truncate { .. } | Fault::Page | Fault::ShortFile { .. } => &[Op::Content],
             Fault::NotFoundAtFirst { .. } => &[Op::Create, Op::Retrieve, Op::Content],
             Fault::ListLag { .. } => &[Op::Upload, Op::Create],
             Fault::FailBatch { .. }
@@ -336,6 +338,8 @@ pub struct Decision {
     pub ending: Ending,
     /// Cut the download after so many bytes; true for a chunked body.
     pub truncate: Option<(usize, bool)>,
+    /// A page in place of the download.
+    pub page: bool,
     /// Lines missing from the download.
     pub short_by: usize,
     /// Milliseconds before what is made is listed.
@@ -427,6 +431,7 @@ impl Decision {
             Fault::Delay { ms } => self.delay += ms,
             Fault::Hold => self.hold = true,
             Fault::Truncate { after, chunked } => self.truncate = Some((after, chunked)),
+            Fault::Page => self.page = true,
             Fault::ListLag { ms } => self.list_lag = self.list_lag.max(ms),
             Fault::FailBatch { code, message, lines } => self.batch.fail = Some((code, message, lines)),
             Fault::ExpireBatch { after } => self.batch.expire_after = Some(after),

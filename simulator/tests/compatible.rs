@@ -169,6 +169,14 @@ async fn azure_has_deployments_versions_and_expiries() {
     let (status, error) = lab.post(&call.replace("gpt-sync", "gpt-missing"), body).await;
     assert_eq!((status, &error["error"]["code"]), (404, &json!("DeploymentNotFound")));
     assert_eq!(lab.post("/v1/chat/completions", chat("gpt-sync", "hi")).await.0, 200);
+    assert_eq!(lab.post("/v1/chat/completions", chat("gpt-batch", "hi")).await.0, 400);
+    let response = |model: &str| json!({"model": model, "input": "hi"});
+    let responses = "/responses?api-version=2025-04-01-preview";
+    assert_eq!(lab.post("/responses", response("gpt-sync")).await.0, 404, "no api-version");
+    let (status, answer) = lab.post(responses, response("gpt-sync")).await;
+    assert_eq!((status, &answer["model"]), (200, &json!("gpt-sync")));
+    let (status, error) = lab.post(responses, response("gpt-batch")).await;
+    assert_eq!((status, &error["error"]["code"]), (400, &json!("OperationNotSupported")));
 
     let file = lab.upload(lines("gpt-sync", 2)).await.1;
     lab.until(&path("/v1/files", &file["id"]), is("processed")).await;

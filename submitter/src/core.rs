@@ -194,8 +194,9 @@ impl Core {
                 except: batch.told.clone(),
             },
             State::Creating { file } => Op::Create { file: file.clone() },
-            State::Finding { .. } | State::Settling { .. } => {
-                Op::Find { batch: batch.origin(bid), age: batch.age(now), except }
+            State::Finding { files } | State::Settling { files, .. } => {
+                let files = files.clone();
+                Op::Find { batch: batch.origin(bid), files, age: batch.age(now), except }
             }
             State::Fencing { files, gone, .. } => match files.get(*gone) {
                 Some(file) => Op::Delete { file: file.clone() },

@@ -28,6 +28,8 @@ STOP_SECONDS = 60
 
 SEALING = ["--window", "300ms", "--idle", "100ms"]
 POLLING = ["--poll-min", "100ms", "--poll-max", "500ms"]
+# Lines that fail on purpose are told at once.
+TOLD = ["--line-retries", "0"]
 QUICK_PROVIDER = ["--batch-time", "200ms", "--finalize-time", "50ms"]
 QUICK_TO_BEGIN = ["--validate-time", "50ms"]
 # The upstreams that have a name, and where the simulator plays each.
@@ -141,7 +143,7 @@ class Deployment:
         self._spawn("simulator", "--listen", provider, *QUICK_PROVIDER, *begin, *odd)
         if self.kind != "split":
             holding = ["--hold-status"] if self.kind == "holding" else []
-            self._spawn("serve", "--listen", proxy, *upstream, *SEALING, *POLLING, *holding)
+            self._spawn("serve", "--listen", proxy, *upstream, *SEALING, *POLLING, *TOLD, *holding)
             return
         nats_server = subprocess.check_output([ROOT / "scripts/nats-server.sh"], text=True).strip()
         nats = ["--nats", f"nats://127.0.0.1:{self._nats_port}"]
@@ -149,13 +151,15 @@ class Deployment:
         self._run("nats-server", nats_server, *address)
         self._spawn("batcher", *nats, *SEALING, *config)
         self._spawn("submitter", *nats, *upstream, *POLLING)
-        self._spawn("ingress", "--listen", proxy, *nats, *upstream)
+        self._spawn("ingress", "--listen", proxy, *nats, *upstream, *TOLD)
 
     def _config(self):
         """The file that names the other upstreams."""
         tables = [f'[upstreams.{name}]\nbase_url = "{self.provider_url}{path}"\n' for name, path in UPSTREAMS.items()]
         file = pathlib.Path(self._folder.name) / "upstreams.toml"
-        file.write_text("".join(tables))
+        # Batches of Azure's have deployments of their own.
+        names = '[upstreams.azure.models]\n"gpt-4o" = "gpt-4o-batch"\n'
+        file.write_text("".join([*tables, names]))
         return file
 
     def base_url_of(self, upstream):

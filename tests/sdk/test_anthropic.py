@@ -56,6 +56,8 @@ def test_message(client):
     assert (answer.type, answer.role, answer.stop_reason, answer.model) == ("message", "assistant", "end_turn", MODEL)
     assert answer.usage.input_tokens > 0 and answer.usage.output_tokens > 0
     assert answer.usage.service_tier == "batch"
+    # A result line that succeeded names no request.
+    assert answer._request_id is None
 
 
 def test_message_with_unicode_is_answered_in_it(client):

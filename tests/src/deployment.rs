@@ -63,7 +63,8 @@ impl Default for Tweaks {
             ingresses: 1,
             batchers: 1,
             submitters: 1,
-            ingress: vec!["--listen=127.0.0.1:0"],
+            // Lines that fail on purpose are told at once.
+            ingress: vec!["--listen=127.0.0.1:0", "--line-retries=0"],
             batcher: vec!["--window=300ms", "--idle=100ms"],
             submitter: vec!["--poll-min=50ms", "--poll-max=300ms", "--settle=1s"],
             drain_timeout: Duration::from_secs(10),

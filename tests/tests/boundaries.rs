@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The services: libraries that never depend on each other.
 const SERVICES: [&str; 4] = ["ingress", "batcher", "submitter", "simulator"];
 /// What services may depend on.
-const BENEATH: [&str; 2] = ["common", "providers"];
+const BENEATH: [&str; 3] = ["common", "pricing", "providers"];
 
 /// Names of what each crate of the workspace depends on, for development and building too.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
@@ -50,6 +50,7 @@ fn dependencies_point_one_way() {
         "ingress",
         "llm-proxy",
         "model",
+        "pricing",
         "providers",
         "simulation",
         "simulator",
@@ -58,6 +59,7 @@ fn dependencies_point_one_way() {
     ];
     assert_eq!(known, expected.into(), "a new crate needs its place in this test");
     assert_eq!(own(&dependencies, "common"), [].into());
+    assert_eq!(own(&dependencies, "pricing"), [].into());
     assert_eq!(own(&dependencies, "providers"), ["common".to_owned()].into());
     // What is tested is not made of what it is tested against.
     assert_eq!(own(&dependencies, "simulator"), [].into());

@@ -110,6 +110,7 @@ fn results() -> Vec<Case> {
         hidden("short file", [Rule::new(Fault::ShortFile { lines: 1 })]),
         hidden("duplicate line", [first(Fault::DuplicateLine)]),
         hidden("garbage line", [first(Fault::GarbageLine)]),
+        hidden("results no JSON at first", [first(Fault::Page)]),
         hidden("empty string file ids", [Rule::new(Fault::EmptyStringFileIds)]),
         seen("failed batch, line 1 blamed", first(fail_line), 400, "invalid_value", false),
         seen("expired batch", first(Fault::ExpireBatch { after: 0 }), 504, "batch_expired", false),

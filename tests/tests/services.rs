@@ -150,7 +150,7 @@ async fn a_server_that_stalls_costs_time_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_early_costs_nothing() {
     let tweaks = Tweaks {
-        ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=1s"],
+        ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=1s", "--line-retries=0"],
         batcher: vec!["--window=60s", "--idle=60s", "--max-requests=3"],
         ..Tweaks::default()
     };
@@ -189,8 +189,10 @@ async fn a_job_that_nobody_waits_for_is_cancelled_and_what_it_finished_is_kept()
         jitter: 0.0,
         ..Config::default()
     };
-    let tweaks =
-        Tweaks { ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=2s"], ..Tweaks::default() };
+    let tweaks = Tweaks {
+        ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=2s", "--line-retries=0"],
+        ..Tweaks::default()
+    };
     let deployment = Deployment::start(Kind::Nats, config, tweaks).await.unwrap();
     let (calls, urls) = (Call::spread("again", 30, 1, 1), deployment.base_urls());
     let first = tokio::spawn({

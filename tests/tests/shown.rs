@@ -50,6 +50,8 @@ fn call() -> Call {
         pairing,
         uri: Default::default(),
         plan: Default::default(),
+        edit: None,
+        tag: None,
     }
 }
 
@@ -82,7 +84,13 @@ fn an_ingress_shows_neither_credential_nor_body() {
     };
     hides(&Output::<()>::Grant(String::new(), draft));
     hides(&outcome());
-    hides(&Ended { outcome: Arc::new(outcome()), queued: Default::default(), replayed: false, reason: None });
+    hides(&Ended {
+        outcome: Arc::new(outcome()),
+        queued: Default::default(),
+        replayed: false,
+        reason: None,
+        receipt: None,
+    });
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::time::Duration;
 use common::ids::Rid;
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::Now;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::kept::Returned;
 use super::ladder::Steps;
 use super::pair::Found;
 use super::{Core, Output, Phase, Request, Timer, stopping};
+use crate::accounts::Account;
 use crate::hold::{Call, Ended};
 
 /// The callers of one request, by the id that their own request would have.
@@ -90,7 +91,7 @@ impl<W> Core<W> {
 
     fn begin(&mut self, now: Now, rid: Rid, call: Call, waiter: W) {
         let steps = Steps::new(now, &call);
-        let Call { key, credential, body, inputs, pairing, .. } = call;
+        let Call { key, credential, body, inputs, pairing, tag, .. } = call;
         let request = Request {
             key,
             inputs,
@@ -104,6 +105,7 @@ impl<W> Core<W> {
             doubtful: false,
             partials: None,
             steps,
+            tag,
         };
         self.requests.insert(rid, request);
         self.watch_deadline(now, rid);
@@ -127,8 +129,9 @@ impl<W> Core<W> {
             let Some(answer) = self.kept.give(rid) else { return };
             let (outcome, queued) = (answer.outcome.clone(), answer.queued);
             self.pairs.adopt(answer.place);
-            let ended = Ended { outcome, queued, replayed: true, reason: None };
-            return out.extend(waiter.map(|waiter| Output::End(waiter, ended)));
+            let ended = Ended { replayed: true, ..Ended::new(outcome, queued) };
+            let tell = |waiter| Output::End { waiters: smallvec![waiter], ended, account: None };
+            return out.extend(waiter.map(tell));
         };
         let alone_since = request.callers.alone_since();
         request.callers.join(caller, waiter);
@@ -260,15 +263,19 @@ impl<W> Core<W> {
         let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
         let outcome = Arc::new(outcome);
         let reason = (request.phase == Phase::Alone).then_some(request.steps.reason);
-        let mut readers = 0;
+        // What another ingress has done is in its books.
+        let ours = request.phase != Phase::Elsewhere;
+        let account = ours.then(|| Account { key: request.key.clone(), tag: request.tag.clone() });
+        let (mut readers, mut waiters) = (0, SmallVec::new());
         for (caller, waiter) in request.callers.waiting() {
             readers += 1;
-            let ended = Ended { outcome: outcome.clone(), queued, replayed: false, reason };
             match waiter {
-                Some(waiter) => out.push(Output::End(waiter, ended)),
+                Some(waiter) => waiters.push(waiter),
                 None => self.remotes.ended(caller),
             }
         }
+        let ended = Ended { reason, ..Ended::new(outcome.clone(), queued) };
+        out.push(Output::End { waiters, ended, account });
         let bid = match request.phase {
             Phase::Granted(bid) => Some(bid),
             _ => None,
@@ -287,7 +294,8 @@ impl<W> Request<W> {
 
 fn refuse<W>(waiter: W, fault: Fault, out: &mut Vec<Output<W>>) {
     let outcome = Arc::new(Outcome::Fault(fault));
-    out.push(Output::End(waiter, Ended { outcome, queued: Duration::ZERO, replayed: false, reason: None }));
+    let ended = Ended::new(outcome, Duration::ZERO);
+    out.push(Output::End { waiters: smallvec![waiter], ended, account: None });
 }
 
 pub(super) fn key_taken() -> Fault {

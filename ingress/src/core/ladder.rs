@@ -16,6 +16,7 @@ use http::{HeaderMap, Uri};
 
 use super::grant::Batch;
 use super::{Core, Output, Phase, Request, Timer};
+use crate::dialect::Edit;
 use crate::hold::Call;
 use crate::plan::{Reason, Ways};
 
@@ -35,6 +36,8 @@ pub struct Solo {
     pub credential: Arc<HeaderMap>,
     /// Without the wish for a stream.
     pub body: Bytes,
+    /// What was changed in it for the batch.
+    pub edit: Option<Arc<Edit>>,
     /// Where it is called.
     pub uri: Arc<Uri>,
     /// The first way to try.
@@ -55,6 +58,8 @@ pub(super) struct Steps {
     pub(super) retries: u32,
     /// Where it is called alone.
     pub(super) uri: Arc<Uri>,
+    /// What was changed in its body for the batch.
+    pub(super) edit: Option<Arc<Edit>>,
 }
 
 impl Steps {
@@ -66,7 +71,15 @@ impl Steps {
                 (plan.deadline.map(|after| now.saturating_add(after)), Reason::Deadline)
             }
         };
-        Self { ways: plan.ways, flex: plan.flex, due, reason, retries: 0, uri: call.uri.clone() }
+        Self {
+            ways: plan.ways,
+            flex: plan.flex,
+            due,
+            reason,
+            retries: 0,
+            uri: call.uri.clone(),
+            edit: call.edit.clone(),
+        }
     }
 
     pub(super) fn is_due(&self, now: Now) -> bool {
@@ -123,9 +136,9 @@ impl<W> Core<W> {
         let Some(request) = self.requests.get_mut(&rid) else { return };
         (request.phase, request.partials) = (Phase::Alone, None);
         (request.body, request.steps.reason) = (body.clone(), reason);
-        let (key, credential, uri) =
-            (request.key.clone(), request.credential.clone(), request.steps.uri.clone());
-        out.push(Output::Alone(Solo { rid, key, credential, body, uri, route, reason }));
+        let (key, credential) = (request.key.clone(), request.credential.clone());
+        let (uri, edit) = (request.steps.uri.clone(), request.steps.edit.clone());
+        out.push(Output::Alone(Solo { rid, key, credential, body, edit, uri, route, reason }));
     }
 
     /// A call that was made alone has ended.
@@ -160,7 +173,7 @@ impl<W> Core<W> {
         self.give_up_batch(now, bid, out);
         let Some(body) = self.body_in(bid, rid) else { return };
         if let Some(request) = self.requests.get_mut(&rid) {
-            request.body = body;
+            (request.body, request.steps.reason) = (body, Reason::DeadlineHard);
         }
         self.step_down(now, rid, out);
         self.batch_answered(now, bid, true, false, out);

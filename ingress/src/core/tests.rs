@@ -14,7 +14,7 @@ use common::timers::Now;
 use common::wire::{self, Role, reply, to_batcher, to_ingress, to_submitter};
 
 use super::{Core, Input, Keeping, Output, ResultPart};
-use crate::hold::{Call, Pairing};
+use crate::hold::{Call, Ended, Pairing};
 use crate::plan::{Plan, Policy};
 
 mod adopted;
@@ -59,6 +59,8 @@ fn call() -> Call {
         pairing: Pairing { digest: Digest::random(), idempotency: None, retry: false },
         uri: Arc::default(),
         plan: Plan::default(),
+        edit: None,
+        tag: None,
     }
 }
 
@@ -267,12 +269,19 @@ fn what(outcome: &Outcome) -> String {
     }
 }
 
-fn ends(out: &[Output<usize>]) -> Vec<(usize, &Outcome)> {
-    let end = |output| match output {
-        &Output::End(waiter, ref ended) => Some((waiter, &*ended.outcome)),
-        _ => None,
+/// What each caller is told.
+fn told(out: &[Output<usize>]) -> impl Iterator<Item = (usize, &Ended)> {
+    let told = |output| match output {
+        &Output::End { ref waiters, ref ended, .. } => {
+            waiters.iter().map(|waiter| (*waiter, ended)).collect()
+        }
+        _ => Vec::new(),
     };
-    out.iter().filter_map(end).collect()
+    out.iter().flat_map(told)
+}
+
+fn ends(out: &[Output<usize>]) -> Vec<(usize, &Outcome)> {
+    told(out).map(|(waiter, ended)| (waiter, &*ended.outcome)).collect()
 }
 
 fn is_fault(outcome: &Outcome, class: FaultClass) -> bool {

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use providers::StreamUsage;
 
+use super::rename::{Edit, Unnamed, rename};
 use super::strip::with_member;
 use super::{Dialect, Problem, Unbatchable, Unstreamable, anthropic, gemini, openai};
 
@@ -63,6 +64,19 @@ pub(crate) trait Speech: Sync {
         body: &'a [u8],
     ) -> (Option<Streaming>, Cow<'a, [u8]>);
 
+    /// Whether a body in a batch has to name its model, also where a path did.
+    fn bodies_name_model(&self) -> bool {
+        true
+    }
+
+    /// The body with another model, if it does not name it already, and what was changed.
+    ///
+    /// # Errors
+    /// A [`Problem`] with status 400 for a body that names its model more than once.
+    fn rename(&self, body: &[u8], model: &str) -> Result<Option<(Bytes, Edit)>, Problem> {
+        rename(body, model, Unnamed::Names)
+    }
+
     /// Path and query of the same call without a stream, for one that is made alone.
     fn alone<'a>(&self, below: &'a str, query: Option<&'a str>) -> (Cow<'a, str>, Option<&'a str>) {
         (below.into(), query)
@@ -102,7 +116,7 @@ pub(crate) fn meant(head: &Parts) -> Dialect {
 pub(crate) struct Endpoint {
     /// As its dialect names it.
     pub(crate) name: &'static str,
-    /// The model, where the path names it and not the body.
+    /// The model, where the path names it; then it is not asked for in the body.
     pub(crate) model: Option<Box<str>>,
     /// Whether the path asks for a stream.
     pub(crate) streams: bool,

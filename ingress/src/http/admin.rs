@@ -15,7 +15,7 @@ use crate::dialect::{Dialect, Problem};
 use crate::hold::Holder;
 use crate::stats::Stats;
 
-/// Answers `/stats`, `/healthz` and `/readyz`, and nothing else.
+/// Answers `/stats`, `/stats/usage.csv`, `/healthz` and `/readyz`, and nothing else.
 #[derive(Clone)]
 pub struct Admin {
     holder: Holder,
@@ -37,6 +37,7 @@ impl Admin {
         }
         let (status, body) = match ours {
             Ours::Stats => (StatusCode::OK, self.stats.to_json(self.holder.gauge())),
+            Ours::Usage => (StatusCode::OK, self.stats.to_csv()),
             Ours::Health => (StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
             Ours::Ready if self.holder.is_ready() => {
                 (StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#))
@@ -46,7 +47,8 @@ impl Admin {
             }
         };
         let mut headers = HeaderMap::with_capacity(2);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let kind = if ours == Ours::Usage { "text/csv; charset=utf-8" } else { "application/json" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         whole(status, headers, body).map(Payload::from)
     }

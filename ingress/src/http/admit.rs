@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, Uri, header};
 use http_body::Body;
 
 use super::body::Intake;
-use super::headers::plan;
+use super::headers::{plan, tag};
 use super::intern::Interner;
 use super::patience::retry_count;
 use super::route::Place;
@@ -38,7 +38,8 @@ pub(super) struct Admission {
 /// What is to be done with a call.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It waits for its batch; and how it is given its answer, if it asked for a stream.
+    /// It waits for its batch; how it is given its answer, if it asked for a stream; and what was changed in its body, if its
+    /// batch names the model otherwise.
     Hold(Call, Option<Streaming>),
     /// It goes to the provider as it is; with its body, if that was read already.
     Relay(Unbatchable, Option<Bytes>),
@@ -68,11 +69,16 @@ impl Admission {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        tag(&head.headers)?;
         if plan(&head.headers, self.deadline)?.is_none() {
             return Ok(Verdict::Relay(Unbatchable::Mode, None));
         }
         let speech = of(place.dialect());
-        if head.uri.query().is_some_and(|query| !speech.takes_query(endpoint, query)) {
+        if head
+            .uri
+            .query()
+            .is_some_and(|query| !speech.takes_query(endpoint, query) && !is_neutral(place, query))
+        {
             return Ok(Verdict::Relay(Unbatchable::Query, None));
         }
         let caller = self.caller(place, head)?;
@@ -129,7 +135,7 @@ impl Admission {
             upstream: place.upstream.name.clone(),
             fingerprint: fingerprint.to_bytes(),
             endpoint: endpoint.name.to_owned(),
-            model,
+            model: place.upstream.batched_model(&model).to_owned(),
             headers: key_headers,
             patience_s: plan.class_s(),
         };
@@ -143,7 +149,7 @@ impl Admission {
         let pairing = self.pairing(&key, endpoint, &head.headers, &body);
         let (streaming, body) = match streams {
             true => {
-                let (mut streaming, stripped) = speech.stream(endpoint, key.model(), head, &body);
+                let (mut streaming, stripped) = speech.stream(endpoint, &model, head, &body);
                 if let Some(streaming) = &mut streaming {
                     streaming.events.tell_usage(&place.upstream.provider.about().stream_usage);
                 }
@@ -151,7 +157,15 @@ impl Admission {
             }
             false => (None, body),
         };
-        let call = Call { key, credential, body, inputs, pairing, uri: Arc::default(), plan };
+        let unsaid = endpoint.model.is_some() && speech.bodies_name_model();
+        let renamed = match unsaid || key.model() != model {
+            true => speech.rename(&body, key.model())?,
+            // The body says what it is to say, and stays as it is.
+            false => None,
+        };
+        let (body, edit) = renamed.map_or((body, None), |(body, edit)| (body, Some(Arc::new(edit))));
+        let tag = tag(&head.headers)?.map(|tag| self.interner.tag(tag));
+        let call = Call { key, credential, body, inputs, pairing, uri: Arc::default(), edit, plan, tag };
         Ok(Verdict::Hold(call, streaming))
     }
 
@@ -167,6 +181,12 @@ impl Admission {
         let parts: Vec<&[u8]> = [&b"body"[..], called, body].into_iter().chain(model).chain(lines).collect();
         Pairing { digest: digest(&parts), idempotency, retry: retry_count(headers) > 0 }
     }
+}
+
+/// Whether a query has nothing in it that a batch could not do without.
+fn is_neutral(place: &Place, query: &str) -> bool {
+    let names = place.upstream.provider.neutral_query();
+    query.split('&').all(|pair| names.contains(&pair.split('=').next().unwrap_or_default()))
 }
 
 /// Whether the body is JSON as such, by its head; a reason to relay if it is a form or compressed.
@@ -317,7 +337,7 @@ mod tests {
         let pairing = async |endpoint: &'static str, key: &str, more: &[(&str, &str)], body: &'static str| {
             let lines = [&[("authorization", key)], more].concat();
             match judged(&admission, endpoint, &lines, body).await {
-                Ok(Verdict::Hold(call, _)) => call.pairing,
+                Ok(Verdict::Hold(call, ..)) => call.pairing,
                 other => panic!("{other:?}"),
             }
         };
@@ -373,13 +393,22 @@ mod tests {
         let digest = async |version: &'static str| {
             let lines = [("x-api-key", "k"), ("anthropic-version", version)];
             match judged(&admission, "/v1/messages", &lines, CLAUDE).await {
-                Ok(Verdict::Hold(call, _)) => (call.pairing.digest, call.key),
+                Ok(Verdict::Hold(call, ..)) => (call.pairing.digest, call.key),
                 other => panic!("{other:?}"),
             }
         };
         let (one, other) = (digest("2023-06-01").await, digest("2026-10-21").await);
         assert!(one.0 != other.0 && one.1 != other.1);
         assert_eq!(one, digest("2023-06-01").await);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_its_model_in_its_path_stays_as_it_is() {
+        let lines = [("x-goog-api-key", "k"), JSON];
+        let body = r#"{"model":"gemini-x","model" : "gemini-x"}"#;
+        let judged = judge("/v1beta/models/gemini-x:generateContent", &lines, body).await;
+        let Ok(Verdict::Hold(call, None)) = judged else { panic!() };
+        assert_eq!(call.body, body);
     }
 
     #[tokio::test]

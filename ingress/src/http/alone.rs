@@ -77,14 +77,18 @@ impl Soloist {
             remember(&self.refused, key.clone(), REMEMBERED_FOR);
         }
         let lines = headers(key, &solo.credential);
-        let flex = (by == Route::Flex).then(|| self.flex(key, &solo.body)).flatten();
+        // The caller's own model is asked, whatever the batch named in its place.
+        let own = solo.edit.as_ref().map_or_else(|| solo.body.clone(), |edit| edit.undo(&solo.body));
+        let flex = (by == Route::Flex).then(|| self.flex(key, &own)).flatten();
         let mut attempt = 0;
         loop {
             let (body, within) = match flex.as_ref().filter(|_| by == Route::Flex) {
                 Some(body) => (body, FLEX_WITHIN),
-                None => (&solo.body, ANSWERED_WITHIN),
+                None => {
+                    by = Route::Sync;
+                    (&own, ANSWERED_WITHIN)
+                }
             };
-            by = if std::ptr::eq(body, &solo.body) { Route::Sync } else { Route::Flex };
             self.until_room(key).await;
             // The semaphore is never closed.
             let turn = self.turns.acquire().await;
@@ -230,6 +234,7 @@ mod tests {
             key: BatchKey::new(key).unwrap(),
             credential: Arc::default(),
             body: Bytes::from_static(br#"{"model":"m"}"#),
+            edit: None,
             uri: Arc::new(format!("http://{address}/v1/x").parse().unwrap()),
             route,
             reason: Reason::Deadline,

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use common::outcome::{Outcome, Response as Provided};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::headers::{JOB, QUEUED_MS, RELAY_REASON, ROUTE};
+use super::headers::{COST, INPUT_TOKENS, JOB, OUTPUT_TOKENS, QUEUED_MS, RELAY_REASON, ROUTE, SAVED};
+use crate::accounts::Receipt;
 use crate::dialect::{Dialect, EventStream, Problem, X_SHOULD_RETRY, of};
 use crate::hold::Ended;
 use crate::relay::is_hop_by_hop;
@@ -46,11 +47,26 @@ pub(super) fn batched(
         headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));
     }
     headers.insert(QUEUED_MS, HeaderValue::from(queued));
+    if let Some(receipt) = &ended.receipt {
+        add_receipt(headers, receipt);
+    }
     if ended.replayed && failed {
         // It has failed for good: trying again would only give the same once more.
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     (response, how)
+}
+
+fn add_receipt(headers: &mut HeaderMap, receipt: &Receipt) {
+    headers.insert(INPUT_TOKENS, HeaderValue::from(receipt.input));
+    headers.insert(OUTPUT_TOKENS, HeaderValue::from(receipt.output));
+    // Without a price nothing is said.
+    let Some(cost) = receipt.cost else { return };
+    for (name, amount) in [(COST, cost.paid), (SAVED, cost.saved())] {
+        if let Ok(value) = HeaderValue::try_from(amount.to_string()) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 fn succeeded(
@@ -99,7 +115,13 @@ mod tests {
     use common::outcome::{Fault, FaultClass, Route};
 
     fn ended(outcome: Outcome) -> Ended {
-        Ended { outcome: outcome.into(), queued: Duration::from_millis(4321), replayed: false, reason: None }
+        Ended {
+            outcome: outcome.into(),
+            queued: Duration::from_millis(4321),
+            replayed: false,
+            reason: None,
+            receipt: None,
+        }
     }
 
     #[test]

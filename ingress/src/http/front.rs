@@ -25,6 +25,7 @@ use super::payload::Payload;
 use super::route::{Ours, Place, Route, Routes};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
+use crate::accounts::Prices;
 use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable, of};
 use crate::fair::{Amount, Bounds, Refused};
 use crate::gate::Gate;
@@ -53,6 +54,8 @@ pub struct FrontConfig {
     pub relay: Arc<Relay>,
     /// Makes calls alone.
     pub soloist: Arc<Soloist>,
+    /// Knows what models cost.
+    pub prices: Arc<Prices>,
     /// The largest body of a batched call in bytes.
     pub max_body: u64,
     /// Requests that are being relayed at a time.
@@ -85,6 +88,7 @@ pub(super) struct Reception {
     pub(super) relay: Arc<Relay>,
     /// Knows which batches are refused.
     pub(super) soloist: Arc<Soloist>,
+    pub(super) prices: Arc<Prices>,
     pub(super) relaying: Arc<Gate>,
     pub(super) hold_status: bool,
     /// Whether the log names the clients whose timeout needs attention.
@@ -102,14 +106,16 @@ pub(super) enum Step {
 impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
-        let FrontConfig { holder, keyring, stats, relay, soloist, hold_status, tokens, admin, .. } = config;
+        let FrontConfig {
+            holder, keyring, stats, relay, soloist, prices, hold_status, tokens, admin, ..
+        } = config;
         let routes = Routes::new(&config.upstreams);
         let admission =
             Admission::new(keyring, Intake::new(config.max_body, config.max_receiving), config.deadline);
         let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
-        let reception = Reception { admission, stats, relay, soloist, relaying, hold_status, warned };
+        let reception = Reception { admission, stats, relay, soloist, prices, relaying, hold_status, warned };
         Self { routes, reception: Arc::new(reception), holder, tokens, admin }
     }
 
@@ -206,7 +212,8 @@ impl Reception {
                     Err(problem) => return Step::Answer(refuse(dialect, problem, ongoing)),
                 }
                 let flex = place.upstream.caps.flex;
-                call.plan.flex = flex.iter().any(|end| call.key.endpoint().ends_with(end));
+                call.plan.flex = flex.iter().any(|end| call.key.endpoint().ends_with(end))
+                    && self.prices.has_flex(&call.key);
                 Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing)
             }
             Ok(Verdict::Relay(reason, read)) => {

@@ -59,7 +59,7 @@ impl Door {
     pub fn relayed_to(&self, head: &Parts) -> Option<http::Uri> {
         match self.routes.route(head) {
             Route::Batch(place, _) | Route::Relay(place) => {
-                self.targets.uri(&place.upstream.name, &place.below, head.uri.query()).ok()
+                self.targets.uri(&place, &place.below, head.uri.query()).ok()
             }
             Route::Nowhere(_) | Route::Ours(_) => None,
         }

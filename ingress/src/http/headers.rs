@@ -12,6 +12,16 @@ use crate::plan::{Plan, Ways};
 pub const MODE: HeaderName = HeaderName::from_static("x-llm-proxy-mode");
 /// Request: how long after its arrival its batch is given up, as `10m`.
 pub const DEADLINE: HeaderName = HeaderName::from_static("x-llm-proxy-deadline");
+/// Request: what the caller calls this and other requests, for sums of what they cost.
+pub const TAG: HeaderName = HeaderName::from_static("x-llm-proxy-tag");
+/// Response: tokens of the prompt.
+pub const INPUT_TOKENS: HeaderName = HeaderName::from_static("x-llm-proxy-input-tokens");
+/// Response: tokens of the answer.
+pub const OUTPUT_TOKENS: HeaderName = HeaderName::from_static("x-llm-proxy-output-tokens");
+/// Response: what the answer cost, in US dollars.
+pub const COST: HeaderName = HeaderName::from_static("x-llm-proxy-cost-usd");
+/// Response: how much less than at the full price.
+pub const SAVED: HeaderName = HeaderName::from_static("x-llm-proxy-saved-usd");
 /// Response: how the answer was made: `batch`, `flex`, `sync` or `relay`.
 pub const ROUTE: HeaderName = HeaderName::from_static("x-llm-proxy-route");
 /// Response: why a call of a batchable endpoint was not batched.
@@ -50,8 +60,29 @@ pub(super) fn plan(headers: &HeaderMap, deadline: Option<Duration>) -> Result<Op
     Ok(Some(Plan { ways, deadline, flex: false }))
 }
 
+/// Characters of a tag, at most.
+const LONGEST_TAG: usize = 64;
+
+/// What a call says in [`TAG`].
+///
+/// # Errors
+/// A [`Problem`] with 400 for one that is too long or has anything but visible ASCII characters and spaces.
+pub(super) fn tag(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(TAG) else { return Ok(None) };
+    match value.to_str().map(str::trim) {
+        Ok("") => Ok(None),
+        Ok(tag) if tag.len() <= LONGEST_TAG => Ok(Some(tag)),
+        _ => {
+            let message = format!("x-llm-proxy-tag must be at most {LONGEST_TAG} visible ASCII characters");
+            Err(Problem::new(StatusCode::BAD_REQUEST, message).code("invalid_tag"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn read(name: &HeaderName, value: &str) -> Result<Option<Plan>, Problem> {
@@ -77,5 +108,19 @@ mod tests {
         for bad in ["", "soon", "-1s", "10"] {
             assert_eq!(deadline(bad).map_err(|problem| problem.status.as_u16()), Err(400), "{bad}");
         }
+    }
+
+    #[test]
+    fn tags() {
+        let read = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(TAG, HeaderValue::from_static(value))]);
+            tag(&headers).map(|tag| tag.map(str::to_owned)).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(tag(&HeaderMap::new()), Ok(None));
+        assert_eq!((read(" nightly run "), read("")), (Ok(Some("nightly run".into())), Ok(None)));
+        assert_eq!(
+            read(concat!("0123456789012345678901234567890123456789", "0123456789012345678901234")),
+            Err(400)
+        );
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct Interner {
     keys: Mutex<HashSet<BatchKey>>,
     credentials: Mutex<HashMap<Fingerprint, Weak<HeaderMap>>>,
     uris: Mutex<HashSet<Arc<Uri>>>,
+    tags: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Interner {
@@ -53,6 +54,20 @@ impl Interner {
             }
             table.insert(shared.clone());
         }
+        shared
+    }
+
+    /// The shared copy of a tag, which is short.
+    pub(super) fn tag(&self, tag: &str) -> Arc<str> {
+        let mut table = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = table.get(tag) {
+            return shared.clone();
+        }
+        if table.len() >= MAX {
+            table.clear();
+        }
+        let shared: Arc<str> = tag.into();
+        table.insert(shared.clone());
         shared
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 use http::request::Parts;
-use providers::{Dialect, Upstream, Upstreams};
+use providers::{Dialect, Legacy, Upstream, Upstreams};
 
 use crate::dialect::{Endpoint, meant, of};
 
@@ -27,6 +27,8 @@ pub(crate) enum Route {
 pub(crate) enum Ours {
     /// Counters and timings.
     Stats,
+    /// What was used and paid, for a spreadsheet.
+    Usage,
     /// Liveness.
     Health,
     /// Readiness.
@@ -40,6 +42,8 @@ pub(crate) struct Place {
     pub(crate) upstream: Arc<Upstream>,
     /// The path below its base URL.
     pub(crate) below: String,
+    /// The end of the base URL's path in whose place that path stands; mostly none of it.
+    pub(crate) replaces: &'static str,
 }
 
 impl Route {
@@ -64,6 +68,7 @@ impl Place {
 pub(crate) fn ours(path: &str) -> Option<Ours> {
     match path {
         "/stats" => Some(Ours::Stats),
+        "/stats/usage.csv" => Some(Ours::Usage),
         "/healthz" => Some(Ours::Health),
         "/readyz" => Some(Ours::Ready),
         _ => None,
@@ -79,6 +84,27 @@ struct Known {
     upstream: Arc<Upstream>,
     /// The path of its base URL, without a slash at its end.
     base: String,
+}
+
+impl Known {
+    /// What a path is at this upstream, and the endpoint that is batched there.
+    fn place(&self, path: &str) -> (Place, Option<Endpoint>) {
+        let upstream = self.upstream.clone();
+        let speech = of(upstream.dialect());
+        let batched = |below: &str| speech.endpoint(below, upstream.endpoints());
+        match upstream.provider.legacy(path).filter(|legacy| self.base.ends_with(legacy.replaces)) {
+            Some(Legacy { replaces, below, model }) => {
+                let named = |endpoint| Endpoint { model: model.map(Into::into), ..endpoint };
+                let endpoint = batched(below).map(named);
+                (Place { upstream, below: path.to_owned(), replaces }, endpoint)
+            }
+            None => {
+                let below = speech.below(&self.base, path).into_owned();
+                let endpoint = batched(&below);
+                (Place { upstream, below, replaces: "" }, endpoint)
+            }
+        }
+    }
 }
 
 impl Routes {
@@ -106,14 +132,8 @@ impl Routes {
                 (known, path)
             }
         };
-        let speech = of(known.upstream.dialect());
-        let below = speech.below(&known.base, rest).into_owned();
-        let endpoint = match head.method {
-            Method::POST => speech.endpoint(&below, known.upstream.endpoints()),
-            _ => None,
-        };
-        let place = Place { upstream: known.upstream.clone(), below };
-        match endpoint {
+        let (place, endpoint) = known.place(rest);
+        match endpoint.filter(|_| head.method == Method::POST) {
             Some(endpoint) => Route::Batch(place, endpoint),
             None => Route::Relay(place),
         }

@@ -6,6 +6,7 @@ mod dialects;
 mod ending;
 mod hosts;
 mod keeping;
+mod legacy;
 mod relaying;
 mod smuggling;
 mod smuggling_h2;
@@ -36,6 +37,7 @@ use super::payload::Payload;
 use super::route::{Route, Routes};
 use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
+use crate::accounts::Prices;
 use crate::fair::Amount;
 use crate::hold::Ended;
 use crate::http::Soloist;
@@ -103,7 +105,13 @@ impl Handler for Desk {
                 route: Default::default(),
             };
             let outcome = Outcome::Response(provided).into();
-            let ended = Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None };
+            let ended = Ended {
+                outcome,
+                queued: Duration::from_secs(1),
+                replayed: false,
+                reason: None,
+                receipt: None,
+            };
             let (response, how) = batched(dialect, &ended, None);
             ongoing.answered(how);
             response.map(Payload::from)
@@ -134,6 +142,7 @@ impl Proxy {
             stats: Arc::new(Stats::default()),
             relay: relay.clone(),
             soloist: Soloist::new(relay, upstreams.clone()),
+            prices: Arc::new(Prices::new(&upstreams)),
             relaying: relaying(MAX_CONNECTIONS),
             hold_status: false,
             warned: AtomicBool::new(false),

@@ -9,6 +9,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use providers::Upstreams;
 
 use crate::dialect::Problem;
+use crate::http::Place;
 
 /// The addresses of all upstreams.
 pub(crate) struct Targets(BTreeMap<String, Target>);
@@ -27,10 +28,10 @@ impl Targets {
         self.0.values().any(|target| target.scheme == Scheme::HTTPS)
     }
 
-    /// An upstream's URL for a path below its base, with the query as it came.
-    pub(crate) fn uri(&self, upstream: &str, below: &str, query: Option<&str>) -> Result<Uri, Problem> {
+    /// The URL of a place, or of another path there, with the query as it came.
+    pub(crate) fn uri(&self, place: &Place, below: &str, query: Option<&str>) -> Result<Uri, Problem> {
         let unknown = || Problem::invalid("The URL of your request cannot be relayed.");
-        self.0.get(upstream).ok_or_else(unknown)?.uri(below, query)
+        self.0.get(&place.upstream.name).ok_or_else(unknown)?.uri(place.replaces, below, query)
     }
 }
 
@@ -57,11 +58,12 @@ impl Target {
         Ok(Self { scheme, authority, path })
     }
 
-    fn uri(&self, below: &str, query: Option<&str>) -> Result<Uri, Problem> {
+    fn uri(&self, replaces: &str, below: &str, query: Option<&str>) -> Result<Uri, Problem> {
         if !below.is_empty() && !below.starts_with('/') {
             return Err(Problem::invalid("The URL of your request has no path."));
         }
-        let mut whole = format!("{}{below}", self.path);
+        let base = self.path.strip_suffix(replaces).unwrap_or(&self.path);
+        let mut whole = format!("{base}{below}");
         if whole.is_empty() {
             whole.push('/');
         }
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     fn to(base: &str, below: &str, query: Option<&str>) -> String {
-        Target::new(base).unwrap().uri(below, query).unwrap().to_string()
+        Target::new(base).unwrap().uri("", below, query).unwrap().to_string()
     }
 
     #[test]
@@ -105,9 +107,24 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_an_older_tree_go_beside_the_base() {
+        for (base, theirs) in [
+            ("https://h/openai/v1", "https://h/openai/deployments/m/x?api-version=v"),
+            ("https://h/gateway/openai/v1/", "https://h/gateway/openai/deployments/m/x?api-version=v"),
+        ] {
+            let uri = Target::new(base).unwrap().uri(
+                "/openai/v1",
+                "/openai/deployments/m/x",
+                Some("api-version=v"),
+            );
+            assert_eq!(uri.unwrap(), theirs);
+        }
+    }
+
+    #[test]
     fn what_has_no_path_is_refused() {
         let target = Target::new("http://h/v1").unwrap();
-        assert_eq!(target.uri("*", None).unwrap_err().status, 400);
+        assert_eq!(target.uri("", "*", None).unwrap_err().status, 400);
         assert!(Target::new("api.openai.com").is_err() && Target::new("").is_err());
     }
 }

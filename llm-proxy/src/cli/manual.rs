@@ -42,7 +42,7 @@ A flag goes before its variable. A command ignores the variables of flags that i
   LLM_PROXY_CLUSTER_SECRET  What all ingresses and submitters on one NATS share: any string of at least 32 bytes. \
 There is no flag for it, because other users of a machine can read the flags of a process.
   LLM_PROXY_TOKENS          Access tokens for --require-token, one a line. No flag for the same reason.
-  OPENAI_API_KEY            Used by `llm-proxy check` only; llm-proxy itself uses the keys of its callers.
+  OPENAI_API_KEY and alike  Used by `llm-proxy check` only; llm-proxy itself uses the keys of its callers.
   HTTPS_PROXY, NO_PROXY     How to reach the providers where there is no direct way.
   NO_COLOR                  No colours in logs.
 
@@ -116,13 +116,15 @@ Example:
   llm-proxy serve --openai-url http://127.0.0.1:4010/v1";
 
 pub(super) const CHECK: &str = "\
-Checks without changing anything: is the configuration valid, is NATS reachable and which roles are there, is the \
-upstream reachable, and may the key in OPENAI_API_KEY use the Batch API.
+Checks without changing anything: is the configuration valid, is NATS reachable and which roles are there, is each \
+upstream reachable, and may its key use the Batch API. A key is looked for in the variable in which the provider's own \
+SDKs look, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY; the list of batches is read with it, which costs \
+nothing. The checks say for each upstream which variable it is.
 
 Takes the flags and variables of `llm-proxy serve`. Prints a line for each check, and ends with 0 if all are ok, \
-else with 1.
+else with 1. An upstream without a key is skipped; it has to be reachable only if its address was given.
 
 Examples:
   llm-proxy check
-  OPENAI_API_KEY=... llm-proxy check
+  OPENAI_API_KEY=... ANTHROPIC_API_KEY=... llm-proxy check
   LLM_PROXY_CLUSTER_SECRET=... LLM_PROXY_NATS=tls://ingress:PASSWORD@nats.internal:4222 llm-proxy check";

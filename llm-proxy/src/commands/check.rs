@@ -29,14 +29,17 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
         let mut report = Report::default();
         let all = async {
             // Bad values of flags and variables ended the program before it came here.
-            match Upstreams::load(&args.upstreams) {
+            let upstreams = Upstreams::load(&args.upstreams);
+            match &upstreams {
                 Ok(_) => report.ok("configuration", "every flag, variable and file can be used"),
                 Err(error) => report.failed("configuration", error),
             }
             if startup::nats_url(&args.bus).is_some() {
                 nats::check(&args, &mut report).await;
             }
-            upstream::check(&args.upstreams, &mut report).await;
+            if let Ok(upstreams) = upstreams {
+                upstream::check(&upstreams, &mut report).await;
+            }
         };
         if shutdown.run_until_cancelled(all).await.is_none() {
             bail!("stopped before the end");

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::broken;
 use crate::result::{LineError, LineOutcome, ResultLine};
 
 /// A line, or an element with its key in its metadata.
@@ -93,6 +94,15 @@ pub(super) fn elements(body: &[u8]) -> Option<Vec<&[u8]>> {
     let job: RawJob<'_> = serde_json::from_slice(body).ok()?;
     let places = [job.response, job.metadata.and_then(|metadata| metadata.output)];
     places.into_iter().flatten().find_map(within)
+}
+
+/// The same where one of them is no JSON.
+pub(super) fn broken_elements(body: &[u8]) -> Option<Vec<&[u8]>> {
+    const PLACES: [&[&str]; 2] = [&["response"], &["metadata", "output"]];
+    const LISTS: [&str; 2] = ["inlinedResponses", "inlinedEmbedContentResponses"];
+    let places = PLACES.iter().filter_map(|place| broken::at(body, place));
+    let mut lists = places.flat_map(|place| LISTS.iter().filter_map(move |list| broken::at(place, &[list])));
+    lists.find_map(|list| broken::elements(broken::at(list, &LISTS[..1]).unwrap_or(list)))
 }
 
 #[derive(Deserialize)]

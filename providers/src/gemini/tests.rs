@@ -91,3 +91,23 @@ fn names_with_slashes_become_paths() {
     assert_eq!((call.path.join("/").as_str(), call.query.len()), ("download/v1beta/files/o:download", 1));
     assert!(matches!(Gemini.results("batches/1"), Source::Document(_)));
 }
+
+#[test]
+fn one_result_that_is_no_json_leaves_the_others() {
+    let list = r#"[{"metadata":{"key":"c"}},{"n":NaN},{"metadata":{"key":"d"}}]"#;
+    for results in [
+        format!(r#""response":{{"inlinedResponses":{{"inlinedResponses":{list}}}}}"#),
+        format!(r#""response":{{"inlinedEmbedContentResponses":{{"inlinedResponses":{list}}}}}"#),
+        format!(r#""response":{{"inlinedResponses":{list}}}"#),
+    ] {
+        let body = format!(
+            r#"{{"name":"batches/b","metadata":{{"state":"BATCH_STATE_SUCCEEDED","displayName":"bid"}},"done":true,{results}}}"#
+        );
+        let job = Gemini.read_job(body.as_bytes()).unwrap();
+        assert_eq!((job.phase, job.output.as_deref()), (Phase::Completed, Some("batches/b")));
+        let document = Gemini.read_document(&Gemini.poll("batches/b"), body.as_bytes()).unwrap();
+        assert_eq!((document.elements.len(), document.broken), (3, true), "{results}");
+        assert_eq!(document.elements[2], &br#"{"metadata":{"key":"d"}}"#[..]);
+    }
+    assert!(Gemini.read_document(&Gemini.poll("batches/b"), b"<html>").is_err());
+}

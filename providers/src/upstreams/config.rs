@@ -18,6 +18,8 @@ use crate::{ALL, by_name, openai};
 
 /// Bytes that a file may have: more is none.
 const LONGEST: u64 = 1 << 20;
+/// Bytes that a model's name may have: what has a longer one is not batched.
+const LONGEST_MODEL: usize = 256;
 /// What an upstream speaks like unless the file says otherwise, or its name is a provider's.
 const PROVIDER: &str = "openai-compatible";
 /// Paths of our own, and the versions that paths without a name begin with.
@@ -57,6 +59,8 @@ struct Table {
     polls_per_minute: Option<u32>,
     window: Option<String>,
     endpoints: Option<Vec<String>>,
+    #[serde(default)]
+    models: BTreeMap<String, String>,
 }
 
 fn parse(text: &str) -> Result<Vec<Upstream>, String> {
@@ -84,12 +88,14 @@ impl Table {
         if let Some(endpoints) = &self.endpoints {
             upstream.endpoints = chosen(about, endpoints).map_err(|why| bad("endpoints", &why))?;
         }
+        upstream.models = models(&self.models).map_err(|why| bad("models", &why))?;
         let caps = &mut upstream.caps;
         caps.max_lines =
             at_least_one(self.max_lines, caps.max_lines).map_err(|why| bad("max_lines", &why))?;
         caps.max_bytes =
             at_least_one(self.max_bytes, caps.max_bytes).map_err(|why| bad("max_bytes", &why))?;
         caps.price_percent = self.price_percent.unwrap_or(caps.price_percent);
+        caps.batch_percent = self.price_percent.or(caps.batch_percent);
         caps.polls_per_minute = at_least_one(self.polls_per_minute, caps.polls_per_minute)
             .map_err(|why| bad("polls_per_minute", &why))?;
         caps.poll_min = duration(&self.poll_min, caps.poll_min).map_err(|why| bad("poll_min", &why))?;
@@ -144,6 +150,17 @@ fn chosen(about: &About, endpoints: &[String]) -> Result<Vec<&'static str>, Stri
     match endpoints {
         [] => Err(format!("there is none; write some of {}", known.join(", "))),
         _ => endpoints.iter().map(find).collect(),
+    }
+}
+
+/// Names of models that can stand in a body.
+fn models(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
+    let fits = |name: &String| !name.trim().is_empty() && name.len() <= LONGEST_MODEL;
+    match given.iter().find(|(called, batched)| !fits(called) || !fits(batched)) {
+        Some((called, batched)) => {
+            Err(format!("{called:?} = {batched:?}: a model's name has 1 to {LONGEST_MODEL} bytes"))
+        }
+        None => Ok(given.clone()),
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/batches", post(batches::create).get(batches::list))
         .route("/batches/{id}", get(batches::retrieve))
         .route("/batches/{id}/cancel", post(batches::cancel))
+        .route("/responses", post(sync::call))
         .route("/deployments/{name}/{*endpoint}", post(deployment))
         .route_layer(from_fn_with_state(shell, versioned));
     serve(shared, &PROFILE, files_routes().merge(batch_routes()).merge(legacy))

@@ -79,8 +79,12 @@ pub(crate) fn trickle(events: Vec<Bytes>, slow: Duration) -> Body {
     }))
 }
 
-/// Cuts the body of an answer after so many bytes, if the faults say so: the connection breaks there.
+/// What a gateway shows in place of an answer.
+const PAGE: &[u8] = b"<html>\n<body>Back in a moment.</body>\n</html>\n";
+
+/// Cuts the body of an answer after so many bytes, if the faults say so: the connection breaks there. Or a page takes its place.
 pub(crate) fn cut(mut response: Response, body: Bytes, decision: &Decision) -> Response {
+    let body = if decision.page { Bytes::from_static(PAGE) } else { body };
     let Some((after, chunked)) = decision.truncate.filter(|(after, _)| *after < body.len()) else {
         *response.body_mut() = Body::from(body);
         return response;

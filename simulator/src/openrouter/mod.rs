@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::compatible::{result_lines, spliced};
 use crate::faults::Op;
+use crate::http::cut;
 use crate::json::{Fields, inline_lines};
 use crate::net::Control;
 use crate::openai::Batch;
@@ -132,10 +133,15 @@ async fn retrieve(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
+    let owner = match shell.batch_credential(&headers) {
+        Ok(owner) => owner,
+        Err(error) => return shell.refuse(&error),
+    };
+    let decision = shell.begin_batch(Op::Retrieve, &owner, &id);
     let wanted = id.clone();
-    let batch = shell.on_batch(&control, &headers, (Op::Retrieve, &id), move |core, model, now, owner| {
-        let view = model.retrieve(core, now, owner, &wanted)?;
-        let batch = model.batch(owner, &wanted)?;
+    let batch = shell.perform(&control, (Op::Retrieve, &id), &decision, move |core, model, now| {
+        let view = model.retrieve(core, now, &owner, &wanted)?;
+        let batch = model.batch(&owner, &wanted)?;
         if !batch.status.is_terminal() {
             return Ok(view.to_string());
         }
@@ -143,7 +149,7 @@ async fn retrieve(
         Ok(spliced(&view, "results", results.iter().map(|line| &line[..])))
     });
     match batch.await {
-        Ok(text) => shell.json(200, text),
+        Ok(text) => cut(shell.json(200, String::new()), text.into(), &decision),
         Err(error) => shell.refuse(&error),
     }
 }

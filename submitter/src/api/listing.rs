@@ -38,6 +38,16 @@ impl Client {
         self.find(credential, &list, matches).await
     }
 
+    /// The first page of the list of jobs: whether this credential may have batches. Changes nothing and costs nothing.
+    ///
+    /// # Errors
+    /// [`ApiError`]; safe to repeat.
+    pub async fn first_jobs(&self, credential: &Credential) -> Result<Page<Job>, ApiError> {
+        let attempt = self.attempt("list batches", credential);
+        let answer = self.answer(&attempt, &self.provider().list_jobs(None)).await?;
+        read(&attempt, answer, |body| self.provider().read_jobs(body, None))
+    }
+
     /// The input files whose names begin like this, uploaded at `created_after` (as above) or later.
     ///
     /// # Errors

@@ -60,6 +60,8 @@ pub(super) struct Batch {
     pub(super) downloads: u32,
     /// How often in a row its results were not there.
     pub(super) absent: u32,
+    /// How often in a row its job was answered with what cannot be read.
+    pub(super) unreadable: u32,
     pub(super) rounds: u32,
     pub(super) chores: Vec<Chore>,
     /// Files may appear at the provider that were looked for too early, since this submitter leaves.
@@ -144,6 +146,7 @@ impl Batch {
             uploading_of: 0,
             downloads: 0,
             absent: 0,
+            unreadable: 0,
             rounds: 0,
             chores: Vec::new(),
             untidy: false,

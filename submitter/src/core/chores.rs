@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::ids::Bid;
 use common::timers::{Now, backoff};
 use common::wire::Role;
+use providers::Marks;
 
 use super::{
     Batch, Core, Gone, JobPhase, JobView, ORPHANED, Op, Output, State, Timer, Trouble, TroubleKind, inline,
@@ -132,8 +133,8 @@ impl Core {
             let op = match &chore.what {
                 What::Delete(file) => Op::Delete { file: file.clone() },
                 // First the jobs, since their input files stay while they run.
-                What::Sweep if of_another && batch.caps.marks_jobs => {
-                    Op::Find { batch: origin, age, except: Vec::new() }
+                What::Sweep if of_another && batch.caps.marks_jobs != Marks::Never => {
+                    Op::Find { batch: origin, files: batch.files.clone(), age, except: Vec::new() }
                 }
                 What::Sweep => Op::Sweep { name: name.clone(), keep: batch.files.clone(), age },
             };

@@ -8,8 +8,12 @@ use common::timers::Now;
 
 use super::{Core, JobPhase, Lines, Output, State, Trouble};
 
-/// How often result files with fewer lines than the counts promise are downloaded before a line counts as missing.
+/// How often results with fewer lines than the counts promise, or with something that cannot be read, are downloaded before a
+/// line counts as missing.
 const DOWNLOADS: u32 = 3;
+/// The waits between. What cannot be read may be a gateway's page in place of the results, and gone soon.
+const SHORT_AGAIN: Duration = Duration::from_secs(1);
+const UNREADABLE_AGAIN: Duration = Duration::from_secs(10);
 /// Tries of a download that fails before the callers are told. Result files live for days, so this is hours.
 const TRIES: u32 = 100;
 
@@ -30,7 +34,7 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&bid).filter(delivering) else { return };
         let late = if batch.recovery.is_some() { LATE } else { LATE_OF_OWN };
         let phase = batch.job.as_ref().map_or(JobPhase::Completed, |job| job.phase);
-        let unread = || Outcome::Fault(no_line(phase, false));
+        let unread = || Outcome::Fault(no_line(phase, false, false));
         let absent = result.as_ref().is_err_and(|trouble| trouble.status == Some(404));
         batch.absent = if absent { batch.absent + 1 } else { 0 };
         let lines = match result {
@@ -49,14 +53,19 @@ impl Core {
         batch.downloads += 1;
         let counts = batch.job.as_ref().and_then(|job| job.counts);
         let missing = batch.untold().count();
-        if missing > 0 && lines.are_short_of(counts) && batch.downloads < DOWNLOADS {
-            tracing::info!(%bid, found = lines.answered.len(), promised = ?counts, "result files are short; downloading again");
-            return self.later(now, bid, Duration::from_secs(1));
+        let unreadable = lines.unreadable > 0;
+        if missing > 0 && (unreadable || lines.are_short_of(counts)) && batch.downloads < DOWNLOADS {
+            let (found, wait) =
+                (lines.answered.len(), if unreadable { UNREADABLE_AGAIN } else { SHORT_AGAIN });
+            tracing::info!(%bid, found, unreadable, promised = ?counts, "results are not whole; downloading again");
+            return self.later(now, bid, wait);
         }
         if missing > 0 {
-            tracing::warn!(%bid, missing, "requests without a line in the results");
-            // The results are all read: there is no answer, and there will be none.
-            self.tell_rest(bid, Outcome::Fault(no_line(phase, lines.are_all_of(counts)).again()), out);
+            tracing::warn!(%bid, missing, unreadable, "requests without a line in the results");
+            let fault = no_line(phase, lines.are_all_of(counts), unreadable);
+            // Where all was read there is no answer, and there will be none.
+            let fault = if unreadable { fault } else { fault.again() };
+            self.tell_rest(bid, Outcome::Fault(fault), out);
         }
         self.enter(now, bid, State::Flushing, out);
     }
@@ -73,16 +82,16 @@ impl Lines {
     }
 
     /// Whether the provider certainly has executed no more lines than these. Counts that are absent prove nothing, and
-    /// neither do such that count fewer lines than there are.
+    /// neither do such that count fewer lines than there are; and what cannot be read may be any line.
     fn are_all_of(&self, counts: Option<(u64, u64, u64)>) -> bool {
         let completed = counts.map(|(_, completed, _)| completed);
-        completed == Some(self.succeeded) && !self.are_short_of(counts)
+        completed == Some(self.succeeded) && !self.are_short_of(counts) && self.unreadable == 0
     }
 }
 
 /// What a request gets whose line is in neither file. That it was not executed is only said where it is certain: it may be
 /// sent again, by an ingress itself where its batch was cancelled, and would be paid twice.
-fn no_line(phase: JobPhase, not_executed: bool) -> Fault {
+fn no_line(phase: JobPhase, not_executed: bool, unreadable: bool) -> Fault {
     match phase {
         JobPhase::Expired if not_executed => {
             let message = "The provider's batch expired before the request was executed.";
@@ -93,11 +102,21 @@ fn no_line(phase: JobPhase, not_executed: bool) -> Fault {
         | JobPhase::Cancelled
         | JobPhase::Running
         | JobPhase::Completed
-        | JobPhase::Failed => {
-            let message = "The provider finished the batch without an answer to this request.";
-            Fault::new(FaultClass::Internal, "no_result_line", message).no_retry()
-        }
+        | JobPhase::Failed => match unreadable {
+            true => illegible(),
+            false => {
+                let message = "The provider finished the batch without an answer to this request.";
+                Fault::new(FaultClass::Internal, "no_result_line", message).no_retry()
+            }
+        },
     }
+}
+
+/// What a request gets whose answer is not in what can be read of its job.
+pub(super) fn illegible() -> Fault {
+    let message = "The provider's results cannot be read in whole, and what can be read has no answer to this request. It may \
+                   have been executed and billed.";
+    Fault::new(FaultClass::Internal, "no_result_line", message).no_retry()
 }
 
 /// What a request gets that was certainly not executed, and will not be, since its batch was cancelled.

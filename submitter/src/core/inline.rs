@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::ids::{Bid, Pid};
 use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
+use providers::Marks;
 
 use super::batch::{Batch, State};
 use super::submit::{LOOK_AGAIN_MAX, LOOK_FOR};
@@ -17,7 +18,7 @@ use super::{AGAIN, Core, Output, Trouble, salt};
 /// How a registered name begins that is no file's. Providers' ids begin with a word of theirs.
 const INLINE: &str = "llmp-inline-";
 /// Longest wait between looks for a job that may be one of those that have not ended.
-const UNDECIDED_MAX: Duration = Duration::from_secs(60);
+pub(super) const UNDECIDED_MAX: Duration = Duration::from_secs(60);
 
 /// Whether a registered name is no file's.
 pub(super) fn is_inline(file: &str) -> bool {
@@ -87,7 +88,7 @@ impl Core {
         self.later(now, bid, wait);
     }
 
-    fn never_found(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+    pub(super) fn never_found(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let recovered = self.batches.get(&bid).is_some_and(|batch| batch.recovery.is_some());
         match (self.timing.recreate, recovered) {
             (false, _) => {
@@ -102,9 +103,9 @@ impl Core {
         }
     }
 
-    /// The jobs of all other batches in hand of a provider that does not mark them.
+    /// The jobs of all other batches in hand of a provider that may not mark them.
     pub(super) fn jobs_of_others(&self, bid: Bid) -> Vec<String> {
-        if self.batches.get(&bid).is_none_or(|batch| batch.caps.marks_jobs) {
+        if self.batches.get(&bid).is_none_or(|batch| batch.caps.marks_jobs == Marks::Always) {
             return Vec::new();
         }
         let others = self.batches.iter().filter(|(other, _)| **other != bid);

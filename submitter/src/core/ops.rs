@@ -41,6 +41,8 @@ pub enum Op {
     Find {
         /// Its id.
         batch: Bid,
+        /// Its input files, of which each was made for it alone.
+        files: Vec<String>,
         /// None is older than this.
         age: Duration,
         /// Jobs of other batches.
@@ -128,6 +130,8 @@ pub struct Lines {
     pub succeeded: u64,
     /// How many failed. The rest was not executed, since the job was cancelled.
     pub failed: u64,
+    /// How many lines, or parts of a document with an unknown number of them, could not be read.
+    pub unreadable: u64,
 }
 
 /// Why a call came to nothing.

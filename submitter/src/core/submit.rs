@@ -231,14 +231,27 @@ impl Core {
                 let wait = backoff(AGAIN, LOOK_AGAIN_MAX, batch.attempt, salt(bid));
                 self.later(now, bid, wait);
             }
+            // A job of which nobody can say yet whose it is may be this one, and read its file.
+            None if !complete => self.undecided(now, bid, out),
             None => self.fence(now, bid, files, out),
             Some(lists) if complete && lists + 1 >= PROOFS => self.proved_absent(now, bid, out),
+            Some(_) if !complete => self.undecided(now, bid, out),
             Some(lists) => {
                 let Some(batch) = self.batches.get_mut(&bid) else { return };
-                batch.state = State::Settling { files, lists: lists + u32::from(complete) };
+                batch.state = State::Settling { files, lists: lists + 1 };
                 self.later(now, bid, AGAIN);
             }
         }
+    }
+
+    /// The list is not complete, or has jobs that show neither a batch nor a file: it proves nothing. Those end some time.
+    fn undecided(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(batch) = self.batches.get(&bid) else { return };
+        if now.saturating_sub(batch.offered_at) > batch.lifetime() {
+            return self.never_found(now, bid, out);
+        }
+        let wait = backoff(AGAIN, inline::UNDECIDED_MAX, batch.attempt, salt(bid));
+        self.later(now, bid, wait);
     }
 
     /// Deletes files so that no job can be made from them any more.

@@ -27,6 +27,8 @@ mod recovery;
 mod refused;
 mod sweeps;
 mod tidying;
+mod unreadable;
+mod unsure;
 mod whois;
 
 struct World {
@@ -210,6 +212,7 @@ fn succeeded(rids: &[Rid]) -> Lines {
         answered: rids.iter().copied().collect(),
         succeeded: rids.len() as u64,
         failed: 0,
+        unreadable: 0,
     }
 }
 

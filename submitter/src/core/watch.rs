@@ -7,7 +7,9 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
 use common::wire::{self, Role, to_ingress};
 
-use super::{Batch, Core, Gone, JobPhase, JobView, Op, Output, State, Trouble, inline, salt, too_late};
+use super::{
+    Batch, Core, Gone, JobPhase, JobView, Op, Output, State, Trouble, deliver, inline, salt, too_late,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a job may run beyond its completion window before it is cancelled from here: not every provider does.
@@ -16,6 +18,9 @@ const OVERTIME: Duration = Duration::from_secs(15 * 60);
 const ASKED_MAX: Duration = Duration::from_secs(3600);
 /// How long a provider may not know a job that it has created (404 in between is seen at several providers).
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// After how many answers in a row that cannot be read a job is given up whose results come with it: they are what is broken,
+/// unless it passes within [`UNKNOWN_FOR`].
+const UNREADABLE: u32 = 10;
 /// First wait after a whole batch was refused for the provider's queue being full; it doubles up to the second.
 const QUEUE_FULL: Duration = Duration::from_secs(15);
 const QUEUE_FULL_MAX: Duration = Duration::from_secs(600);
@@ -67,7 +72,7 @@ impl Core {
             Err(trouble) => return self.poll_failed(now, bid, &trouble, out),
         };
         // `since` is when the provider last knew the job.
-        batch.since = now;
+        (batch.since, batch.unreadable) = (now, 0);
         let news =
             batch.job.as_ref().is_none_or(|old| (&old.status, old.counts) != (&job.status, job.counts));
         let (phase, unserved) = (job.phase, batch.grants.is_empty());
@@ -98,13 +103,22 @@ impl Core {
         }
     }
 
-    /// A failed poll says nothing about the job: it is asked again, for as long as the job may run.
+    /// A failed poll says nothing about the job: it is asked again, for as long as the job may run. Not so if it is answered
+    /// for long with what cannot be read, and that could be its results.
     fn poll_failed(&mut self, now: Now, bid: Bid, trouble: &Trouble, out: &mut Vec<Output>) {
-        let Some(batch) = self.batches.get(&bid) else { return };
-        if trouble.status == Some(404) && now.saturating_sub(batch.since) > UNKNOWN_FOR {
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
+        let long = now.saturating_sub(batch.since) > UNKNOWN_FOR;
+        if trouble.status == Some(404) && long {
             let outcome = trouble.answer.clone().unwrap_or_else(too_late);
             return self.fail(now, bid, outcome, out);
         }
+        let unreadable = batch.caps.inline_bytes > 0 && matches!(trouble.status, Some(200..300));
+        batch.unreadable = if unreadable { batch.unreadable + 1 } else { 0 };
+        if batch.unreadable >= UNREADABLE && long {
+            tracing::warn!(%bid, job = batch.job_id(), "a job cannot be read: {}", trouble.message);
+            return self.fail(now, bid, Outcome::Fault(deliver::illegible()), out);
+        }
+        let Some(batch) = self.batches.get(&bid) else { return };
         let wait = self.poll_wait(bid, batch, batch.attempt);
         let wait = trouble.retry_after.map_or(wait, |asked| asked.min(ASKED_MAX).max(wait));
         self.later(now, bid, wait);

@@ -8,9 +8,9 @@ use common::outcome::{Outcome, Response, Route};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use providers::{Job, Provider};
 
-use super::candidates::candidates;
+use super::candidates::{Search, find};
 use super::work::Work;
-use crate::api::{Answer, ApiError, Found, Kind};
+use crate::api::{Answer, ApiError, Kind};
 use crate::core::{Did, Gone, JobView, Op, Trouble, TroubleKind};
 
 /// How far a provider's clock may be behind ours, in seconds.
@@ -26,8 +26,9 @@ pub(super) async fn call(bid: Bid, work: &Work, op: Op) -> Did {
             let created = client.create(credential, &work.new_job(&bid.to_string()), &file).await;
             Did::Created(created.map(view).map_err(trouble))
         }
-        Op::Find { batch, age, except } => {
-            let found = find(work, batch, since(age), &except).await;
+        Op::Find { batch, files, age, except } => {
+            let search = Search { batch: batch.to_string(), files, since: since(age), except };
+            let found = find(work, &search).await;
             let views = found.map(|found| (found.items.into_iter().map(view).collect(), found.complete));
             Did::Found(views.map_err(trouble))
         }
@@ -52,15 +53,6 @@ pub(super) async fn call(bid: Bid, work: &Work, op: Op) -> Did {
 fn since(age: Duration) -> i64 {
     let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     jiff::Timestamp::now().as_second().saturating_sub(age).saturating_sub(CLOCK_SLACK)
-}
-
-/// The jobs of a batch: by the id that they carry, or else by their answers.
-async fn find(work: &Work, batch: Bid, since: i64, except: &[String]) -> Result<Found<Job>, ApiError> {
-    if !work.client.provider().about().caps.marks_jobs {
-        return candidates(work, since, except).await;
-    }
-    let ours = batch.to_string();
-    work.client.find_jobs(&work.credential, since, |job| job.batch.as_ref() == Some(&ours)).await
 }
 
 async fn sweep(work: &Work, name: &str, keep: &[String], age: Duration) -> Result<usize, ApiError> {

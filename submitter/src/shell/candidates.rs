@@ -1,7 +1,7 @@
-//! Finding a job that carries no id of ours, by the answers in it.
+//! Finding the jobs of a batch: by its id, by its input files, or else by the answers in them.
 
 use common::ids::Rid;
-use providers::{Call, Job, Phase, Source};
+use providers::{Call, Job, Marks, Phase, Source};
 
 use super::work::Work;
 use crate::api::{ApiError, Found, LineSplitter};
@@ -11,21 +11,42 @@ const MOST: usize = 50;
 /// Parts of a document that are looked into.
 const MOST_PARTS: usize = 10_000;
 
-/// The jobs of this credential, created since a moment (unix seconds), that hold requests of this batch. While one that might
-/// has not ended, its requests cannot be told: then what was found is not complete. Those that name their input file are left to
-/// who knows the files.
+/// What is looked for.
+pub(super) struct Search {
+    /// The batch's id, which its jobs may carry.
+    pub(super) batch: String,
+    /// Its input files: what was made from one of them is its job, whatever else the job shows.
+    pub(super) files: Vec<String>,
+    /// None was created before this moment, in unix seconds.
+    pub(super) since: i64,
+    /// Jobs of others.
+    pub(super) except: Vec<String>,
+}
+
+impl Search {
+    fn is_ours(&self, job: &Job) -> bool {
+        let from_ours = || job.input.as_ref().is_some_and(|input| self.files.contains(input));
+        job.batch.as_ref() == Some(&self.batch) || from_ours()
+    }
+}
+
+/// The jobs of this credential that are the batch's. Where a provider may not show whose a job is, those that show nothing
+/// are looked into. While one that might be the batch's has not ended, that cannot be told: then what was found is not complete.
 ///
 /// # Errors
 /// [`ApiError`]; safe to repeat.
-pub(super) async fn candidates(work: &Work, since: i64, except: &[String]) -> Result<Found<Job>, ApiError> {
+pub(super) async fn find(work: &Work, search: &Search) -> Result<Found<Job>, ApiError> {
     let lines = work.granted.iter().map(|granted| granted.rids.len() as u64).sum::<u64>();
     // Of a batch that was another's, only a part may be known here.
     let enough = |job: &Job| job.counts.is_none_or(|counts| counts.total == 0 || counts.total >= lines);
-    let may_be = |job: &Job| !except.contains(&job.id) && (job.input.is_some() || enough(job));
-    let found = work.client.find_jobs(&work.credential, since, may_be).await?;
-    let (named, unnamed): (Vec<Job>, Vec<Job>) = found.items.into_iter().partition(|job| job.input.is_some());
-    let mut ours = Found { items: named, complete: found.complete && unnamed.len() <= MOST };
-    for job in unnamed.into_iter().take(MOST) {
+    let marks = work.client.provider().about().caps.marks_jobs;
+    let says_nothing = |job: &Job| marks != Marks::Always && job.batch.is_none() && job.input.is_none();
+    let may_be = |job: &Job| says_nothing(job) && enough(job) && !search.except.contains(&job.id);
+    let wanted = |job: &Job| search.is_ours(job) || may_be(job);
+    let found = work.client.find_jobs(&work.credential, search.since, wanted).await?;
+    let (ours, unsure): (Vec<Job>, Vec<Job>) = found.items.into_iter().partition(|job| search.is_ours(job));
+    let mut ours = Found { items: ours, complete: found.complete && unsure.len() <= MOST };
+    for job in unsure.into_iter().take(MOST) {
         match job.phase {
             Phase::Running => ours.complete = false,
             Phase::Failed => {}
@@ -39,13 +60,21 @@ pub(super) async fn candidates(work: &Work, since: i64, except: &[String]) -> Re
     Ok(ours)
 }
 
-/// Whether a result of a job answers one of our requests. Of a batch that several ingresses share, any may be the one.
+/// Whether a result of a job answers one of our requests. Of a batch that several ingresses share, any may be the one. Results
+/// that are not there any more were others': nobody has read ours yet.
 async fn has_ours(work: &Work, job: &Job) -> Result<bool, ApiError> {
-    match job.output.as_ref().map(|output| work.client.provider().results(output)) {
-        None => Ok(false),
-        Some(Source::Lines(call)) => has_ours_in_lines(work, &call).await,
-        Some(Source::Document(call)) => has_ours_in_document(work, call).await,
+    for results in job.output.iter().chain(&job.errors_in) {
+        let read = match work.client.provider().results(results) {
+            Source::Lines(call) => has_ours_in_lines(work, &call).await,
+            Source::Document(call) => has_ours_in_document(work, call).await,
+        };
+        match read {
+            Err(error) if error.status() == Some(404) => {}
+            Ok(false) => {}
+            read => return read,
+        }
     }
+    Ok(false)
 }
 
 async fn has_ours_in_lines(work: &Work, call: &Call) -> Result<bool, ApiError> {

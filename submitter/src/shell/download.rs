@@ -1,12 +1,13 @@
 //! From a job's result files to its callers, line by line.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::Rid;
 use common::outcome::{Fault, FaultClass, Outcome, Response, Route};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use providers::{Call, LineOutcome, ResultLine, Source};
+use providers::{Call, LineOutcome, ResultLine, Source, Unreadable};
 
 use super::calls::trouble;
 use super::work::Work;
@@ -49,12 +50,25 @@ async fn file_of_lines(work: &Work, call: &Call, job: &str, lines: &mut Lines) -
     Ok(())
 }
 
-/// Results within JSON, part by part.
+/// Results within JSON, part by part, until one does not say where the next is.
 async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> Result<(), Trouble> {
     let provider = work.client.provider();
     for _ in 0..MOST_PARTS {
         let body = work.client.document(&work.credential, &call).await.map_err(|e| trouble(provider, &e))?;
-        let part = provider.read_document(&call, &body).map_err(|e| unreadable(&e.to_string(), true))?;
+        let part = match provider.read_document(&call, &body) {
+            Ok(part) => part,
+            Err(Unreadable::Error(_)) => {
+                unreadable(job, &"an error stands in their place", lines);
+                return Ok(());
+            }
+            Err(problem) => {
+                unreadable(job, &problem, lines);
+                return Ok(());
+            }
+        };
+        if part.broken {
+            unreadable(job, &"a part of the results is broken", lines);
+        }
         for element in &part.elements {
             take_line(work, element, job, lines).await;
         }
@@ -63,7 +77,18 @@ async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> 
             None => return Ok(()),
         }
     }
-    Err(unreadable("the results have too many parts", false))
+    unreadable(job, &"the results have too many parts", lines);
+    Ok(())
+}
+
+/// What could not be read is counted, and said without quoting it: it may hold an answer. A page in place of a file has many
+/// lines, of which the first says enough.
+fn unreadable(job: &str, why: &dyn Display, lines: &mut Lines) {
+    match lines.unreadable {
+        0 => tracing::warn!(job, "results cannot be read: {why}"),
+        _ => tracing::debug!(job, "more of the results cannot be read: {why}"),
+    }
+    lines.unreadable += 1;
 }
 
 async fn download(
@@ -80,8 +105,16 @@ async fn download(
             Some(chunk) => splitter.push(chunk),
             None => break,
         }
-        while let Some(line) = splitter.next_line().map_err(|e| unreadable(&e.to_string(), false))? {
-            take_line(work, &line, job, lines).await;
+        loop {
+            match splitter.next_line() {
+                Ok(Some(line)) => take_line(work, &line, job, lines).await,
+                Ok(None) => break,
+                // Nobody knows where it ends: the rest of the file is lost.
+                Err(error) => {
+                    unreadable(job, &error, lines);
+                    return Ok(());
+                }
+            }
         }
     }
     if let Some(line) = splitter.finish() {
@@ -96,7 +129,7 @@ async fn take_line(work: &Work, line: &[u8], job: &str, lines: &mut Lines) {
     }
     let parsed = match work.client.provider().read_result(line) {
         Ok(parsed) => parsed,
-        Err(error) => return tracing::warn!(job, %error, "a result line cannot be read"),
+        Err(error) => return unreadable(job, &error, lines),
     };
     let Ok(rid) = parsed.custom_id.parse::<Rid>() else {
         return tracing::warn!(job, "a result line that is no answer to a request of ours");
@@ -163,19 +196,6 @@ fn not_executed(code: &str, message: &str) -> Fault {
         }
         CANCELLED => Fault::new(FaultClass::Unavailable, code, message).retry_after(Duration::from_secs(1)),
         _ => Fault::new(FaultClass::Internal, code, message).no_retry().again(),
-    }
-}
-
-/// Results that cannot be read, now or ever.
-fn unreadable(message: &str, retryable: bool) -> Trouble {
-    Trouble {
-        kind: crate::core::TroubleKind::NotDone,
-        retry_after: None,
-        retryable,
-        file_not_visible: false,
-        message: message.to_owned(),
-        answer: None,
-        status: None,
     }
 }
 

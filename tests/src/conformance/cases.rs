@@ -46,13 +46,12 @@ fn fates(call: usize) -> (&'static str, u16) {
     }
 }
 
-/// A download breaks off. What comes with the job is read twice, as an answer to a poll and as results: every second time
-/// hits one of them.
-fn cut(subject: &Subject) -> Vec<Rule> {
-    let cut = Rule::new(Fault::Truncate { after: 900, chunked: false });
+/// Downloads go wrong at first. What comes with the job is read twice, as an answer to a poll and as results: every second
+/// time hits one of them.
+fn spoilt(subject: &Subject, fault: Fault, times: u64) -> Vec<Rule> {
     match subject.results_in_job {
-        true => vec![cut.on([Op::Retrieve]).every(2)],
-        false => vec![cut.on([Op::Content]).first(2)],
+        true => vec![Rule::new(fault).on([Op::Retrieve]).every(2)],
+        false => vec![Rule::new(fault).on([Op::Content]).first(times)],
     }
 }
 
@@ -70,6 +69,7 @@ pub static CASES: &[Case] = &[
         ..PLAIN
     },
     Case { name: "create answer lost", rules: |_| vec![lost_create()], ..PLAIN },
+    Case { name: "results no JSON at first", rules: |subject| spoilt(subject, Fault::Page, 1), ..PLAIN },
     Case {
         name: "expired with some done",
         rules: |_| vec![Rule::new(Fault::ExpireBatch { after: 12 })],
@@ -109,7 +109,11 @@ pub static CASES: &[Case] = &[
     },
     Case { name: "own answers", ..PLAIN },
     Case { name: "errors by line", words: fates, ..PLAIN },
-    Case { name: "download cut", rules: cut, ..PLAIN },
+    Case {
+        name: "download cut",
+        rules: |subject| spoilt(subject, Fault::Truncate { after: 900, chunked: false }, 2),
+        ..PLAIN
+    },
     Case { name: "result twice", rules: |_| vec![Rule::new(Fault::DuplicateLine)], ..PLAIN },
     Case { name: "garbage among results", rules: |_| vec![Rule::new(Fault::GarbageLine)], ..PLAIN },
     Case { name: "split by --max-requests", max_requests: FEW, creations: (CALLS / FEW) as u64, ..PLAIN },

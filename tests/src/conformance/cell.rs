@@ -68,7 +68,12 @@ async fn start(subject: &Subject, case: &Case) -> Result<Deployment> {
         _ => "--max-requests=6",
     };
     let tweaks = Tweaks {
-        ingress: vec!["--listen=127.0.0.1:0", "--reattach-window=1s", "--when-unbatchable=error"],
+        ingress: vec![
+            "--listen=127.0.0.1:0",
+            "--reattach-window=1s",
+            "--when-unbatchable=error",
+            "--line-retries=0",
+        ],
         batcher: vec!["--window=120s", "--idle=120s", most],
         ..Tweaks::default()
     };

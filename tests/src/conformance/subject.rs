@@ -25,6 +25,8 @@ pub struct Subject {
     pub key: (&'static str, &'static str),
     /// Further header lines of a call.
     pub headers: &'static [(&'static str, &'static str)],
+    /// The models that batches name in place of those that calls name.
+    pub models: &'static [(&'static str, &'static str)],
     /// A call's body around the text, which needs no escapes.
     pub body: (&'static str, &'static str),
     /// Where the text of an answer is (RFC 6901).
@@ -41,6 +43,8 @@ pub struct Subject {
     pub invalid: u16,
     /// The cases that mean something else to it, by their names.
     pub unlike: &'static [(&'static str, Unlike)],
+    /// It is there for the cases with this in their names.
+    pub only: &'static str,
 }
 
 /// How a case differs for a provider, and why.
@@ -75,15 +79,16 @@ impl Subject {
     /// As [`Subject::provider`].
     pub fn upstreams(&self, simulator: &Handle, max_lines: Option<usize>) -> Result<Upstreams> {
         let provider = self.provider()?;
-        let about = provider.about();
-        let caps = (self.caps)(about.caps);
+        let caps = (self.caps)(provider.about().caps);
         let base_url = format!("http://{}{}", simulator.addr(), self.base);
         Ok(Upstreams::from_iter([Upstream {
-            name: self.provider.to_owned(),
-            provider,
-            base_url,
+            models: self
+                .models
+                .iter()
+                .map(|(called, batched)| ((*called).into(), (*batched).into()))
+                .collect(),
             caps: Caps { max_lines: max_lines.unwrap_or(caps.max_lines), ..caps },
-            endpoints: about.endpoints.to_vec(),
+            ..Upstream::of(provider, self.provider, &base_url)
         }]))
     }
 

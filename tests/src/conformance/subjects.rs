@@ -8,8 +8,6 @@ use super::case::Due;
 use super::subject::{Subject, Unlike};
 
 const NO_OVERLOAD: Unlike = Unlike::Nothing("has no status beyond 429 that says that nothing was done");
-const NO_JSON: Unlike =
-    Unlike::Nothing("garbage makes its results no JSON at all: they are asked for again for hours");
 const NEVER_EXPIRES: Unlike = Unlike::Nothing("lets no batch expire");
 const ALL_OR_NOTHING: Unlike = Unlike::Otherwise(
     Due::Rest { own: 0, status: 500, says: "no_result_line" },
@@ -28,6 +26,7 @@ const OPENAI: Subject = Subject {
     path: "/v1/chat/completions",
     key: ("authorization", "Bearer sk-"),
     headers: &[],
+    models: &[],
     body: (r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":""#, r#""}]}"#),
     text: "/choices/0/message/content",
     caps: identity,
@@ -36,6 +35,7 @@ const OPENAI: Subject = Subject {
     overloaded: None,
     invalid: 400,
     unlike: &[("create, overloaded at first", NO_OVERLOAD)],
+    only: "",
 };
 
 const ANTHROPIC: Subject = Subject {
@@ -46,6 +46,7 @@ const ANTHROPIC: Subject = Subject {
     path: "/v1/messages",
     key: ("x-api-key", "sk-ant-"),
     headers: &[("anthropic-version", "2023-06-01")],
+    models: &[],
     body: (
         r#"{"model":"claude-haiku-4-5","max_tokens":64,"messages":[{"role":"user","content":""#,
         r#""}]}"#,
@@ -57,6 +58,7 @@ const ANTHROPIC: Subject = Subject {
     overloaded: Some(529),
     invalid: 400,
     unlike: &[],
+    only: "",
 };
 
 const GEMINI: Subject = Subject {
@@ -67,6 +69,7 @@ const GEMINI: Subject = Subject {
     path: "/v1beta/models/gemini-2.5-flash:generateContent",
     key: ("x-goog-api-key", "AIza"),
     headers: &[],
+    models: &[],
     body: (r#"{"contents":[{"role":"user","parts":[{"text":""#, r#""}]}]}"#),
     text: "/candidates/0/content/parts/0/text",
     caps: identity,
@@ -75,13 +78,22 @@ const GEMINI: Subject = Subject {
     overloaded: Some(503),
     invalid: 400,
     unlike: &[("expired with some done", ALL_OR_NOTHING), ("create refused, 400", BY_FILE)],
+    only: "",
 };
 
-/// An API made after OpenAI's, without what only that one has. In Azure, deployments for batches have such a name.
+/// An API made after OpenAI's, without what only that one has.
 const ALIKE: Subject = Subject {
     key: ("authorization", "Bearer "),
-    body: (r#"{"model":"gpt-4o-batch","messages":[{"role":"user","content":""#, r#""}]}"#),
+    body: (r#"{"model":"gpt-4o","messages":[{"role":"user","content":""#, r#""}]}"#),
     ..OPENAI
+};
+
+const COMPATIBLE: Subject = Subject {
+    name: "compatible",
+    provider: "openai-compatible",
+    base: "/compat/v1",
+    key: ("authorization", "Bearer ck-"),
+    ..ALIKE
 };
 
 /// Every provider, and every way by which requests reach it.
@@ -101,6 +113,9 @@ pub static SUBJECTS: &[Subject] = &[
         name: "azure",
         provider: "azure",
         base: "/azure/openai/v1",
+        // As `AzureOpenAI` of OpenAI's SDKs calls it; its deployment takes no batches.
+        path: "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+        models: &[("gpt-4o", "gpt-4o-batch")],
         key: ("api-key", ""),
         unlike: &[
             ("create, overloaded at first", NO_OVERLOAD),
@@ -122,7 +137,7 @@ pub static SUBJECTS: &[Subject] = &[
         provider: "xai",
         base: "/xai/v1",
         key: ("authorization", "Bearer xai-"),
-        unlike: &[("create, overloaded at first", NO_OVERLOAD), ("garbage among results", NO_JSON)],
+        unlike: &[("create, overloaded at first", NO_OVERLOAD)],
         ..ALIKE
     },
     Subject { name: "together", provider: "together", base: "/together/v1", ..ALIKE },
@@ -136,15 +151,24 @@ pub static SUBJECTS: &[Subject] = &[
         unlike: &[
             ("create, overloaded at first", NO_OVERLOAD),
             ("callers leave, job cancelled", Unlike::Nothing("cannot cancel")),
-            ("garbage among results", NO_JSON),
         ],
         ..ALIKE
     },
+    COMPATIBLE,
     Subject {
-        name: "compatible",
-        provider: "openai-compatible",
-        base: "/compat/v1",
-        key: ("authorization", "Bearer ck-"),
-        ..ALIKE
+        // It does not show its jobs' metadata.
+        name: "compat unmarked",
+        only: "create answer lost",
+        base: "/unmarked/v1",
+        key: ("authorization", "Bearer um-"),
+        ..COMPATIBLE
+    },
+    Subject {
+        // Nor their input files.
+        name: "compat mute",
+        only: "create answer lost",
+        base: "/mute/v1",
+        key: ("authorization", "Bearer mu-"),
+        ..COMPATIBLE
     },
 ];

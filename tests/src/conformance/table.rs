@@ -44,7 +44,8 @@ pub async fn run(subject: &str, case: &str) -> Table {
         CASES.iter().map(|_| subjects.iter().map(|_| Verdict::Skipped).collect()).collect();
     let mut cells = JoinSet::new();
     for (row, case) in CASES.iter().enumerate().filter(|(_, one)| one.name.contains(case)) {
-        for (column, subject) in subjects.iter().copied().enumerate() {
+        let fitting = subjects.iter().copied().enumerate().filter(|(_, one)| case.name.contains(one.only));
+        for (column, subject) in fitting {
             let due = match subject.unlike(case.name) {
                 Some(Unlike::Nothing(_)) => {
                     rows[row][column] = Verdict::Meaningless;

@@ -5,7 +5,7 @@ mod provider;
 mod server;
 
 use anyhow::Result;
-use providers::{Provider, Upstream, Upstreams};
+use providers::{Upstream, Upstreams};
 use reqwest::Client;
 use serde_json::{Value, json};
 use simulator::Config;
@@ -19,13 +19,7 @@ use server::Works;
 async fn a_provider_of_one_module_answers_calls() -> Result<()> {
     let works = Works::default();
     let base_url = server::start(works.clone()).await?;
-    let upstream = Upstream {
-        name: "elsewhere".into(),
-        provider: &Madeup,
-        base_url,
-        caps: Madeup.about().caps,
-        endpoints: Madeup.about().endpoints.to_vec(),
-    };
+    let upstream = Upstream::of(&Madeup, "elsewhere", &base_url);
     // Sealed when both calls are there, however slow the machine.
     let tweaks =
         Tweaks { batcher: vec!["--window=60s", "--idle=60s", "--max-requests=2"], ..Tweaks::default() };

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use http::Method;
 use providers::json;
 use providers::{
-    About, Call, Caps, Counts, Dialect, File, Inline, Job, Line, LineError, LineOutcome, NewJob, Page, Phase,
-    Provider, ResultLine, Source, StreamUsage, Unreadable, Upload,
+    About, Call, Caps, Counts, Dialect, File, Inline, Job, Key, Line, LineError, LineOutcome, NewJob, Page,
+    Phase, Provider, ResultLine, Source, StreamUsage, Unreadable, Upload,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +23,7 @@ static ABOUT: About = About {
     title: "Made up",
     dialect: Dialect::OpenAi,
     base_url: "",
+    key: Key::bearer(&[]),
     endpoints: &["/v1/chat/completions"],
     stream_usage: StreamUsage::OnRequest,
     caps: Caps { inline_bytes: u64::MAX, ..Caps::OPENAI },

@@ -67,20 +67,13 @@ fn solo(output: &Output<usize>) -> Option<&Solo> {
     }
 }
 
-fn end(output: &Output<usize>) -> Option<(&Outcome, Option<Reason>)> {
-    match output {
-        Output::End(_, ended) => Some((&*ended.outcome, ended.reason)),
-        _ => None,
-    }
-}
-
 fn alone(out: &[Output<usize>]) -> Vec<&Solo> {
     out.iter().filter_map(solo).collect()
 }
 
 /// How callers' calls end.
 fn ended(out: &[Output<usize>]) -> Vec<(&Outcome, Option<Reason>)> {
-    out.iter().filter_map(end).collect()
+    told(out).map(|(_, ended)| (&*ended.outcome, ended.reason)).collect()
 }
 
 fn overdue(out: &[Output<usize>]) -> usize {

@@ -12,16 +12,7 @@ fn named(key: u8, digest: u8) -> Pairing {
 
 /// The text of the answers given, by caller, and whether they had been there before.
 fn texts(out: &[Output<usize>]) -> Vec<(usize, String, bool)> {
-    let text = |output: &Output<usize>| match output {
-        Output::End(waiter, ended) => match &*ended.outcome {
-            Outcome::Response(response) => {
-                Some((*waiter, String::from_utf8_lossy(&response.body).into(), ended.replayed))
-            }
-            Outcome::Fault(fault) => Some((*waiter, fault.code.clone(), ended.replayed)),
-        },
-        _ => None,
-    };
-    out.iter().filter_map(text).collect()
+    told(out).map(|(waiter, ended)| (waiter, what(&ended.outcome), ended.replayed)).collect()
 }
 
 fn text(caller: usize, text: &str, replayed: bool) -> Vec<(usize, String, bool)> {

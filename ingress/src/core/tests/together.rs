@@ -168,7 +168,9 @@ impl Net {
                     self.announced[from] +=
                         announce.groups.iter().map(|group| group.items.len()).sum::<usize>();
                 }
-                Output::End(waiter, ended) => self.ends.push((from, waiter, what(&ended.outcome))),
+                Output::End { waiters, ended, .. } => {
+                    self.ends.extend(waiters.into_iter().map(|waiter| (from, waiter, what(&ended.outcome))));
+                }
                 _ => {}
             }
         }

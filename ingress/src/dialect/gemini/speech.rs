@@ -7,9 +7,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{Action, Events, Form, credential, model_of, peek, render, rest, wants_padding};
+use crate::dialect::rename::{Unnamed, rename};
 use crate::dialect::speech::{below_v1, beyond, is_at};
 use crate::dialect::strip::{strip, with_member};
-use crate::dialect::{Endpoint, EventStream, Look, Problem, Speech, Streaming, Unbatchable, Unstreamable};
+use crate::dialect::{
+    Edit, Endpoint, EventStream, Look, Problem, Speech, Streaming, Unbatchable, Unstreamable,
+};
 
 /// Google's dialect.
 pub(crate) struct Gemini;
@@ -78,6 +81,15 @@ impl Speech for Gemini {
         let form = Form::of(head.uri.query());
         let events = if wants_padding(&head.headers) { Events::padded(form) } else { Events::new(form) };
         (Some(Streaming { events: Box::new(events), no_ops: false }), body.into())
+    }
+
+    fn bodies_name_model(&self) -> bool {
+        false
+    }
+
+    /// Where a body names the model it is by its full name.
+    fn rename(&self, body: &[u8], model: &str) -> Result<Option<(Bytes, Edit)>, Problem> {
+        rename(body, &format!("models/{model}"), Unnamed::Stays)
     }
 
     /// The query has nothing but the key, which travels as a line, and the form of a stream.
@@ -164,6 +176,13 @@ mod tests {
             assert_eq!(model, "gemini-x");
         }
         assert_eq!(look(r#"{"model":"models/other"}"#), Look::Relay(Unbatchable::Member("model")));
+    }
+
+    #[test]
+    fn another_model_stands_in_a_body_only_where_one_stood() {
+        assert_eq!(Gemini.rename(b"{}", "gemini-y"), Ok(None));
+        let (body, _) = Gemini.rename(br#"{"model": "models/gemini-x"}"#, "gemini-y").unwrap().unwrap();
+        assert_eq!(body, r#"{"model": "models/gemini-y"}"#);
     }
 
     #[test]

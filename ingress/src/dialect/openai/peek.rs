@@ -42,6 +42,16 @@ impl Peek<'_> {
 /// # Errors
 /// A [`Problem`] with status 400 in OpenAI's words if it is not, or if the model is empty or no string.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
+    read(body, None)
+}
+
+/// The same for a call whose path names the model. Whatever the body names does not count then: Azure's examples have an empty
+/// string, others the name that the model has elsewhere.
+pub(super) fn peek_beside<'a>(model: &str, body: &'a [u8]) -> Result<Peek<'a>, Problem> {
+    read(body, Some(model))
+}
+
+fn read<'a>(body: &'a [u8], model: Option<&str>) -> Result<Peek<'a>, Problem> {
     let json = std::str::from_utf8(body).map_err(|_| unparsable("it is not UTF-8"))?;
     if json.starts_with('\u{feff}') {
         return Err(unparsable("it begins with a byte order mark"));
@@ -53,9 +63,12 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Problem> {
         }
         _ => unparsable(&error.to_string()),
     })?;
-    let model = match fields.model {
-        None | Some("null") => None,
-        Some(model) => Some(text(model).filter(|model| !model.trim().is_empty()).ok_or_else(no_model)?),
+    let model = match (model, fields.model) {
+        (Some(model), _) => Some(model.to_owned().into()),
+        (None, None | Some("null")) => None,
+        (None, Some(model)) => {
+            Some(text(model).filter(|model| !model.trim().is_empty()).ok_or_else(no_model)?)
+        }
     };
     let unbatchable = fields.unbatchable().or_else(|| {
         let long = model.as_ref().is_some_and(|model| model.len() > MAX_MODEL);

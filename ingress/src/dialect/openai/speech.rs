@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use providers::StreamUsage;
 use providers::openai::ENDPOINTS;
 
+use super::peek::peek_beside;
 use super::{
     Events, Stripped, can_stream, credential, model_is_optional, peek, render, strip_stream, wants_no_ops,
 };
@@ -56,7 +57,10 @@ impl Speech for OpenAi {
     }
 
     fn look<'a>(&self, endpoint: &Endpoint, body: &'a [u8]) -> Result<Look<'a>, Problem> {
-        let peek = peek(body)?;
+        let peek = match &endpoint.model {
+            Some(model) => peek_beside(model, body)?,
+            None => peek(body)?,
+        };
         let no_stream = (peek.stream && !can_stream(endpoint.name)).then_some(Unbatchable::Stream);
         if let Some(reason) = peek.unbatchable.or(no_stream) {
             return Ok(Look::Relay(reason));

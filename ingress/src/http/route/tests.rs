@@ -141,6 +141,38 @@ fn an_upstream_is_named_by_the_beginning_of_a_path() {
 }
 
 #[test]
+fn older_paths_lie_beside_the_base() {
+    let chat = Endpoint::plain("/v1/chat/completions");
+    let of_model = |model: &str| Endpoint { model: Some(model.into()), ..chat.clone() };
+    for (path, endpoint) in [
+        ("/depot/old/of/a.b/chat/completions?as-of=1", of_model("a.b")),
+        ("/depot/old/chat/completions/", chat.clone()),
+        ("/depot/new/chat/completions", chat.clone()),
+        ("/depot/v1/chat/completions?as-of=1", chat.clone()),
+        ("/depot/chat/completions", chat.clone()),
+    ] {
+        let Route::Batch(place, called) = asked(&Method::POST, path, NONE) else { panic!("{path}") };
+        assert_eq!(called, endpoint, "{path}");
+        let is_old = path.contains("/old/");
+        assert_eq!(
+            (place.replaces, place.below.starts_with("/old/")),
+            (if is_old { "/new" } else { "" }, is_old)
+        );
+    }
+    for (method, path, below, replaces) in [
+        (Method::GET, "/depot/old/of/m/chat/completions", "/old/of/m/chat/completions", "/new"),
+        (Method::POST, "/depot/old/of/m/embeddings", "/old/of/m/embeddings", "/new"),
+        (Method::POST, "/depot/old/of/m", "/old/of/m", "/new"),
+        (Method::GET, "/depot/old", "/old", "/new"),
+        (Method::GET, "/depot/new/files", "/files", ""),
+        (Method::POST, "/groq/old/chat/completions", "/old/chat/completions", ""),
+    ] {
+        let Route::Relay(place) = asked(&method, path, NONE) else { panic!("{path}") };
+        assert_eq!((place.below.as_str(), place.replaces), (below, replaces), "{path}");
+    }
+}
+
+#[test]
 fn what_is_meant_for_nobody_here_goes_to_nobody_else() {
     let alone: Upstreams = upstreams("http://h", "")
         .iter()

@@ -18,6 +18,7 @@ pub(super) struct House {
     pub(super) address: SocketAddr,
     holder: Holder,
     pub(super) inputs: mpsc::Receiver<Input<Waiter>>,
+    pub(super) soloist: Arc<Soloist>,
 }
 
 impl House {
@@ -55,6 +56,7 @@ impl House {
             keyring: Arc::new(Keyring::for_one_process()),
             stats: Arc::default(),
             soloist: Soloist::new(relay.clone(), upstreams.clone()),
+            prices: Arc::new(Prices::new(&upstreams)),
             upstreams,
             relay,
             max_body: MAX_BODY,
@@ -66,12 +68,13 @@ impl House {
             admin: true,
         };
         furnish(&mut config);
+        let soloist = config.soloist.clone();
         let listener = listen("127.0.0.1:0".parse().unwrap(), UNREAD_FOR).unwrap();
         let address = listener.local_addr().unwrap();
         let limits = ServeLimits { max_connections: MAX_CONNECTIONS };
         let never = CancellationToken::new;
         tokio::spawn(serve(listener, tls, Arc::new(Front::new(config)), limits, never(), never()));
-        Self { address, holder, inputs: receiver }
+        Self { address, holder, soloist, inputs: receiver }
     }
 
     pub(super) async fn client(&self) -> Wire {
@@ -110,6 +113,7 @@ async fn calls_wait_for_the_state_machine() {
             queued: Duration::from_millis(7),
             replayed: false,
             reason: None,
+            receipt: None,
         });
 
         let (head, body) = client.message().await;
@@ -217,7 +221,13 @@ async fn operators_routes_show_no_key_and_no_content() {
         route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None });
+    waiter.end(Ended {
+        outcome,
+        queued: Duration::from_secs(1),
+        replayed: false,
+        reason: None,
+        receipt: None,
+    });
     assert_eq!(client.message().await.1, "answer-marker");
     let answered = everything(&house).await;
     assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");

@@ -35,7 +35,13 @@ async fn a_message_gets_its_answer_with_the_providers_request_id() {
         route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended { outcome, queued: Duration::from_secs(1), replayed: false, reason: None });
+    waiter.end(Ended {
+        outcome,
+        queued: Duration::from_secs(1),
+        replayed: false,
+        reason: None,
+        receipt: None,
+    });
     let (head, body) = client.message().await;
     assert_eq!((status(&head), line(&head, "request-id"), body), ("200", Some("req_1"), MESSAGE.into()));
     assert_eq!(line(&head, "x-llm-proxy-job"), Some("msgbatch_1"));

@@ -2,8 +2,8 @@
 
 use providers::openai::OpenAi;
 use providers::{
-    About, Call, Caps, Dialect, File, Job, Line, LineError, NewJob, Page, Provider, ResultLine, Source,
-    StreamUsage, Unreadable, Upload, Upstream, Upstreams,
+    About, Call, Caps, Dialect, File, Job, Key, Legacy, Line, LineError, NewJob, Page, Provider, ResultLine,
+    Source, StreamUsage, Unreadable, Upload, Upstream, Upstreams,
 };
 
 /// A provider of a dialect.
@@ -11,8 +11,8 @@ use providers::{
 struct Speaks(&'static About);
 
 const fn about(name: &'static str, dialect: Dialect, endpoints: &'static [&'static str]) -> About {
-    let stream_usage = StreamUsage::OnRequest;
-    About { name, title: name, dialect, base_url: "", endpoints, stream_usage, caps: Caps::OPENAI }
+    let (stream_usage, key) = (StreamUsage::OnRequest, Key::bearer(&[]));
+    About { name, title: name, dialect, base_url: "", key, endpoints, stream_usage, caps: Caps::OPENAI }
 }
 
 const MODELS: [&str; 2] = ["/v1beta/models/*:generateContent", "/v1beta/models/*:embedContent"];
@@ -21,12 +21,19 @@ static ANTHROPIC: Speaks = Speaks(&about("anthropic", Dialect::Anthropic, &["/v1
 static GEMINI: Speaks = Speaks(&about("gemini", Dialect::Gemini, &MODELS));
 static GROQ: Speaks = Speaks(&about("groq", Dialect::OpenAi, &["/v1/chat/completions"]));
 
+/// Has older paths, `/old/of/MODEL/...` and `/old/...`, where others go on below `/new`, and a query that changes nothing.
+static DEPOT: Speaks = Speaks(&about("depot", Dialect::OpenAi, &["/v1/chat/completions", "/v1/responses"]));
+
 /// Upstreams at one address, each at the path that its provider has, below which OpenAI's is.
 pub(in crate::http) fn upstreams(address: &str, openai: &str) -> Upstreams {
     let at = |provider: &'static Speaks, path: &str| {
         Upstream::of(provider, provider.0.name, &format!("{address}{path}"))
     };
-    [at(&OPENAI, openai), at(&ANTHROPIC, ""), at(&GEMINI, ""), at(&GROQ, "/openai/v1")].into_iter().collect()
+    let models = [("m", "m-batch"), ("n", "n-batch")];
+    let models = models.map(|(called, batched)| (called.to_owned(), batched.to_owned()));
+    let depot = Upstream { models: models.into(), ..at(&DEPOT, "/x/new") };
+    let all = [at(&OPENAI, openai), at(&ANTHROPIC, ""), at(&GEMINI, ""), at(&GROQ, "/openai/v1"), depot];
+    all.into_iter().collect()
 }
 
 /// What nobody asks here is as OpenAI has it.
@@ -97,5 +104,16 @@ impl Provider for Speaks {
 
     fn is_missing_file(&self, status: u16, body: &[u8]) -> bool {
         OpenAi.is_missing_file(status, body)
+    }
+
+    fn legacy<'a>(&self, path: &'a str) -> Option<Legacy<'a>> {
+        let below = path.strip_prefix("/old").filter(|_| self.0.name == "depot")?;
+        let named = below.strip_prefix("/of/").and_then(|rest| rest.split_at_checked(rest.find('/')?));
+        let (model, below) = named.map_or((None, below), |(model, below)| (Some(model), below));
+        Some(Legacy { replaces: "/new", below, model })
+    }
+
+    fn neutral_query(&self) -> &'static [&'static str] {
+        if self.0.name == "depot" { &["as-of", "at"] } else { &[] }
     }
 }

@@ -1,117 +1,236 @@
-//! Is the upstream reachable, and may the key use its Batch API?
+//! Is each upstream reachable, and may the key that its users keep in a variable use its Batch API?
 
-use std::time::Duration;
-
-use providers::UpstreamArgs;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, StatusCode};
+use common::redact::redact;
+use futures_util::future::join_all;
+use providers::{About, Upstream, Upstreams};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use submitter::api::{ApiError, Client, Credential, Http};
 
 use super::Report;
 
-/// The key that is tried, as OpenAI's own SDKs read it.
-const KEY: &str = "OPENAI_API_KEY";
-/// How long the upstream may take for one answer.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// What came of asking an upstream for its list of batches.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The key in this variable may list batches.
+    Allowed(&'static str),
+    /// There is no key to ask with, and this is how it answers without one; a failure where it could not be reached although
+    /// its address was given.
+    Keyless { answers: Result<String, String>, named: bool },
+    /// The key in a variable is not taken, may not do that, or cannot be used.
+    Denied(String),
+    /// No HTTP came back, or nothing that is a list.
+    Failed(String),
+}
 
-/// Checks the connection and, if there is a key, what it may do. Creates nothing.
-pub(crate) async fn check(upstreams: &UpstreamArgs, report: &mut Report) {
-    let url = &upstreams.openai_url;
-    let key = match key(std::env::var(KEY).ok().as_deref()) {
-        Ok(key) => key,
-        Err(why) => return report.failed(KEY, why),
+/// Asks every upstream, all at a time. Creates nothing, and costs nothing.
+pub(crate) async fn check(upstreams: &Upstreams, report: &mut Report) {
+    let http = match Http::new() {
+        Ok(http) => http,
+        Err(error) => return report.failed("upstreams", error),
     };
-    let client = match Client::builder().timeout(TIMEOUT).build() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let asked = upstreams.iter().map(|upstream| ask(&http, upstream, variable));
+    let verdicts = join_all(asked).await;
+    for (upstream, verdict) in upstreams.iter().zip(&verdicts) {
+        tell(upstream, verdict, report);
+    }
+    let silent = |verdict: &Verdict| matches!(verdict, Verdict::Keyless { answers: Err(_), named: false });
+    if verdicts.iter().all(silent) {
+        report.failed("upstreams", "none can be reached: is there a way out of this network?");
+    }
+}
+
+async fn ask(http: &Http, upstream: &Upstream, variable: impl Fn(&str) -> Option<String>) -> Verdict {
+    let about = upstream.provider.about();
+    let client = match Client::new(http, upstream) {
         Ok(client) => client,
-        Err(error) => return report.failed("upstream", chain(&error)),
+        Err(error) => return Verdict::Failed(error.to_string()),
     };
-    match get(&client, format!("{url}/models"), key.as_ref()).await {
-        Ok(status) => match models(status, key.is_some()) {
-            Ok(how) => report.ok("upstream", format_args!("{url} {how}")),
-            Err(why) => report.failed("upstream", format_args!("{url} {why}")),
-        },
-        Err(why) => return report.failed("upstream", format_args!("{url} is not reachable: {why}")),
-    }
-    if key.is_none() {
-        return report.skipped("batch permission", format_args!("set {KEY} to have it checked"));
-    }
-    match get(&client, format!("{url}/batches?limit=1"), key.as_ref()).await.map(batches) {
-        Ok(Ok(how)) => report.ok("batch permission", how),
-        Ok(Err(why)) | Err(why) => report.failed("batch permission", why),
+    let Some((name, key)) = key(about, variable) else {
+        let answers = match client.first_jobs(&Credential::default()).await {
+            Ok(_) => Ok("answers without a key".to_owned()),
+            Err(error) => match error.status() {
+                Some(status) => Ok(format!("answers, with {status} to who has none")),
+                None => Err(error.message().to_owned()),
+            },
+        };
+        return Verdict::Keyless { answers, named: upstream.base_url != about.base_url };
+    };
+    let Some(credential) = credential(about, &key) else {
+        return Verdict::Denied(format!("{name} holds characters that no key has"));
+    };
+    match client.first_jobs(&credential).await {
+        Ok(_) => Verdict::Allowed(name),
+        Err(error) => refusal(name, &key, &error),
     }
 }
 
-fn key(variable: Option<&str>) -> Result<Option<HeaderValue>, &'static str> {
-    let Some(key) = variable.map(str::trim).filter(|key| !key.is_empty()) else { return Ok(None) };
-    let mut value =
-        HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| "it holds characters that no key has")?;
-    value.set_sensitive(true);
-    Ok(Some(value))
+/// The first variable of the provider that is set, and the key in it.
+fn key(about: &About, variable: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+    about.key.variables.iter().find_map(|name| {
+        let key = variable(name)?.trim().to_owned();
+        (!key.is_empty()).then_some((*name, key))
+    })
 }
 
-async fn get(client: &Client, url: String, key: Option<&HeaderValue>) -> Result<StatusCode, String> {
-    let mut request = client.get(url);
-    if let Some(key) = key {
-        request = request.header(AUTHORIZATION, key);
+/// The headers of a call with this key.
+fn credential(about: &About, key: &str) -> Option<Credential> {
+    let header = HeaderName::from_static(about.key.header);
+    let value = HeaderValue::try_from(format!("{}{key}", about.key.scheme)).ok()?;
+    let said = about.key.along.iter();
+    let said = said.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    Some(Credential::new(HeaderMap::from_iter([(header, value)])).with(said.collect()))
+}
+
+/// What a call with a key came to, in the provider's words without the key.
+fn refusal(name: &str, key: &str, error: &ApiError) -> Verdict {
+    let Some(answer) = error.answer() else {
+        return Verdict::Failed(format!("unreachable: {}", error.message()));
+    };
+    let (status, said) = (answer.status, redact(&answer.message(), std::iter::once(key)));
+    match status {
+        429 => Verdict::Failed(format!("busy ({status}: {said}); ask again later")),
+        400..500 => Verdict::Denied(format!("the key in {name} may not list batches ({status}: {said})")),
+        200..300 => Verdict::Failed(format!("its list of batches is none: {}", error.message())),
+        _ => Verdict::Failed(format!("it answers {status} to a list of batches: {said}")),
     }
-    // The body is not read: it may be long, and may quote the key.
-    request.send().await.map(|response| response.status()).map_err(|error| chain(&error.without_url()))
 }
 
-/// What the answer to a list of models says.
-fn models(status: StatusCode, with_key: bool) -> Result<String, String> {
-    match (status.as_u16(), with_key) {
-        (200..=299, true) => Ok(format!("answers, and takes the key ({status})")),
-        (200..=299, false) => Ok(format!("answers ({status})")),
-        (401, false) => Ok(format!("answers, and wants a key ({status})")),
-        (401, true) => Err(format!("does not take the key in {KEY} ({status})")),
-        // Keys can be restricted to some endpoints; being told so proves both reachability and the key.
-        (403, true) => {
-            Ok(format!("answers, and takes the key, though not for the list of models ({status})"))
+fn tell(upstream: &Upstream, verdict: &Verdict, report: &mut Report) {
+    let (what, url) = (format!("upstream {}", upstream.name), &upstream.base_url);
+    let hint = match upstream.provider.about().key.variables {
+        [] => String::new(),
+        names => format!("; set {} to have it checked", names.join(" or ")),
+    };
+    match verdict {
+        Verdict::Allowed(name) => report.ok(&what, format_args!("{url}: the key in {name} may list batches")),
+        Verdict::Keyless { answers: Ok(how), .. } => {
+            report.skipped(&what, format_args!("no key given: {url} {how}{hint}"));
         }
-        (404, _) => Err(format!("knows no /models ({status}): does --openai-url end with the right path?")),
-        (429, _) => Ok(format!("answers, though it is busy ({status})")),
-        _ => Err(format!("answers {status} to a list of models")),
+        Verdict::Keyless { answers: Err(why), named: false } => {
+            report.skipped(&what, format_args!("no key given, and {url} is unreachable: {why}"));
+        }
+        Verdict::Keyless { answers: Err(why), named: true } => {
+            report.failed(&what, format_args!("{url} is unreachable: {why}"));
+        }
+        Verdict::Denied(why) => report.failed(&what, format_args!("denied: {url}: {why}")),
+        Verdict::Failed(why) => report.failed(&what, format_args!("{url}: {why}")),
     }
-}
-
-/// What the answer to a list of batches says.
-fn batches(status: StatusCode) -> Result<String, String> {
-    match status.as_u16() {
-        200..=299 => Ok(format!("the key may list batches ({status})")),
-        401 | 403 => Err(format!("the key may not use the Batch API ({status})")),
-        404 => Err(format!("the upstream has no Batch API ({status})")),
-        _ => Err(format!("the upstream answers {status} to a list of batches")),
-    }
-}
-
-/// An error with its causes, of which the last is mostly the one that helps.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::sync::LazyLock;
+
+    use providers::ALL;
+    use simulator::{Config, Fault, Op, Rule, Simulator};
+
     use super::*;
 
-    #[test]
-    fn statuses_are_understood() {
-        assert!(models(StatusCode::OK, true).is_ok() && models(StatusCode::UNAUTHORIZED, false).is_ok());
-        assert!(models(StatusCode::UNAUTHORIZED, true).unwrap_err().contains(KEY));
-        assert!(models(StatusCode::NOT_FOUND, false).unwrap_err().contains("--openai-url"));
-        assert!(batches(StatusCode::OK).is_ok() && batches(StatusCode::FORBIDDEN).is_err());
+    /// Where the simulator has the provider of this name, and a key that it takes.
+    const SIMULATED: [(&str, &str, &str); 10] = [
+        ("openai", "/v1", "sk-hush-0123456789"),
+        ("anthropic", "", "sk-ant-hush-0123456789"),
+        ("gemini", "", "AIzahush0123456789"),
+        ("azure", "/azure/openai/v1", "hush-0123456789"),
+        ("groq", "/groq/openai/v1", "gsk_hush-0123456789"),
+        ("mistral", "/mistral/v1", "hush-0123456789"),
+        ("xai", "/xai/v1", "xai-hush-0123456789"),
+        ("together", "/together/v1", "hush-0123456789"),
+        ("openrouter", "/openrouter/api/v1", "sk-or-hush-0123456789"),
+        ("openai-compatible", "/compat/v1", "ck-hush-0123456789"),
+    ];
+
+    fn upstream(name: &str, base_url: &str) -> Upstream {
+        Upstream::of(providers::by_name(name).unwrap(), name, base_url)
+    }
+
+    async fn verdict(upstream: &Upstream, variables: &[(&str, &str)]) -> Verdict {
+        static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new().unwrap());
+        let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+        ask(&HTTP, upstream, |name| variables.get(name).map(|key| (*key).to_owned())).await
+    }
+
+    fn failures(upstream: &Upstream, verdict: &Verdict) -> usize {
+        let mut report = Report::default();
+        tell(upstream, verdict, &mut report);
+        report.failures()
+    }
+
+    #[tokio::test]
+    async fn the_key_of_every_provider_is_tried_as_it_takes_it() {
+        let simulator = Simulator::start(Config::default()).await.unwrap();
+        assert_eq!(SIMULATED.len(), ALL.len());
+        for (name, path, key) in SIMULATED {
+            let upstream = upstream(name, &format!("http://{}{path}", simulator.addr()));
+            let Some(variable) = upstream.provider.about().key.variables.last() else {
+                assert_eq!(name, "openai-compatible", "any other has a variable of its own");
+                continue;
+            };
+            let with_key = verdict(&upstream, &[(variable, &format!(" {key}\n"))]).await;
+            assert_eq!(with_key, Verdict::Allowed(variable), "{name}");
+            let without = verdict(&upstream, &[(variable, " ")]).await;
+            assert!(
+                matches!(without, Verdict::Keyless { answers: Ok(_), named: true }),
+                "{name}: {without:?}"
+            );
+            assert_eq!(failures(&upstream, &with_key) + failures(&upstream, &without), 0, "{name}");
+        }
+        assert_eq!(simulator.received(Op::Create) + simulator.received(Op::Upload), 0);
+        simulator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_in_the_providers_words_without_the_key() {
+        let simulator = Simulator::start(Config::default()).await.unwrap();
+        let (_, path, key) = SIMULATED[0];
+        let upstream = upstream("openai", &format!("http://{}{path}", simulator.addr()));
+        let answer = |code| Fault::Status {
+            code,
+            retry_after: None,
+            error_code: None,
+            message: Some(format!("Missing scopes for {key}.")),
+        };
+        for code in [403, 429, 500] {
+            simulator.set_faults(Rule::new(answer(code)).on([Op::List]));
+            let verdict = verdict(&upstream, &[("OPENAI_API_KEY", key)]).await;
+            let (Verdict::Denied(why) | Verdict::Failed(why)) = &verdict else { panic!("{verdict:?}") };
+            assert_eq!(matches!(verdict, Verdict::Denied(_)), code == 403, "{verdict:?}");
+            assert!(why.contains(&code.to_string()) && why.contains("Missing scopes for"), "{why}");
+            assert!(!why.contains("hush"), "{why}");
+            assert_eq!(failures(&upstream, &verdict), 1);
+        }
+        simulator.clear_faults();
+        let wrong = verdict(&upstream, &[("OPENAI_API_KEY", "hush")]).await;
+        assert!(
+            matches!(&wrong, Verdict::Denied(why) if why.contains("OPENAI_API_KEY") && why.contains("401")),
+            "{wrong:?}"
+        );
+        let odd = verdict(&upstream, &[("OPENAI_API_KEY", "hu\u{7}sh")]).await;
+        assert!(matches!(&odd, Verdict::Denied(why) if !why.contains("sh ")), "{odd:?}");
+        simulator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_told_and_fails_where_it_was_asked_for() {
+        // Nobody listens there.
+        let named = upstream("groq", "http://127.0.0.1:9/v1");
+        let keyless = verdict(&named, &[]).await;
+        assert!(matches!(keyless, Verdict::Keyless { answers: Err(_), named: true }), "{keyless:?}");
+        let with_key = verdict(&named, &[("GROQ_API_KEY", "gsk_hush")]).await;
+        assert!(matches!(&with_key, Verdict::Failed(why) if why.contains("unreachable")), "{with_key:?}");
+        assert_eq!((failures(&named, &keyless), failures(&named, &with_key)), (1, 1));
+        let of_itself = Verdict::Keyless { answers: Err("no way".into()), named: false };
+        assert_eq!(failures(&named, &of_itself), 0);
     }
 
     #[test]
-    fn keys_are_marked_sensitive() {
-        assert_eq!(key(None), Ok(None));
-        assert_eq!(key(Some(" ")), Ok(None));
-        assert!(key(Some("sk-hush\n")).unwrap().unwrap().is_sensitive());
-        assert!(!key(Some("sk-\u{7}")).unwrap_err().contains("sk-"));
+    fn headers_and_variables_of_all_providers_are_such() {
+        for about in ALL.iter().map(|provider| provider.about()) {
+            assert!(credential(about, "hush").is_some(), "{}", about.name);
+            let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            assert!(about.key.variables.iter().all(|name| is_name(name)), "{}", about.name);
+        }
     }
 }

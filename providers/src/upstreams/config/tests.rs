@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::caps::Caps;
+use crate::caps::{Caps, Marks};
 use crate::{ConfigArgs, Upstreams};
 
 fn load(text: &str) -> Result<Upstreams, ConfigError> {
@@ -19,7 +19,8 @@ fn an_upstream_is_compatible_unless_said_otherwise() {
     let all = load("[upstreams.deep-1]\nbase_url = \"https://api.example.com/v1/\"\n").unwrap();
     let one = all.get("deep-1").unwrap();
     assert_eq!((one.base_url.as_str(), one.provider.about().name), ("https://api.example.com/v1", PROVIDER));
-    assert_eq!((one.caps, one.endpoints()), (Caps::OPENAI, &openai::ENDPOINTS[..]));
+    let caps = Caps { marks_jobs: Marks::Perhaps, ..Caps::OPENAI };
+    assert_eq!((one.caps, one.endpoints()), (caps, &openai::ENDPOINTS[..]));
     assert!(all.get("openai").is_some() && all.get("azure").is_none());
 }
 
@@ -37,6 +38,7 @@ fn everything_can_be_set() {
         polls_per_minute = 1
         window = "48h"
         endpoints = ["/v1/embeddings"]
+        models = { "gpt-4o" = "gpt-4o-batch" }
         "#,
     );
     let all = all.unwrap();
@@ -45,6 +47,7 @@ fn everything_can_be_set() {
     let expected = Caps {
         max_lines: 10,
         max_bytes: 1000,
+        batch_percent: Some(60),
         price_percent: 60,
         poll_min: Duration::from_secs(300),
         polls_per_minute: 1,
@@ -53,6 +56,7 @@ fn everything_can_be_set() {
     };
     assert_eq!((mine.caps, all.caps("mine")), (expected, expected));
     assert_eq!(mine.endpoints(), ["/v1/embeddings"]);
+    assert_eq!([mine.batched_model("gpt-4o"), mine.batched_model("gpt-5")], ["gpt-4o-batch", "gpt-5"]);
 }
 
 #[test]
@@ -68,7 +72,8 @@ fn a_built_in_one_keeps_what_is_not_said() {
 #[test]
 fn the_example_can_be_used() {
     let all = load(include_str!("../../../../examples/upstreams.toml")).unwrap();
-    assert!(all.get("azure").is_some() && all.get("deepinfra").is_some() && all.get("groq").is_some());
+    assert_eq!(all.get("azure").unwrap().batched_model("gpt-4o"), "gpt-4o-batch");
+    assert!(all.get("deepinfra").is_some() && all.get("groq").is_some());
 }
 
 #[test]
@@ -88,6 +93,8 @@ fn what_is_wrong_is_named_with_what_is_right() {
             "/v1/chat/completions",
         ),
         (format!("[upstreams.a]\n{url}\nendpoints = []"), "upstreams.a.endpoints", "/v1/chat/completions"),
+        (format!("[upstreams.a]\n{url}\n[upstreams.a.models]\nm = \" \""), "upstreams.a.models", "1 to 256"),
+        (format!("[upstreams.a]\n{url}\n[upstreams.a.models]\nm = 1"), "line 4 (m = 1", "string"),
         ("[upstreams.a]".into(), "upstreams.a.base_url", "https://host/v1"),
         ("[upstreams.azure]".into(), "upstreams.azure.base_url", "https://host/v1"),
         ("[upstreams.a]\nbase_url = \"host\"".into(), "upstreams.a.base_url", "https://host/v1"),

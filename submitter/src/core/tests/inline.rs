@@ -6,7 +6,7 @@ use super::*;
 
 impl World {
     /// Granted by its ingress, for this upstream.
-    fn granted_for(&mut self, upstream: &str) {
+    pub(super) fn granted_for(&mut self, upstream: &str) {
         let key = wire::BatchKey {
             upstream: upstream.into(),
             fingerprint: vec![7; 16].into(),
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// What is registered with the ingress before the creation, which it then allows.
-    fn registers(&mut self) -> String {
+    pub(super) fn registers(&mut self) -> String {
         let intents = self.sent.drain(..).filter_map(|(token, body)| match body {
             to_ingress::Body::Intent(intent) => Some((token, intent.file)),
             _ => None,

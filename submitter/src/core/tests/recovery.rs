@@ -66,6 +66,7 @@ impl World {
             answered,
             succeeded: lines,
             failed: 0,
+            unreadable: 0,
         })));
         assert_eq!(self.op(), Op::Flush);
         self.did(Did::Flushed);
