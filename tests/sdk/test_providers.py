@@ -13,8 +13,8 @@ SILENT = ["azure", "compat"]
 
 
 def calls(program, client, *providers, api="chat", is_async=(False, True)):
-    # A deployment that takes batches at Azure; the others know any.
-    usual = {"timeout": None, "model": "a-model-batch", "api": api}
+    # A deployment that takes batches at Azure, or in its older paths one that `--config` has another for; the others know any.
+    usual = {"timeout": None, "model": "a-model-batch" if api != "deployments" else "gpt-4o", "api": api}
     return [
         Call(program, f"{client}-async" if later else client, stream=stream, provider=provider, **usual)
         for provider in providers
@@ -25,6 +25,8 @@ def calls(program, client, *providers, api="chat", is_async=(False, True)):
 
 CALLS = [
     *calls(NOW, "openai", *PROVIDERS, is_async=[False]),
+    *calls(NOW, "openai", "azure", api="deployments"),
+    *calls(NOW, "langchain_openai", "azure", api="deployments"),
     *calls(NOW, "groq", "groq"),
     *calls(NOW, "mistralai", "mistral"),
     *calls(NOW, "openrouter", "openrouter"),
@@ -36,6 +38,7 @@ CALLS = [
     *calls(BEFORE, "groq", "groq"),
     *calls(BEFORE, "langchain_groq", "groq"),
     *calls(BEFORE, "litellm", "groq", "mistral", "openrouter", "together", "xai"),
+    *calls(BEFORE, "litellm", "azure", api="deployments"),
     *calls("node", "ai", "azure", "groq", "mistral", "openrouter", "together", "xai", api="default", is_async=[False]),
 ]
 # LiteLLM goes by an error's words rather than by its status.
