@@ -4,10 +4,11 @@ mod books;
 mod page;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::key::BatchKey;
 use common::outcome::{Outcome, Route};
+use common::wire;
 use pricing::{Answer, Cost, Dialect, Table, Tier, Usd};
 use providers::Upstreams;
 
@@ -26,6 +27,17 @@ pub struct Account {
     pub key: BatchKey,
     /// What its caller calls it (`x-llm-proxy-tag`).
     pub tag: Option<Arc<str>>,
+}
+
+/// Whose relayed request it was.
+#[derive(Debug, Clone)]
+pub struct Relayed {
+    /// Provider, endpoint, whose key, and the model if the request named it where it was read.
+    pub key: wire::BatchKey,
+    /// What its caller calls it.
+    pub tag: Option<Arc<str>>,
+    /// Whether it would have been batched.
+    pub observed: bool,
 }
 
 /// What one answer used and cost.
@@ -111,12 +123,16 @@ impl Prices {
     }
 
     /// How the answers to a key's requests speak.
-    pub fn dialect(&self, key: &BatchKey) -> Dialect {
-        let upstream = self.upstreams.get(key.upstream());
-        match upstream.map(|upstream| upstream.dialect()) {
-            None | Some(providers::Dialect::OpenAi) => Dialect::OpenAi,
-            Some(providers::Dialect::Anthropic) => Dialect::Anthropic,
-            Some(providers::Dialect::Gemini) => Dialect::Gemini,
+    fn dialect(&self, key: &BatchKey) -> Dialect {
+        self.upstreams.get(key.upstream()).map_or(Dialect::OpenAi, |upstream| self.dialect_of(upstream))
+    }
+
+    /// How the answers of an upstream speak.
+    pub fn dialect_of(&self, upstream: &providers::Upstream) -> Dialect {
+        match upstream.dialect() {
+            providers::Dialect::OpenAi => Dialect::OpenAi,
+            providers::Dialect::Anthropic => Dialect::Anthropic,
+            providers::Dialect::Gemini => Dialect::Gemini,
         }
     }
 }
@@ -131,6 +147,25 @@ impl Cashier {
     /// For the books of `stats`.
     pub fn new(prices: Arc<Prices>, stats: Arc<Stats>) -> Self {
         Self { prices, stats }
+    }
+
+    /// Enters the end of a relayed request. With no answer it is not known what it used.
+    pub fn relayed(&self, relayed: Relayed, succeeded: bool, answer: Option<Answer>, took: Duration) {
+        let Relayed { mut key, tag, observed } = relayed;
+        if let Some(model) =
+            answer.as_ref().and_then(|answer| answer.model.clone()).filter(|_| key.model.is_empty())
+        {
+            key.model = model;
+        }
+        let Ok(key) = BatchKey::new(key) else { return };
+        let receipt = succeeded.then(|| self.prices.receipt_of(&key, Route::Sync, answer.as_ref()));
+        let batched = answer.as_ref().and_then(|answer| self.prices.batched(&key, answer));
+        let account = Account { key, tag };
+        let mut books = self.stats.books();
+        books.enter(hour(), &account, Route::Sync, succeeded, receipt.as_ref());
+        if observed && succeeded {
+            books.observe(&account.key, batched, took);
+        }
     }
 
     /// Enters the end of a request that was held. Gives its receipt, if it got a successful answer.
@@ -174,5 +209,11 @@ impl Account {
             route,
         };
         (name, Entry { succeeded, receipt: receipt.copied() })
+    }
+}
+
+impl std::fmt::Debug for Cashier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cashier")
     }
 }

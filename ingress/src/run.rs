@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Cashier, Prices};
-use crate::args::{Args, WhenUnbatchable};
+use crate::args::{Args, Mode, WhenUnbatchable};
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
 use crate::gate::Gate;
@@ -127,7 +127,11 @@ impl Bound {
         };
         let prices = Arc::new(Prices::new(&upstreams));
         let cashier = Arc::new(Cashier::new(prices.clone(), self.stats.clone()));
-        let hands = (soloist.clone(), cashier);
+        let hands = (soloist.clone(), cashier.clone());
+        let observes = self.args.mode == Mode::Observe;
+        if observes {
+            self.stats.books().begin_to_observe();
+        }
         let running = shell::start(&world, (keeping, policy), self.held, hands, on_job);
         let max_connections = max_connections(&self.args);
         let front = Front::new(FrontConfig {
@@ -138,6 +142,8 @@ impl Bound {
             relay,
             soloist,
             prices,
+            cashier,
+            observes,
             deadline: self.args.deadline,
             max_body: self.args.max_body,
             max_relaying: max_connections,

@@ -192,3 +192,51 @@ async fn what_stats_say_was_paid_is_what_the_ledger_says() -> Result<()> {
     assert_eq!(rows.map(|row| row[6].parse::<usize>().unwrap()).sum::<usize>(), calls().len());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn observing_tells_what_batches_would_save() -> Result<()> {
+    let mut tweaks = Tweaks::default();
+    tweaks.ingress.push("--mode=observe");
+    let house = Deployment::start(Kind::Embedded, Config::default(), tweaks).await?;
+    let client = Client::builder().no_proxy().build()?;
+    let origin = format!("http://{}", house.address());
+    for n in 0..20 {
+        // Every other one as a stream, which is relayed as it comes.
+        let options = if n % 2 == 0 { json!({}) } else { json!({"include_usage": true}) };
+        let mut body = json!({
+            "model": "gpt-4o-mini",
+            "messages": [{"role": "user", "content": format!("money {n} size:{}", 100 * n)}],
+        });
+        if n % 2 == 1 {
+            body["stream"] = true.into();
+            body["stream_options"] = options;
+        }
+        let request = client.post(format!("{origin}/v1/chat/completions")).bearer_auth("sk-observed");
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
+        assert_eq!(answer.headers()["x-llm-proxy-route"], "sync");
+        assert_eq!(answer.headers()["x-llm-proxy-relay-reason"], "observe");
+        ensure!(answer.status().is_success());
+        let text = answer.text().await?;
+        ensure!(text.contains("data: [DONE]") == (n % 2 == 1), "{text}");
+    }
+    let page = async || -> Result<Value> {
+        Ok(serde_json::from_slice(&reqwest::get(format!("{origin}/stats")).await?.bytes().await?)?)
+    };
+    let mut stats = page().await?;
+    // The last answer counts when its body has gone.
+    while stats["observe"]["requests"] != 20 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        stats = page().await?;
+    }
+    let stopped = house.stop().await?;
+    let ledger: Vec<Entry> = stopped.simulator.ledger();
+    assert!(ledger.iter().all(|entry| entry.mode == Mode::Sync) && ledger.len() == 20);
+    let (sums, observed) = (Sums::of(&ledger), &stats["observe"]);
+    assert_eq!(Sums::read(&stats["tokens"], &stats["cost"]), sums);
+    let batched: Vec<Entry> = ledger.into_iter().map(|entry| Entry { mode: Mode::Batch, ..entry }).collect();
+    let expected = Sums::of(&batched);
+    let told = ["list_usd", "batch_usd", "would_save_usd"].map(|name| micros(&observed[name]));
+    assert_eq!(told, [expected.list, expected.paid, expected.saved]);
+    assert!(observed["batches"].as_u64().is_some_and(|batches| (1..=20).contains(&batches)));
+    Ok(())
+}

@@ -1,9 +1,12 @@
 //! Sums of receipts, by what they are for and by the hour.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use common::key::BatchKey;
 use common::outcome::Route;
 use pricing::{Cost, Usd};
+use tokio::time::Instant;
 
 use super::{Account, Receipt};
 
@@ -11,6 +14,12 @@ use super::{Account, Receipt};
 const LINES: usize = 10_000;
 /// Hours that are kept: a week.
 const HOURS: usize = 168;
+/// When a batch would be sealed: the defaults of the batcher's flags.
+const WINDOW: Duration = Duration::from_secs(4);
+const IDLE: Duration = Duration::from_secs(1);
+const REQUESTS: usize = 1_000;
+/// Keys of which an open batch is remembered, at most; then they are forgotten, and the count is a little high.
+const GROUPS: usize = 4_096;
 
 /// What a line of the books is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +32,26 @@ pub(super) struct Name {
     /// Fingerprint of whose requests they are.
     pub(super) key: String,
     pub(super) route: Route,
+}
+
+impl Observed {
+    /// Groups as a batcher does that is not told otherwise.
+    fn count_batch(&mut self, key: &BatchKey) {
+        let now = Instant::now();
+        let open = |group: &Group| {
+            now - group.first < WINDOW && now - group.last < IDLE && group.requests < REQUESTS
+        };
+        match self.open.get_mut(key).filter(|group| open(group)) {
+            Some(group) => (group.last, group.requests) = (now, group.requests + 1),
+            None => {
+                self.batches += 1;
+                if self.open.len() >= GROUPS {
+                    self.open.clear();
+                }
+                self.open.insert(key.clone(), Group { first: now, last: now, requests: 1 });
+            }
+        }
+    }
 }
 
 /// The end of one request.
@@ -95,6 +124,31 @@ pub struct Books {
     pub(super) hours: BTreeMap<u64, Totals>,
     /// What may have been paid a second time (`--deadline-hard`).
     pub(super) twice: (u64, Usd),
+    pub(super) observed: Option<Observed>,
+}
+
+/// What batches would have done for calls that were relayed.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// Successful calls that would have been batched.
+    pub(super) requests: u64,
+    /// Those of them whose price in a batch is not known.
+    pub(super) unknown: u64,
+    /// At the full price, and in batches.
+    pub(super) cost: Cost,
+    /// Batches that they would have made.
+    pub(super) batches: u64,
+    /// How long they took, together.
+    pub(super) took: Duration,
+    open: HashMap<BatchKey, Group>,
+}
+
+/// A batch that would be open.
+#[derive(Debug)]
+struct Group {
+    first: Instant,
+    last: Instant,
+    requests: usize,
 }
 
 impl Books {
@@ -130,6 +184,26 @@ impl Books {
     pub fn maybe_twice(&mut self, cost: Usd) {
         self.twice.0 += 1;
         self.twice.1 += cost;
+    }
+
+    /// From now on calls are only observed.
+    pub fn begin_to_observe(&mut self) {
+        self.observed.get_or_insert_default();
+    }
+
+    /// A call was relayed that would have been batched, at this cost.
+    pub(super) fn observe(&mut self, key: &BatchKey, batched: Option<Cost>, took: Duration) {
+        let Some(observed) = &mut self.observed else { return };
+        observed.requests += 1;
+        observed.took = observed.took.saturating_add(took);
+        match batched {
+            Some(cost) => {
+                observed.cost.list += cost.list;
+                observed.cost.paid += cost.paid;
+            }
+            None => observed.unknown += 1,
+        }
+        observed.count_batch(key);
     }
 
     /// All sums.
