@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::key::BatchKey;
-use common::outcome::{Outcome, Route};
+use common::outcome::{Outcome, Response, Route};
 use common::wire;
 use pricing::{Answer, Cost, Dialect, Table, Tier, Usd};
 use providers::Upstreams;
@@ -16,8 +16,8 @@ use crate::hold::Ended;
 use crate::plan::Reason;
 use crate::stats::Stats;
 
-pub use books::Books;
-use books::{Entry, Name};
+use books::Name;
+pub use books::{Books, Totals};
 pub use page::Report;
 
 /// Whose request it was, as far as the books have it.
@@ -64,7 +64,7 @@ pub struct Prices {
 impl Prices {
     /// The program's price list, with the operator's own prices before it.
     pub fn new(upstreams: &Upstreams) -> Self {
-        Self { table: Table::embedded(), upstreams: upstreams.clone() }
+        Self { table: Table::embedded().with(upstreams.prices()), upstreams: upstreams.clone() }
     }
 
     /// Whether a model has a price for calls alone that wait for room.
@@ -171,6 +171,11 @@ impl Cashier {
     /// Enters the end of a request that was held. Gives its receipt, if it got a successful answer.
     pub fn settle(&self, account: &Account, ended: &Ended) -> Option<Receipt> {
         let receipt = self.prices.receipt(&account.key, &ended.outcome);
+        if let Outcome::Response(Response { job, .. }) = &*ended.outcome
+            && !job.is_empty()
+        {
+            self.stats.job_answered(job, receipt.as_ref());
+        }
         if let Some(reason) = ended.reason {
             self.stats.made_alone(reason);
         }
@@ -198,17 +203,16 @@ fn asked(route: Route) -> Tier {
 }
 
 impl Account {
-    /// The line of the books for a request of it.
-    fn entry(&self, route: Route, succeeded: bool, receipt: Option<&Receipt>) -> (Name, Entry) {
-        let name = Name {
+    /// Its line of the books.
+    fn line(&self, route: Route) -> Name {
+        Name {
             upstream: self.key.upstream().into(),
             endpoint: self.key.endpoint().into(),
             model: self.key.model().into(),
             tag: self.tag.as_deref().unwrap_or_default().into(),
             key: self.key.fingerprint().to_string(),
             route,
-        };
-        (name, Entry { succeeded, receipt: receipt.copied() })
+        }
     }
 }
 

@@ -231,10 +231,16 @@ fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {
                 stats.job(JobReport { id: &job, status: &status, total, completed, failed });
                 jobs.insert(bid, job);
             }
+            JobEvent::Renamed { from, to } => {
+                if let Some(job) = jobs.remove(&from) {
+                    jobs.insert(to, job);
+                }
+            }
             JobEvent::Ended { bid, answered } => {
                 let Some(job) = jobs.remove(&bid) else { return };
                 let status = if answered { "completed" } else { "failed" };
                 stats.job(JobReport { id: &job, status, total: 0, completed: 0, failed: 0 });
+                stats.log_job(&job);
             }
         }
     }

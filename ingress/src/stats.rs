@@ -14,7 +14,7 @@ pub use jobs::JobReport;
 use jobs::{JobView, Jobs};
 use series::{Series, Summary};
 
-use crate::accounts::{Books, Report};
+use crate::accounts::{Books, Receipt, Report};
 use crate::fair::Amount;
 use crate::plan::Reason;
 
@@ -57,6 +57,30 @@ impl Stats {
     /// A request was handed on to the provider as it is.
     pub fn relayed(&self) {
         self.relayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request has ended by an answer of a job's.
+    pub(crate) fn job_answered(&self, job: &str, receipt: Option<&Receipt>) {
+        lock(&self.jobs).answered(job, receipt);
+    }
+
+    /// Says in the log what the requests of a job that were this process's used and cost.
+    pub fn log_job(&self, job: &str) {
+        let Some((sums, known_for)) = lock(&self.jobs).sums(job) else { return };
+        tracing::info!(
+            job,
+            requests = sums.requests,
+            failed = sums.failed,
+            input_tokens = sums.input,
+            cached_input_tokens = sums.cached_input,
+            output_tokens = sums.output,
+            list_usd = %sums.cost.list,
+            paid_usd = %sums.cost.paid,
+            saved_usd = %sums.cost.saved(),
+            unknown_requests = sums.unknown,
+            seconds = known_for.as_secs(),
+            "a job has ended"
+        );
     }
 
     /// A request has ended that was made alone, and why.

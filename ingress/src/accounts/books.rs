@@ -54,13 +54,6 @@ impl Observed {
     }
 }
 
-/// The end of one request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) succeeded: bool,
-    pub(super) receipt: Option<Receipt>,
-}
-
 /// Sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -83,10 +76,11 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, entry: Entry) {
+    /// Adds the end of a request.
+    pub(crate) fn add(&mut self, succeeded: bool, receipt: Option<&Receipt>) {
         self.requests += 1;
-        let Some(receipt) = entry.receipt.filter(|_| entry.succeeded) else {
-            self.failed += u64::from(!entry.succeeded);
+        let Some(receipt) = receipt.filter(|_| succeeded) else {
+            self.failed += u64::from(!succeeded);
             return;
         };
         self.input = self.input.saturating_add(receipt.input);
@@ -161,8 +155,8 @@ impl Books {
         succeeded: bool,
         receipt: Option<&Receipt>,
     ) {
-        let (name, entry) = account.entry(route, succeeded, receipt);
-        self.total.add(entry);
+        let name = account.line(route);
+        self.total.add(succeeded, receipt);
         let name = match self.lines.len() < LINES || self.lines.contains_key(&name) {
             true => name,
             false => Name {
@@ -173,8 +167,8 @@ impl Books {
                 ..name
             },
         };
-        self.lines.entry(name).or_default().add(entry);
-        self.hours.entry(hour).or_default().add(entry);
+        self.lines.entry(name).or_default().add(succeeded, receipt);
+        self.hours.entry(hour).or_default().add(succeeded, receipt);
         while self.hours.len() > HOURS {
             self.hours.pop_first();
         }
