@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::key::BatchKey;
 use common::outcome::{Outcome, Response, Route};
 use common::wire;
-use pricing::{Answer, Cost, Dialect, Table, Tier, Usd};
+use pricing::{Answer, Cost, Dialect, Kind, Table, Tier, Usd};
 use providers::Upstreams;
 
 use crate::hold::Ended;
@@ -51,6 +51,12 @@ pub struct Receipt {
     pub output: u64,
     /// Those that the model thought with.
     pub reasoning: u64,
+    /// Tokens of the prompt that were written to a cache.
+    pub cache_writes: u64,
+    /// Pictures in the answer.
+    pub images: u64,
+    /// Vectors in the answer.
+    pub embeddings: u64,
     /// `None` where a price is not known.
     pub cost: Option<Cost>,
 }
@@ -93,6 +99,9 @@ impl Prices {
             cached_input: usage.cached_input(),
             output: usage.output(),
             reasoning: usage.reasoning(),
+            cache_writes: usage.of(Kind::CacheWrite).saturating_add(usage.of(Kind::CacheWriteLong)),
+            images: usage.of(Kind::Image),
+            embeddings: usage.embeddings,
             cost: self.cost(key, asked(route), answer),
         }
     }

@@ -225,7 +225,7 @@ mod tests {
             "relayed": 0,
             "alone": {"deadline": 0, "estimate": 0, "mode": 0, "unbatchable": 0},
             "jobs": [],
-            "tokens": {"input": 0, "cached_input": 0, "output": 0, "reasoning": 0},
+            "tokens": {"input": 0, "cached_input": 0, "output": 0, "reasoning": 0, "cache_writes": 0},
             "cost": {
                 "list_usd": 0.0,
                 "paid_usd": 0.0,

@@ -71,6 +71,12 @@ pub struct Totals {
     pub output: u64,
     /// Those that models thought with.
     pub reasoning: u64,
+    /// Tokens of prompts that were written to caches.
+    pub cache_writes: u64,
+    /// Pictures in answers.
+    pub images: u64,
+    /// Vectors in answers.
+    pub embeddings: u64,
     /// At the full price, and as paid.
     pub cost: Cost,
 }
@@ -83,17 +89,21 @@ impl Totals {
             self.failed += u64::from(!succeeded);
             return;
         };
-        self.input = self.input.saturating_add(receipt.input);
-        self.cached_input = self.cached_input.saturating_add(receipt.cached_input);
-        self.output = self.output.saturating_add(receipt.output);
-        self.reasoning = self.reasoning.saturating_add(receipt.reasoning);
-        match receipt.cost {
-            Some(cost) => {
-                self.cost.list += cost.list;
-                self.cost.paid += cost.paid;
-            }
-            None => self.unknown += 1,
-        }
+        let Receipt { input, cached_input, output, reasoning, cache_writes, images, embeddings, cost } =
+            *receipt;
+        self.merge(&Self {
+            requests: 0,
+            failed: 0,
+            unknown: u64::from(cost.is_none()),
+            input,
+            cached_input,
+            output,
+            reasoning,
+            cache_writes,
+            images,
+            embeddings,
+            cost: cost.unwrap_or_default(),
+        });
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -104,6 +114,9 @@ impl Totals {
         self.cached_input = self.cached_input.saturating_add(other.cached_input);
         self.output = self.output.saturating_add(other.output);
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
+        self.cache_writes = self.cache_writes.saturating_add(other.cache_writes);
+        self.images = self.images.saturating_add(other.images);
+        self.embeddings = self.embeddings.saturating_add(other.embeddings);
         self.cost.list += other.cost.list;
         self.cost.paid += other.cost.paid;
     }

@@ -48,6 +48,7 @@ struct Tokens {
     cached_input: u64,
     output: u64,
     reasoning: u64,
+    cache_writes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +86,8 @@ struct Line {
     failed: u64,
     #[serde(flatten)]
     tokens: Tokens,
+    images: u64,
+    embeddings: u64,
     #[serde(flatten)]
     money: Money,
 }
@@ -109,15 +112,15 @@ fn usd(amount: Usd) -> Box<RawValue> {
 
 impl From<&Totals> for Tokens {
     fn from(totals: &Totals) -> Self {
-        let Totals { input, cached_input, output, reasoning, .. } = *totals;
-        Self { input, cached_input, output, reasoning }
+        let Totals { input, cached_input, output, reasoning, cache_writes, .. } = *totals;
+        Self { input, cached_input, output, reasoning, cache_writes }
     }
 }
 
 impl From<&Totals> for Line {
     fn from(totals: &Totals) -> Self {
-        let (requests, failed) = (totals.requests, totals.failed);
-        Self { requests, failed, tokens: totals.into(), money: Money(*totals) }
+        let Totals { requests, failed, images, embeddings, .. } = *totals;
+        Self { requests, failed, tokens: totals.into(), images, embeddings, money: Money(*totals) }
     }
 }
 
@@ -165,16 +168,18 @@ impl Books {
     /// One line for each provider, endpoint, model, tag, key and route, in the form of RFC 4180.
     pub fn csv(&self) -> Bytes {
         let mut page = String::from(
-            "provider,endpoint,model,tag,key,route,requests,failed,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,list_usd,paid_usd,saved_usd,unknown_requests\r\n",
+            "provider,endpoint,model,tag,key,route,requests,failed,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,cache_write_tokens,images,embeddings,list_usd,paid_usd,saved_usd,unknown_requests\r\n",
         );
         for (name, sums) in &self.lines {
             let texts = [&name.upstream, &name.endpoint, &name.model, &name.tag, &name.key];
             texts.iter().for_each(|text| page.push_str(&cell(text)));
-            let Totals { requests, failed, unknown, input, cached_input, output, reasoning, cost } = sums;
+            let Totals { requests, failed, unknown, cost, .. } = sums;
+            let Totals { input, cached_input, output, reasoning, cache_writes, images, embeddings, .. } =
+                sums;
             // Writing to a string does not fail.
             let _ = write!(
                 page,
-                "{},{requests},{failed},{input},{cached_input},{output},{reasoning},{},{},{},{unknown}\r\n",
+                "{},{requests},{failed},{input},{cached_input},{output},{reasoning},{cache_writes},{images},{embeddings},{},{},{},{unknown}\r\n",
                 name.route.as_str(),
                 cost.list,
                 cost.paid,
@@ -237,7 +242,8 @@ mod tests {
     fn receipt(list: i128, paid: i128) -> Receipt {
         let micro = 1_000_000_000_000;
         let cost = Cost { list: Usd::from_atto(list * micro), paid: Usd::from_atto(paid * micro) };
-        Receipt { input: 10, cached_input: 4, output: 3, reasoning: 1, cost: Some(cost) }
+        let counts = Receipt { cache_writes: 2, images: 5, embeddings: 6, ..Receipt::default() };
+        Receipt { input: 10, cached_input: 4, output: 3, reasoning: 1, cost: Some(cost), ..counts }
     }
 
     fn books() -> Books {
@@ -261,7 +267,11 @@ mod tests {
         let text = serde_json::to_string(&books().report()).unwrap();
         assert!(text.contains(r#""paid_usd":0.000005,"saved_usd":0.000000"#), "{text}");
         let report: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(report["tokens"], json!({"input": 30, "cached_input": 12, "output": 9, "reasoning": 3}));
+        assert_eq!(
+            report["tokens"],
+            json!({"input": 30, "cached_input": 12, "output": 9, "reasoning": 3, "cache_writes": 6})
+        );
+        assert_eq!(report["usage"]["by_key"].as_object().unwrap().values().next().unwrap()["images"], 15);
         assert_eq!(report["cost"]["list_usd"].to_string(), "2.000006");
         assert_eq!(report["cost"]["saved_usd"].to_string(), "1.000001");
         assert_eq!(report["cost"]["unknown_requests"], 1);
@@ -281,7 +291,7 @@ mod tests {
         let lines: Vec<_> = page.split("\r\n").collect();
         assert_eq!(lines.len(), 5);
         let of_tag = lines.iter().find(|line| line.contains("\"'=x,\"\"y\"\"\"")).unwrap();
-        assert!(of_tag.ends_with(",batch,1,0,10,4,3,1,2.000001,1.000000,1.000001,0"), "{of_tag}");
+        assert!(of_tag.ends_with(",batch,1,0,10,4,3,1,2,5,6,2.000001,1.000000,1.000001,0"), "{of_tag}");
     }
 
     #[test]
