@@ -47,6 +47,7 @@ impl Ladder {
         }
         let mut some = |most: f64| if rng.chance(0.5) { most * rng.below(1000) as f64 / 1000.0 } else { 0.0 };
         (moods.passing_line, moods.stalled_job, moods.unbatchable) = (some(0.4), some(0.7), some(1.0));
+        moods.lost_line = some(0.2);
         let (planned, busy, broken, slow) = (some(1.5), some(0.5), some(0.4), some(0.3));
         let policy = Policy {
             line_retries: rng.below(4) as u32,

@@ -27,6 +27,9 @@ pub(crate) const ANSWER_MARK: &[u8] = b"ANSWER";
 /// How long an ingress keeps answers that nobody received; and a margin for the way.
 pub(crate) const ANSWERS_FOR: Duration = Duration::from_secs(120);
 const MARGIN: Duration = Duration::from_secs(10);
+/// How long after a deadline there is an answer: a job has to be found and cancelled, and a call alone takes ten minutes at most, and
+/// as long as the provider has no room for it.
+const AFTER_THE_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Processes that are out of reach so shortly one after the other are so at once: who is silent is given up after 8 s.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
@@ -457,6 +460,16 @@ impl People {
             true => Err(format!("it wants a batch only, and its answer came by {}", route.as_str())),
             false => Ok(()),
         }
+    }
+
+    /// A caller who has waited too long for the end of its batch and what comes after, since it came and the faults stopped.
+    pub(crate) fn waits_beyond_its_deadline(&self, now: Now, calm: Now) -> Option<CallerId> {
+        let over = |id: &CallerId| {
+            let person = &self.persons[self.callers[*id].person];
+            let since = person.been.last().map_or(calm, |(_, came)| calm.max(*came));
+            person.plan.deadline.is_some_and(|deadline| now > since + deadline + AFTER_THE_DEADLINE)
+        };
+        self.waiting.iter().copied().find(over)
     }
 
     /// Everybody says how it wants its answer. Who says the same as another says that, too.

@@ -148,6 +148,8 @@ pub(crate) struct Moods {
     pub(crate) not_visible: f64,
     /// Lines that fail for no reason of their own.
     pub(crate) passing_line: f64,
+    /// Lines that are executed and have no result.
+    pub(crate) lost_line: f64,
     /// Jobs of callers with deadlines that do not end.
     pub(crate) stalled_job: f64,
     /// Batches that are refused whose key or model may have none.
@@ -186,8 +188,9 @@ const MISSING_FILE: &str = "missing_input_file";
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// The longest that a list lags behind a creation: less than the time that the submitter lets it settle.
 const LAG_MAX_MS: u64 = 25_000;
-/// How much longer than usual a job takes that does not end: longer than is waited for peace.
-const STALL: Duration = Duration::from_secs(4 * 3600);
+/// How much longer than usual a job takes that seems not to end: longer than anybody waits whose deadline is over, and short enough
+/// for peace, since who takes over a part of a job for an ingress that is gone as well lets the job end.
+const STALL: Duration = Duration::from_secs(75 * 60);
 /// The longest that creations and deletions may not see an upload: less than the submitter allows for.
 const VISIBLE_AFTER: Duration = Duration::from_secs(55);
 
@@ -396,7 +399,7 @@ impl Provider {
             _ if expires => (JobPhase::Expired, "expired"),
             _ => (JobPhase::Completed, "completed"),
         };
-        let (mut output, mut error) = (Vec::new(), Vec::new());
+        let (mut output, mut error, mut completed) = (Vec::new(), Vec::new(), 0);
         let rest = if job.phase == JobPhase::Expired { "batch_expired" } else { "batch_cancelled" };
         for (n, (rid, body, at, status)) in job.lines.iter().enumerate() {
             let (rid, missed) = (*rid, job.phase == JobPhase::Expired && (n as u64 * 37) % 100 < share);
@@ -407,13 +410,16 @@ impl Provider {
                 }
             } else if *status == 200 {
                 self.executed.push((rid, body.clone(), job.owner));
-                output.push(ResultLine { rid, said: Said::Response(200, answer_to(body)) });
+                completed += 1;
+                if !self.lots.chance(self.moods.lost_line) {
+                    output.push(ResultLine { rid, said: Said::Response(200, answer_to(body)) });
+                }
             } else {
                 error.push(ResultLine { rid, said: Said::Response(*status, answer_to(body)) });
             }
         }
         let failed = error.iter().filter(|line| !matches!(line.said, Said::Error("batch_cancelled"))).count();
-        job.counts = (job.lines.len() as u64, output.len() as u64, failed as u64);
+        job.counts = (job.lines.len() as u64, completed, failed as u64);
         let (owner, bid, id) = (job.owner, Some(job.bid), id.to_owned());
         let files = [output, error].map(|lines| {
             (!lines.is_empty()).then(|| self.put(now, owner, "result".into(), bid, Lines::Result(lines)))

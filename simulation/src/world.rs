@@ -469,12 +469,9 @@ impl World {
         true
     }
 
-    /// Whether a text may cost once more: for the same reasons, or since all who knew of its request were out of reach when it was
-    /// repeated.
+    /// Whether a text may cost once more, since all who knew of its request were out of reach when it was repeated; or for the same
+    /// reasons, which are kept for a request that is itself paid twice as long as there are others.
     fn forgiven(&mut self, text: usize) -> bool {
-        if self.excused(text) {
-            return self.people.check_account(text).is_ok();
-        }
         let spells = |(id, p): (usize, &Process)| -> Vec<(ProcId, Role, Now)> {
             p.away.iter().map(|(_, until)| (id, p.role, *until)).collect()
         };
@@ -482,7 +479,7 @@ impl World {
         let count = match self.people.forgive(text, &away) {
             Some(Forgiven::Batch) => &mut self.report.paid_again,
             Some(Forgiven::Alone) => &mut self.report.alone_again,
-            None => return false,
+            None => return self.excused(text) && self.people.check_account(text).is_ok(),
         };
         *count += 1;
         self.people.check_account(text).is_ok()
@@ -513,6 +510,9 @@ impl World {
     }
 
     fn look(&mut self) {
+        if let Some(caller) = self.people.waits_beyond_its_deadline(self.now, self.knobs.until) {
+            return self.violation(format!("caller {caller} waits far beyond its deadline"));
+        }
         let problems = self.problems();
         if problems.is_empty() {
             return self.end();
