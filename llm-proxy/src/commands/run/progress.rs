@@ -40,9 +40,8 @@ impl Progress {
             }
             return;
         }
-        let bar = self.shown.get_or_insert_with(bar);
-        bar.set_message(line);
-        bar.tick();
+        // Draws it, also where it has not changed: the program may have written over it.
+        self.shown.get_or_insert_with(bar).set_message(line);
     }
 
     /// Takes the line away.
@@ -57,7 +56,7 @@ fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(DRAWS));
     // The fallback only looks plainer.
     bar.with_style(
-        ProgressStyle::with_template("{spinner} llm-proxy: {wide_msg}")
+        ProgressStyle::with_template("llm-proxy: {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner()),
     )
 }

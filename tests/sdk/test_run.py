@@ -1,0 +1,141 @@
+"""`llm-proxy run`: scripts that know nothing of llm-proxy, with and without a terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+import termios
+import urllib.request
+
+import pytest
+from deployment import (
+    KEY,
+    POLLING,
+    PROGRAM,
+    QUICK_PROVIDER,
+    QUICK_TO_BEGIN,
+    SEALING,
+    START_SECONDS,
+    Process,
+    free_ports,
+    marker,
+    poll,
+)
+
+RUN = [PROGRAM, "run", *SEALING, *POLLING, "--", sys.executable, "-c"]
+
+# Two SDKs, each as its documentation shows it.
+SCRIPT = """
+import sys, anthropic, openai
+
+for text in sys.argv[1:]:
+    messages = [{"role": "user", "content": text}]
+    print(openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=messages).choices[0].message.content)
+    asked = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": messages}
+    print(anthropic.Anthropic().messages.create(**asked).content[0].text)
+"""
+
+# Says how often it was interrupted, after it had time to be interrupted twice.
+INTERRUPTED = """
+import signal, time
+
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+print("ready", flush=True)
+while not seen:
+    time.sleep(0.01)
+time.sleep(0.3)
+print(f"interrupted {len(seen)} times")
+raise SystemExit(7)
+"""
+
+
+@pytest.fixture
+def env(places):
+    """The variables of a user whose providers are at the simulator, with a key that is not rationed for others' jobs."""
+    return places | {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": f"sk-ant-{KEY}-{marker()}"}
+
+
+@pytest.fixture(scope="module")
+def places():
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    own = {name: value for name, value in os.environ.items() if not name.startswith("LLM_PROXY")}
+    with tempfile.TemporaryDirectory(prefix="llm-proxy-run-") as folder:
+        command = [PROGRAM, "simulator", "--listen", f"127.0.0.1:{port}", *QUICK_PROVIDER, *QUICK_TO_BEGIN]
+        provider = Process("simulator", command, folder, own)
+        try:
+            poll("the simulator", START_SECONDS, lambda: urllib.request.urlopen(f"{url}/_sim/state", timeout=10))
+            yield own | {"OPENAI_BASE_URL": f"{url}/v1", "ANTHROPIC_BASE_URL": url}
+        finally:
+            provider.stop()
+
+
+class Terminal:
+    """A command whose standard streams are a terminal of its own."""
+
+    def __init__(self, command, env):
+        self.main, end = pty.openpty()
+        attach = lambda: fcntl.ioctl(end, termios.TIOCSCTTY, 0)
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), end)
+        self.child = subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=attach, **streams)
+        os.close(end)
+        self.shown = ""
+
+    def until(self, text):
+        while text not in self.shown:
+            assert self._read(), self.shown
+
+    def end(self):
+        while self._read():
+            pass
+        os.close(self.main)
+        return self.child.wait()
+
+    def _read(self):
+        try:
+            read = os.read(self.main, 65536)
+        except OSError:  # nobody has the other end any more
+            return False
+        self.shown += read.decode()
+        return bool(read)
+
+
+def test_a_script_gets_its_answers_and_its_output_is_its_own(env):
+    text = marker()
+    ran = subprocess.run([*RUN, SCRIPT, f"echo:{text}"], env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == f"{text}\n{text}\n"
+    assert "2 answered, 0 failed" in ran.stderr
+    assert "in batch" not in ran.stderr and "\x1b" not in ran.stderr
+
+
+def test_a_terminal_shows_how_far_it_is(env):
+    text = marker()
+    terminal = Terminal([*RUN, SCRIPT, f"echo:{text} slow:1500"], env | {"TERM": "xterm"})
+    assert terminal.end() == 0, terminal.shown
+    assert terminal.shown.count(f"{text}\r\n") == 2
+    assert "0 waiting, 1 in batch, 0 done" in terminal.shown and "0 waiting, 1 in batch, 1 done" in terminal.shown
+    before, _, after = terminal.shown.rpartition("in batch")
+    # The line is gone before anything else comes.
+    assert re.search(r"^[^\n]*\r\x1b\[2K", after), terminal.shown
+    assert "\r\nllm-proxy\r\n  time taken" in after and "2 answered, 0 failed" in after
+
+
+def test_no_progress_is_none(env):
+    text = marker()
+    quiet = env | {"TERM": "xterm", "LLM_PROXY_NO_PROGRESS": "true"}
+    terminal = Terminal([*RUN, SCRIPT, f"echo:{text} slow:500"], quiet)
+    assert terminal.end() == 0, terminal.shown
+    assert "in batch" not in terminal.shown and "2 answered" in terminal.shown
+
+
+def test_ctrl_c_reaches_the_script_once(env):
+    terminal = Terminal([*RUN, INTERRUPTED], env)
+    terminal.until("ready")
+    os.write(terminal.main, b"\x03")
+    assert terminal.end() == 7, terminal.shown
+    assert "interrupted 1 times" in terminal.shown
