@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 use providers::Upstreams;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +118,8 @@ struct Running {
     roles: JoinHandle<anyhow::Result<()>>,
     shutdown: CancellationToken,
     stats: Box<dyn Fn() -> Bytes + Send + Sync>,
+    /// Told whenever an answer is about to leave.
+    answers: Arc<Notify>,
     progress: Progress,
     began: Instant,
     /// The variables that the program was given.
@@ -150,13 +154,14 @@ async fn start(args: RunArgs) -> anyhow::Result<Result<Running, (u8, String)>> {
     // Only now: the program keeps the limits that it has without us. How many calls it makes is not known.
     startup::forbid_dumps();
     startup::room_for_calls(0);
-    let stats = bound.stats();
+    let (stats, answers) = (bound.stats(), bound.answers());
     let roles = serve::start(serve, upstreams, bound, world, shutdown.clone());
     Ok(Ok(Running {
         program,
         roles: tokio::spawn(roles.wait()),
         shutdown,
         stats,
+        answers,
         progress: Progress::new(!args.no_progress),
         began: Instant::now(),
         names,
@@ -219,6 +224,7 @@ impl Running {
                     self.program.pass_on(signal);
                 }
                 status = self.program.ended() => break status,
+                () = self.answers.notified(), if self.progress.is_wanted() => self.progress.hush(),
                 _ = ticks.tick(), if self.progress.is_wanted() => {
                     self.progress.show(Figures::read(&(self.stats)()).line());
                 }
