@@ -106,7 +106,7 @@ Runs a program whose LLM calls go through a proxy of its own, which ends with it
 it finds the proxy by the variables below. Takes the flags of `llm-proxy serve` before `--`, and what is behind it as it is.
 
 Its standard streams are those of this command, and nothing else is written to standard output. While calls wait, a line \
-on the terminal says how many, in how many batches, and how long it may take; at the end standard error gets a receipt. \
+on the terminal says how many, how many of them are in batches, how long it may take where that can be told, and what was saved; at the end standard error gets a receipt. \
 Logs are warnings only unless --log is given.
 
 VARIABLES
@@ -114,7 +114,7 @@ VARIABLES
   Anthropic     ANTHROPIC_BASE_URL, ANTHROPIC_API_BASE, ANTHROPIC_API_URL
   Gemini        GOOGLE_GEMINI_BASE_URL, GEMINI_API_BASE
   Groq          GROQ_BASE_URL, GROQ_API_BASE
-  Mistral       MISTRAL_BASE_URL, MISTRAL_API_BASE (its own SDK reads none)
+  Mistral       MISTRAL_BASE_URL, MISTRAL_API_BASE, MISTRAL_AZURE_API_BASE (its own SDK reads none)
   Together      TOGETHER_BASE_URL, TOGETHER_API_BASE, TOGETHER_AI_API_BASE
   xAI           XAI_API_BASE
   OpenRouter    OPENROUTER_BASE_URL, OPENROUTER_API_BASE

@@ -36,7 +36,7 @@ const fn variable(name: &'static str, upstream: &'static str, path: &'static str
 
 /// As read in the sources of the packages of November 2026; of one upstream, the SDK's own variable first. Who else reads which is
 /// said in `docs/clients.md`. Mistral's SDK and xAI's read none.
-const VARIABLES: [Variable; 17] = [
+const VARIABLES: [Variable; 18] = [
     variable("OPENAI_BASE_URL", "openai", "/v1", Adds::Nothing),
     // LangChain, LiteLLM and OpenAI's package before 1.0.
     variable("OPENAI_API_BASE", "openai", "/v1", Adds::Nothing),
@@ -53,8 +53,9 @@ const VARIABLES: [Variable; 17] = [
     variable("GROQ_API_BASE", "groq", "/groq", Adds::OpenAiVersion),
     // LangChain.
     variable("MISTRAL_BASE_URL", "mistral", "/mistral/v1", Adds::Nothing),
-    // LiteLLM, which adds /v1 where there is none.
+    // LiteLLM, which adds /v1 where there is none: the second for chats, the first for all else.
     variable("MISTRAL_API_BASE", "mistral", "/mistral/v1", Adds::Version),
+    variable("MISTRAL_AZURE_API_BASE", "mistral", "/mistral/v1", Adds::Version),
     // The SDK for Python adds /v1, the one for Node does not.
     variable("TOGETHER_BASE_URL", "together", "/together", Adds::Version),
     // LangChain.
