@@ -83,8 +83,11 @@ class Terminal:
 
     def __init__(self, command, env):
         self.main, end = pty.openpty()
-        attach = lambda: fcntl.ioctl(end, termios.TIOCSCTTY, 0)
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), end)
+
+        def attach():
+            fcntl.ioctl(end, termios.TIOCSCTTY, 0)
+
         self.child = subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=attach, **streams)
         os.close(end)
         self.shown = ""
@@ -119,7 +122,7 @@ def test_a_script_gets_its_answers_and_its_output_is_its_own(env):
 
 def test_a_terminal_shows_how_far_it_is(env):
     text = marker()
-    terminal = Terminal([*PYTHON, SCRIPT, f"echo:{text} slow:1500"], env | {"TERM": "xterm"})
+    terminal = Terminal([*PYTHON, SCRIPT, f"echo:{text} slow:800"], env | {"TERM": "xterm"})
     assert terminal.end() == 0, terminal.shown
     assert terminal.shown.count(f"{text}\r\n") == 2
     assert "llm-proxy: 0 waiting, 1 in batch, 0 done" in terminal.shown
@@ -132,7 +135,7 @@ def test_a_terminal_shows_how_far_it_is(env):
 def test_no_progress_is_none(env):
     text = marker()
     quiet = env | {"TERM": "xterm", "LLM_PROXY_NO_PROGRESS": "true"}
-    terminal = Terminal([*PYTHON, SCRIPT, f"echo:{text} slow:500"], quiet)
+    terminal = Terminal([*PYTHON, SCRIPT, f"echo:{text} slow:300"], quiet)
     assert terminal.end() == 0, terminal.shown
     assert "in batch" not in terminal.shown and "2 answered" in terminal.shown
 
