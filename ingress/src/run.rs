@@ -98,6 +98,11 @@ impl Bound {
         Box::new(move || stats.to_json(held.used()))
     }
 
+    /// Told whenever an answer is about to leave; for one who waits.
+    pub fn answers(&self) -> Arc<tokio::sync::Notify> {
+        self.stats.answers()
+    }
+
     /// Serves until `shutdown`, then until what is held has ended or the drain timeout has passed.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use jobs::JobReport;
@@ -27,6 +28,7 @@ pub struct Stats {
     alone: [AtomicU64; 4],
     jobs: Mutex<Jobs>,
     books: Mutex<Books>,
+    answers: Arc<Notify>,
 }
 
 /// What a caller got.
@@ -52,6 +54,11 @@ impl Stats {
     /// A batchable request has arrived.
     pub fn arrived(self: &Arc<Self>) -> Ongoing {
         Ongoing { stats: self.clone(), since: Instant::now(), answered: false }
+    }
+
+    /// Told whenever an answer is about to leave; for one who waits.
+    pub fn answers(&self) -> Arc<Notify> {
+        self.answers.clone()
     }
 
     /// A request was handed on to the provider as it is.
@@ -144,6 +151,7 @@ impl Ongoing {
             self.stats.synthesized.fetch_add(1, Ordering::Relaxed);
         }
         lock(&self.stats.requests).record(self.since.elapsed(), how == Answered::Success);
+        self.stats.answers.notify_one();
     }
 
     /// It turned out to be no request to batch, and counts as none.

@@ -90,12 +90,23 @@ impl Upstreams {
     /// # Errors
     /// [`ConfigError`] if the file cannot be used.
     pub fn load(args: &UpstreamArgs) -> Result<Self, ConfigError> {
-        let given = [
+        Self::load_moved(args, &BTreeMap::new())
+    }
+
+    /// The same with built-in ones, by name, at other addresses than those that were given. The configuration file goes before
+    /// these as well.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be used.
+    pub fn load_moved(args: &UpstreamArgs, moved: &BTreeMap<&str, String>) -> Result<Self, ConfigError> {
+        let mut given: BTreeMap<&str, &str> = [
             ("openai", args.openai_url.as_str()),
             ("anthropic", args.anthropic_url.as_str()),
             ("gemini", args.gemini_url.as_str()),
-        ];
-        Self::at(&given.into()).with(&args.config)
+        ]
+        .into();
+        given.extend(moved.iter().map(|(name, url)| (*name, url.as_str())));
+        Self::at(&given).with(&args.config)
     }
 
     /// The built-in ones at their own addresses, and those of the configuration file: for who makes no calls, and needs to know
