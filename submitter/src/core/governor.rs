@@ -18,8 +18,9 @@ const BYTES_PER_TOKEN: u64 = 3;
 const REMEMBERED: Duration = Duration::from_secs(6 * 3600);
 /// Most lessons; the one that was used longest ago makes room.
 const MAX_LESSONS: usize = 1_000;
-/// A success adds this part of the first limit.
+/// A success adds this part of the first limit, up to what a stated limit is where a token has four bytes.
 const GROWTH: u64 = 32;
+const LIKELY_BYTES_PER_TOKEN: u64 = 4;
 /// First wait after a refusal that our own batches do not explain: others use the same queue. It doubles up to the second.
 const CLOSED: Duration = Duration::from_secs(15);
 const CLOSED_MAX: Duration = Duration::from_secs(600);
@@ -76,8 +77,9 @@ pub(super) struct Share {
 struct Lesson {
     /// For all submitters together.
     limit: u64,
-    /// What a success adds.
+    /// What a success adds, and how far.
     step: u64,
+    most: u64,
     learned_at: Now,
     used_at: Now,
     opens_at: Now,
@@ -117,7 +119,8 @@ impl Governor {
         if let Some(lesson) = self.lessons.get_mut(place) {
             lesson.unexplained = 0;
             if std::mem::take(&mut lesson.pressed) {
-                lesson.limit = lesson.limit.saturating_add(lesson.step);
+                let grown = lesson.limit.saturating_add(lesson.step).min(lesson.most);
+                lesson.limit = lesson.limit.max(grown);
             }
         }
     }
@@ -146,6 +149,7 @@ impl Governor {
         self.make_room(place);
         let lesson = self.lessons.entry(place.clone()).or_insert_with(|| Lesson {
             limit,
+            most: u64::MAX,
             step: (refusal.stated.unwrap_or(limit) / GROWTH).max(1),
             learned_at: now,
             used_at: now,
@@ -157,6 +161,9 @@ impl Governor {
             (lesson.limit, lesson.learned_at) = (limit, now);
         }
         lesson.used_at = now;
+        if let Some(stated) = refusal.stated {
+            lesson.most = (stated / BYTES_PER_TOKEN).saturating_mul(LIKELY_BYTES_PER_TOKEN);
+        }
         if !explained {
             lesson.opens_at = now + backoff(CLOSED, CLOSED_MAX, lesson.unexplained, refusal.salt);
             lesson.unexplained = lesson.unexplained.saturating_add(1);
@@ -268,6 +275,11 @@ mod tests {
         assert_eq!(tokens(&mut governor), 340);
         governor.refuses(at(3), &place, refusal(335, 2, Some(320)), 1);
         assert_eq!(tokens(&mut governor), 320);
+        for _ in 0..100 {
+            governor.presses(&place);
+            governor.succeeds(&place);
+        }
+        assert_eq!(tokens(&mut governor), 424);
     }
 
     #[test]

@@ -236,6 +236,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_a_part_only_the_beginning_is_pulled() {
+        let rids = vec![Rid::random(), Rid::random(), Rid::random()];
+        let granted = |lengths: &[u32]| Granted {
+            ingress: Pid::random(),
+            epoch: 1,
+            rids: rids.clone(),
+            body_bytes: 60 + 3 * RECORD_HEAD as u64,
+            lengths: lengths.to_vec(),
+            reply_prefix: String::new(),
+        };
+        let without = |n: &[usize]| n.iter().map(|n| rids[*n]).collect::<BTreeSet<_>>();
+        let heads = |n: usize| (n * RECORD_HEAD) as u64;
+        let known = granted(&[10, 20, 30]);
+        assert_eq!(needed(&known, &without(&[])), 60 + heads(3));
+        assert_eq!(needed(&known, &without(&[1, 2])), 10 + heads(1));
+        assert_eq!(needed(&known, &without(&[0, 2])), 30 + heads(2));
+        assert_eq!(needed(&known, &without(&[0, 1, 2])), 0);
+        assert_eq!(needed(&granted(&[]), &without(&[1, 2])), 60 + heads(3));
+        assert_eq!(needed(&granted(&[u32::MAX; 3]), &without(&[])), 60 + heads(3), "never beyond the stream");
+    }
+
+    #[test]
     fn records_come_whole_however_the_stream_is_cut() {
         let records: Vec<(Rid, Vec<u8>)> = (0..20).map(|n| (Rid::random(), vec![n as u8; n * 7])).collect();
         let mut stream = Vec::new();
