@@ -103,6 +103,8 @@ pub struct Fault {
     /// Whether the request may be put into a later batch: this one is over and has no answer to it. As far as the provider tells
     /// it was not executed, or failed for no reason of its own.
     pub again: bool,
+    /// Whether the request was not submitted for want of room at the provider: into another batch with it, which counts as no try.
+    pub requeue: bool,
     /// How it was tried last.
     pub route: Route,
 }
@@ -198,6 +200,7 @@ impl Fault {
             no_retry: false,
             unbatchable: false,
             again: false,
+            requeue: false,
             route: Route::Batch,
         }
     }
@@ -206,6 +209,13 @@ impl Fault {
     #[must_use]
     pub fn again(mut self) -> Self {
         self.again = true;
+        self
+    }
+
+    /// Says that the request was not submitted, for want of room.
+    #[must_use]
+    pub fn requeue(mut self) -> Self {
+        self.requeue = true;
         self
     }
 
@@ -285,6 +295,7 @@ impl Outcome {
                     unbatchable: fault.unbatchable,
                     route: fault.route.to_wire().into(),
                     again: fault.again,
+                    requeue: fault.requeue,
                 };
                 (Kind::Fault(head), fault.message.into())
             }
@@ -313,6 +324,7 @@ impl Outcome {
                 no_retry: head.no_retry,
                 unbatchable: head.unbatchable,
                 again: head.again,
+                requeue: head.requeue,
             }),
         })
     }
@@ -375,6 +387,7 @@ mod tests {
                     .retry_after(Duration::from_secs(7))
                     .no_retry()
                     .again()
+                    .requeue()
                     .by(Route::Sync)
                     .unbatchable(),
             )

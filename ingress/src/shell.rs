@@ -286,6 +286,7 @@ impl<J: Fn(JobEvent)> Performer<J> {
             epoch,
             rids,
             body_bytes,
+            lengths,
             fence_files,
             submitter,
             public_key,
@@ -300,6 +301,14 @@ impl<J: Fn(JobEvent)> Performer<J> {
         let sealed_credential =
             seal_box(&public_key, &grant_aad(bid, epoch, fingerprint, submitter), &plain).ok()?;
         let granted = common::ids::pack_rids(&rids);
-        Some(wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes })
+        Some(wire::Grant {
+            bid: bid.to_bytes(),
+            epoch,
+            granted,
+            fence_files,
+            sealed_credential,
+            body_bytes,
+            lengths,
+        })
     }
 }

@@ -33,6 +33,8 @@ pub struct GrantDraft {
     pub rids: Vec<Rid>,
     /// Length of the record stream.
     pub body_bytes: u64,
+    /// Lengths of the bodies, in the same order.
+    pub lengths: Vec<u32>,
     /// Input files of earlier epochs.
     pub fence_files: Vec<String>,
     /// Who gets the grant, and the key to seal it to.
@@ -206,15 +208,15 @@ impl<W> Core<W> {
                 let first = batch.former.is_empty();
                 let waits =
                     |rid: &Rid| self.requests.get(rid).is_some_and(|r| r.phase == Phase::Granted(bid));
+                let granted = batch.bodies.iter().filter(|(rid, _)| first || waits(rid));
+                // Admission bounds bodies far below 4 GB.
+                let length = |body: &Bytes| u32::try_from(body.len()).unwrap_or(u32::MAX);
+                let (rids, lengths) = granted.map(|(rid, body)| (*rid, length(body))).unzip();
                 GrantDraft {
                     bid,
                     epoch: batch.epoch,
-                    rids: batch
-                        .bodies
-                        .iter()
-                        .map(|(rid, _)| *rid)
-                        .filter(|rid| first || waits(rid))
-                        .collect(),
+                    rids,
+                    lengths,
                     body_bytes: batch.body_bytes(),
                     fence_files: batch.files.clone(),
                     submitter,

@@ -46,6 +46,11 @@ pub struct Solo {
     pub reason: Reason,
 }
 
+/// Wait before another batch of a request that was given back for want of room: none the first time, and then longer each time up
+/// to the second. Of all that a batch gives back it is about the same, so that it stays together.
+const GIVEN_BACK: Duration = Duration::from_millis(100);
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(5);
+
 /// How far a request has come on its way.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -56,6 +61,8 @@ pub(super) struct Steps {
     pub(super) reason: Reason,
     /// Later batches that it was put into.
     pub(super) retries: u32,
+    /// How often it was given back.
+    pub(super) given_back: u32,
     /// Where it is called alone.
     pub(super) uri: Arc<Uri>,
     /// What was changed in its body for the batch.
@@ -77,6 +84,7 @@ impl Steps {
             due,
             reason,
             retries: 0,
+            given_back: 0,
             uri: call.uri.clone(),
             edit: call.edit.clone(),
         }
@@ -209,6 +217,15 @@ impl<W> Core<W> {
         let salt = u64::from_le_bytes(rid.0.first_chunk().copied().unwrap_or_default());
         let wait = backoff(REST, REST_MAX, request.steps.retries - 1, salt);
         tracing::info!(%rid, retry = request.steps.retries, ?wait, "a line failed; its request goes into a later batch");
+        self.goes_again(now, rid, bid, wait, out);
+    }
+
+    /// Puts a request into another batch that its batch has given back for want of room at the provider. It was not tried: that counts
+    /// for nothing, and goes on for as long as somebody waits. Each time some other request of its batch was submitted.
+    pub(super) fn requeue(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
+        let Some(request) = self.requests.get_mut(&rid) else { return };
+        let wait = GIVEN_BACK.saturating_mul(request.steps.given_back).min(GIVEN_BACK_MAX);
+        request.steps.given_back = request.steps.given_back.saturating_add(1);
         self.goes_again(now, rid, bid, wait, out);
     }
 

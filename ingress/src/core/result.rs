@@ -107,6 +107,8 @@ impl<W> Core<W> {
             let cancelled = self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome);
             if cancelled || self.is_left_over(now, rid, &outcome) {
                 self.goes_again(now, rid, bid, Duration::ZERO, out);
+            } else if is_given_back(&outcome) {
+                self.requeue(now, rid, bid, out);
             } else if self.may_go_alone(rid, &outcome) {
                 self.refused_batch(now, rid, bid, out);
             } else if self.may_go_again(rid, &outcome) {
@@ -132,6 +134,11 @@ impl<W> Core<W> {
 /// Whether the line was not executed because its job was cancelled.
 fn is_cancelled(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled")
+}
+
+/// Whether it was not submitted, since its provider had no room for all of the batch.
+fn is_given_back(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.requeue)
 }
 
 fn unreadable() -> Fault {

@@ -82,7 +82,9 @@ impl Core {
                 // What is being granted is given back as soon as it is; what was another's is asked for again at the farewell.
                 State::Claiming | State::Opening if others && batch.recovery.is_none() => {}
                 State::Claiming | State::Opening => self.forget(bid, out),
-                State::Uploading | State::Intending { .. } => self.leave_unsent(now, bid, out),
+                State::Queued | State::Uploading | State::Intending { .. } => {
+                    self.leave_unsent(now, bid, out)
+                }
                 State::Polling => self.hand_over_if_leaving(now, bid, out),
                 State::Lingering(_) => self.finish(now, bid, out),
                 State::Done => self.tidy_before_leaving(now, bid, out),
@@ -142,7 +144,7 @@ impl Core {
         let given_up = |batch: &&mut Batch| batch.is_given_up(now);
         let Some(batch) = self.batches.get_mut(&bid).filter(given_up) else { return };
         match batch.state {
-            State::Uploading | State::Intending { .. } => {
+            State::Queued | State::Uploading | State::Intending { .. } => {
                 tracing::info!(%bid, "a batch is not waited for any more: it is not submitted");
                 self.give_back(now, bid, deliver::cancelled(), out);
             }
