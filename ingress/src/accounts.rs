@@ -4,6 +4,7 @@ mod books;
 mod page;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::key::BatchKey;
@@ -13,7 +14,7 @@ use pricing::{Answer, Cost, Dialect, Kind, Table, Tier, Usd};
 use providers::Upstreams;
 
 use crate::hold::Ended;
-use crate::plan::Reason;
+use crate::http::MOST_METERED as MOST;
 use crate::stats::Stats;
 
 use books::Name;
@@ -146,8 +147,26 @@ impl Prices {
     }
 }
 
+/// Bytes of answers that may be kept to be read.
+#[derive(Debug, Default)]
+pub struct Room(AtomicUsize);
+
+impl Room {
+    /// Takes so many, if they are left.
+    pub fn take(&self, bytes: usize) -> bool {
+        let more = |taken: usize| Some(taken + bytes).filter(|taken| *taken <= MOST);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Enters what ends into the books.
 pub struct Cashier {
+    room: Room,
     prices: Arc<Prices>,
     stats: Arc<Stats>,
 }
@@ -155,7 +174,12 @@ pub struct Cashier {
 impl Cashier {
     /// For the books of `stats`.
     pub fn new(prices: Arc<Prices>, stats: Arc<Stats>) -> Self {
-        Self { prices, stats }
+        Self { room: Room::default(), prices, stats }
+    }
+
+    /// The room for answers that are read as they pass.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Enters the end of a relayed request. With no answer it is not known what it used.
@@ -190,7 +214,7 @@ impl Cashier {
         }
         let mut books = self.stats.books();
         books.enter(hour(), account, ended.outcome.route(), receipt.is_some(), receipt.as_ref());
-        if ended.reason == Some(Reason::DeadlineHard) {
+        if ended.perhaps_twice {
             books.maybe_twice(self.prices.in_batch(&account.key, &ended.outcome));
         }
         receipt

@@ -33,8 +33,6 @@ pub enum Unbatchable {
     Mode,
     /// Nothing is batched: what batches would save is only reported.
     Observed,
-    /// The provider has refused a batch of this key and model lately.
-    Refused,
     /// The URL has a query string, which a line of a batch cannot carry.
     Query,
     /// The body is a form.
@@ -67,7 +65,6 @@ impl Unbatchable {
         match self {
             Self::Mode => "mode",
             Self::Observed => "observe",
-            Self::Refused => "unbatchable",
             Self::Query => "query",
             Self::Multipart => "multipart",
             Self::ContentEncoding => "content-encoding",

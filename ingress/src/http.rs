@@ -27,6 +27,7 @@ mod waiting;
 pub use alone::Soloist;
 pub use front::{Front, FrontConfig};
 pub(crate) use headers::is_ours;
+pub(crate) use meter::MOST as MOST_METERED;
 pub use payload::Payload;
 pub(crate) use route::Place;
 pub use server::{ServeLimits, listen, serve};

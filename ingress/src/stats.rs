@@ -93,7 +93,7 @@ impl Stats {
     /// A request has ended that was made alone, and why.
     pub fn made_alone(&self, reason: Reason) {
         let at = match reason {
-            Reason::Deadline | Reason::DeadlineHard => 0,
+            Reason::Deadline => 0,
             Reason::Estimate => 1,
             Reason::Mode => 2,
             Reason::Refused => 3,

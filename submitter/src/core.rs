@@ -175,13 +175,18 @@ impl Core {
             return self.leave_unsent(now, bid, out);
         }
         if batch.state == State::Uploading && batch.is_given_up(now) {
-            return self.give_back(now, bid, deliver::cancelled(), out);
+            let why = self.given_up(bid);
+            return self.give_back(now, bid, why, out);
         }
         if batch.state == State::Uploading && batch.admission.is_none() {
             return self.wait_for_room(now, bid, out);
         }
         if batch.state == State::Uploading && batch.goes_inline() {
             return self.register_inline(now, bid, out);
+        }
+        if matches!(batch.state, State::Creating { .. }) && batch.attempt > 0 && batch.is_given_up(now) {
+            // Each try so far was refused: nothing was created.
+            return self.end_uncreated(now, bid, out);
         }
         let except = self.jobs_of_others(bid);
         let Some(batch) = self.batches.get_mut(&bid) else { return };
@@ -223,7 +228,11 @@ impl Core {
             },
             State::Refused { file, .. } => Op::Delete { file: file.clone() },
             State::Polling => Op::Poll { job: batch.job_id() },
-            State::Delivering => Op::Download { files: batch.result_files(), job: batch.job_id() },
+            State::Delivering => Op::Download {
+                given_up: batch.overdue.is_some(),
+                files: batch.result_files(),
+                job: batch.job_id(),
+            },
             State::Flushing => Op::Flush,
         };
         out.push(Output::Do(bid, op));

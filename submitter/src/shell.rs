@@ -213,11 +213,11 @@ impl Performer {
                     Did::Created(pull::create(&link, bid, &work, from, except).await)
                 });
             }
-            Op::Download { files, job } => {
+            Op::Download { given_up, files, job } => {
                 let transfers = self.transfers.clone();
                 self.report(bid, async move {
                     let _turn = transfers.acquire().await;
-                    Did::Downloaded(download::deliver(&work, &files, &job).await)
+                    Did::Downloaded(download::deliver(&work, &files, (&job, given_up)).await)
                 });
             }
             Op::Tell(rids, outcome) => {

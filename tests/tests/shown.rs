@@ -90,6 +90,7 @@ fn an_ingress_shows_neither_credential_nor_body() {
         queued: Default::default(),
         replayed: false,
         reason: None,
+        perhaps_twice: false,
         receipt: None,
     });
 }

@@ -638,6 +638,9 @@ pub struct FaultHead {
     /// there is no answer and will be none in this batch: it may be put into a later one
     #[prost(bool, tag = "7")]
     pub again: bool,
+    /// with `again`: the provider may have executed it, and lost its answer
+    #[prost(bool, tag = "9")]
+    pub perhaps_executed: bool,
     /// it was not submitted for want of room: into another batch with it, and that counts as no try
     #[prost(bool, tag = "8")]
     pub requeue: bool,

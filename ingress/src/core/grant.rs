@@ -135,6 +135,11 @@ impl Batch {
         self.attended += 1;
     }
 
+    /// Since its first grant.
+    pub(super) fn age(&self, now: Now) -> Duration {
+        now.saturating_sub(self.granted_at) + self.age_before
+    }
+
     /// The body of one of its requests.
     pub(super) fn body_of(&mut self, rid: Rid) -> Option<Bytes> {
         let (before, after) = self.bodies.split_at(self.looked_at.min(self.bodies.len()));
@@ -448,8 +453,7 @@ impl<W> Core<W> {
         batch.answered |= by_provider;
         if batch.waiting == 0 {
             if batch.answered && !batch.overdue {
-                let took = now.saturating_sub(batch.granted_at) + batch.age_before;
-                self.estimates.record(now, &batch.key, took);
+                self.estimates.record(now, &batch.key, batch.age(now), false);
             }
             out.push(Output::Job(JobEvent::Ended { bid, answered: batch.answered }));
             self.keep_relic(now, bid);

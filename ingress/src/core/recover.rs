@@ -82,7 +82,7 @@ impl<W> Core<W> {
             reply: self.reply_prefix.clone(),
             rids: pack_rids(batch.bodies.iter().map(|(rid, _)| rid).filter(waits)),
         };
-        let age = now.saturating_sub(batch.granted_at) + batch.age_before;
+        let age = batch.age(now);
         let recover = wire::Recover {
             bid: bid.to_bytes(),
             origin: batch.origin.to_bytes(),

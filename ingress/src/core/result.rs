@@ -104,15 +104,16 @@ impl<W> Core<W> {
             // Not where somebody else cancelled it, who had his reasons. Of a batch that was taken over, that cannot be told.
             let ours =
                 |batch: &super::grant::Batch| batch.abandoned || batch.overdue || !batch.former.is_empty();
-            let cancelled = self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome);
-            if cancelled || self.is_left_over(now, rid, &outcome) {
+            let ours = self.batches.get(&bid).is_some_and(ours);
+            if is_cancelled(&outcome, ours) || self.is_left_over(now, rid, &outcome) {
+                self.doubt(rid, &outcome);
                 self.goes_again(now, rid, bid, Duration::ZERO, out);
             } else if is_given_back(&outcome) {
                 self.requeue(now, rid, bid, out);
             } else if self.may_go_alone(rid, &outcome) {
                 self.refused_batch(now, rid, bid, out);
             } else if self.may_go_again(rid, &outcome) {
-                self.retry_line(now, rid, bid, out);
+                self.retry_line(now, rid, bid, outcome, out);
             } else {
                 self.end_granted(now, rid, bid, outcome, out);
             }
@@ -131,9 +132,9 @@ impl<W> Core<W> {
     }
 }
 
-/// Whether the line was not executed because its job was cancelled.
-fn is_cancelled(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled")
+/// Whether the line was not executed because its job was cancelled, by this ingress's wish or another's.
+fn is_cancelled(outcome: &Outcome, ours: bool) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled" && (ours || fault.again))
 }
 
 /// Whether it was not submitted, since its provider had no room for all of the batch.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::core::Solo;
 use crate::dialect::{Problem, of};
 use crate::plan::Reason;
-use crate::relay::Relay;
+use crate::relay::{Broken, Relay};
 use providers::Upstreams;
 
 /// Calls that are made alone at a time, all keys together, and with one key: a whole batch of them comes at once, the provider has
@@ -46,10 +46,13 @@ pub struct Soloist {
     turns: Semaphore,
     /// Turns of each key that has calls here.
     each: Mutex<HashMap<Fingerprint, Weak<Semaphore>>>,
-    refused: Mutex<Until<BatchKey>>,
+    /// Until when batches of a key, endpoint and model are taken to be refused.
+    refused: Mutex<Until<(Fingerprint, String, String)>>,
     /// Until when a key has no room for calls of a model.
     full: Mutex<Until<(Fingerprint, String)>>,
 }
+
+const USER_AGENT: &str = concat!("llm-proxy/", env!("CARGO_PKG_VERSION"));
 
 /// What is so for a time.
 type Until<K> = HashMap<K, Instant>;
@@ -70,7 +73,7 @@ impl Soloist {
 
     /// Whether batches of this key were refused lately.
     pub(super) fn knows(&self, key: &BatchKey) -> bool {
-        until(&self.refused, key).is_some()
+        until(&self.refused, &whole(key)).is_some()
     }
 
     /// Makes a call until the provider has room for it. That it broke off is told as it is: it may have been executed.
@@ -78,7 +81,7 @@ impl Soloist {
         let (key, mut by) = (&solo.key, solo.route);
         tracing::info!(?key, route = by.as_str(), reason = solo.reason.as_str(), "a call is made alone");
         if solo.reason == Reason::Refused {
-            remember(&self.refused, key.clone(), REMEMBERED_FOR);
+            remember(&self.refused, whole(key), REMEMBERED_FOR);
         }
         let lines = headers(key, &solo.credential);
         // The caller's own model is asked, whatever the batch named in its place.
@@ -111,7 +114,15 @@ impl Soloist {
                         tokio::time::sleep(wait).await;
                     }
                 },
-                Ok(Err(problem)) => return broken(FaultClass::Ambiguous, problem, by),
+                // Not sent: it can be tried again.
+                Ok(Err(Broken { problem, sent: false })) if attempt >= TRIES => {
+                    let fault = Fault::new(FaultClass::Unavailable, "provider_unreachable", problem.message);
+                    return Outcome::Fault(fault.by(by));
+                }
+                Ok(Err(Broken { sent: false, .. })) => {
+                    tokio::time::sleep(AGAIN * 2u32.saturating_pow(attempt - 1)).await;
+                }
+                Ok(Err(Broken { problem, .. })) => return broken(FaultClass::Ambiguous, problem, by),
                 Err(_) => return broken(FaultClass::Expired, too_late(), by),
             }
         }
@@ -151,10 +162,15 @@ fn next(answer: Response, by: Route, attempt: u32) -> Next {
         // Without room for it; 498 is Groq's word for that.
         (Route::Flex, 429 | 498 | 503) if attempt < FLEX_TRIES => Next::Wait(wait()),
         // The model, or this key, has no such price; or nothing is wrong with it, which the next call shows.
-        (Route::Flex, 400 | 403 | 404 | 422 | 429 | 498 | 500..) => Next::FullPrice,
+        (Route::Flex, 400 | 403 | 404 | 422 | 429 | 498 | 503 | 529) => Next::FullPrice,
         (_, 429 | 503 | 529) if attempt < TRIES => Next::Wait(wait()),
         _ => Next::Give(answer),
     }
+}
+
+/// What is refused together.
+fn whole(key: &BatchKey) -> (Fingerprint, String, String) {
+    (key.fingerprint(), key.endpoint().to_owned(), key.model().to_owned())
 }
 
 fn until<K: std::hash::Hash + Eq>(table: &Mutex<Until<K>>, key: &K) -> Option<Instant> {
@@ -195,6 +211,9 @@ fn headers(key: &BatchKey, credential: &HeaderMap) -> HeaderMap {
     let mut headers = credential.clone();
     headers.extend(key.headers());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Its bytes are the caller's answer, and are read for what was used.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     headers
 }
 
@@ -256,6 +275,7 @@ mod tests {
             uri: Arc::new(format!("http://{address}/v1/x").parse().unwrap()),
             route,
             reason: Reason::Deadline,
+            perhaps_twice: false,
         };
         (soloist.make(solo).await, asked.load(Ordering::Relaxed))
     }

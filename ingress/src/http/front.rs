@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::key::BatchKey;
 use common::seal::Keyring;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -205,8 +204,7 @@ impl Reception {
         socket: Option<Arc<Socket>>,
     ) -> Step {
         let ongoing = self.stats.arrived();
-        let known = |key: &BatchKey| self.soloist.knows(key);
-        match self.admission.judge(place, endpoint, &head, &mut body, &known).await {
+        match self.admission.judge(place, endpoint, &head, &mut body).await {
             Ok(Verdict::Hold(mut call, streaming)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
                 if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
@@ -217,6 +215,7 @@ impl Reception {
                     Ok(uri) => call.uri = self.admission.shared_uri(uri),
                     Err(problem) => return Step::Answer(refuse(dialect, problem, ongoing)),
                 }
+                call.plan.refused = self.soloist.knows(&call.key);
                 let flex = place.upstream.caps.flex;
                 call.plan.flex = flex.iter().any(|end| call.key.endpoint().ends_with(end))
                     && self.prices.has_flex(&call.key);
@@ -268,7 +267,7 @@ impl Reception {
             body => body,
         };
         let route = match reason {
-            Unbatchable::Mode | Unbatchable::Refused | Unbatchable::Observed => "sync",
+            Unbatchable::Mode | Unbatchable::Observed => "sync",
             _ => "relay",
         };
         answer.headers.insert(ROUTE, HeaderValue::from_static(route));

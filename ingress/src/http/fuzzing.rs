@@ -50,7 +50,8 @@ impl Door {
         let _ = head.headers.keys().filter(|name| is_ours(name)).count();
         let Route::Batch(place, endpoint) = self.routes.route(head) else { return None };
         let caller = self.admission.caller(&place, head).ok()?;
-        match self.admission.weigh(&place, &endpoint, head, caller, body.clone(), &|_| false).ok()? {
+        let wish = self.admission.wish(&head.headers).ok()??;
+        match self.admission.weigh(&place, &endpoint, head, (caller, wish), body.clone()).ok()? {
             Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
             Verdict::Relay(..) | Verdict::Observe(..) => None,
         }

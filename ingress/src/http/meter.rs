@@ -12,11 +12,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-use crate::accounts::{Cashier, Relayed};
+use crate::accounts::{Cashier, Relayed, Room};
 use crate::gate::Share;
 
 /// Bytes of an answer that are kept, to be read at its end. What a longer one used is not known. Streams are read event by event.
 const LONGEST: usize = 2 << 20;
+/// Of all answers together.
+pub(crate) const MOST: usize = 256 << 20;
 
 /// Reads what passes.
 #[derive(Debug)]
@@ -74,8 +76,8 @@ impl Metered {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(piece), Some((_, reading))) = (frame.data_ref(), &mut self.reading) {
-                    reading.feed(piece);
+                if let (Some(piece), Some((meter, reading))) = (frame.data_ref(), &mut self.reading) {
+                    reading.feed(piece, meter.cashier.room());
                 }
             }
             Poll::Ready(None) => self.end(),
@@ -88,14 +90,17 @@ impl Metered {
         &self.body
     }
 
-    /// The answer has passed to its end.
+    /// The answer has passed, to its end or not: of one that broke off it may not be known what it used.
     fn end(&mut self) {
         let Some((meter, reading)) = self.reading.take() else { return };
         let took: Duration = meter.since.elapsed();
         let succeeded = !matches!(reading, Reading::Nothing(false));
         let answer = match reading {
             Reading::Events(usage) => usage.finish(),
-            Reading::Whole(body) => Answer::read(meter.dialect, &body),
+            Reading::Whole(body) => {
+                meter.cashier.room().give_back(body.len());
+                Answer::read(meter.dialect, &body)
+            }
             Reading::Nothing(_) => None,
         };
         meter.cashier.relayed(meter.relayed, succeeded, answer, took);
@@ -103,21 +108,24 @@ impl Metered {
 }
 
 impl Reading {
-    fn feed(&mut self, piece: &[u8]) {
+    fn feed(&mut self, piece: &[u8], room: &Room) {
         match self {
             Self::Events(usage) => usage.feed(piece),
-            Self::Whole(body) if body.len() + piece.len() <= LONGEST => body.extend_from_slice(piece),
-            Self::Whole(_) => *self = Self::Nothing(true),
+            Self::Whole(body) if body.len() + piece.len() <= LONGEST && room.take(piece.len()) => {
+                body.extend_from_slice(piece);
+            }
+            Self::Whole(body) => {
+                room.give_back(body.len());
+                *self = Self::Nothing(true);
+            }
             Self::Nothing(_) => {}
         }
     }
 }
 
 impl Drop for Metered {
-    /// The library does not ask for what comes after the end where it knows the length.
+    /// The library does not ask for what comes after the end where it knows the length, and clients may leave before.
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
-            self.end();
-        }
+        self.end();
     }
 }

@@ -110,6 +110,7 @@ impl Handler for Desk {
                 queued: Duration::from_secs(1),
                 replayed: false,
                 reason: None,
+                perhaps_twice: false,
                 receipt: None,
             };
             let (response, how) = batched(dialect, &ended, None);

@@ -7,6 +7,7 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
 use common::wire::{self, Role};
 
+use super::inline;
 use super::{
     AGAIN, AGAIN_MAX, Batch, Core, JobPhase, ORPHANED, Op, Output, State, Timer, Trouble, deliver, salt,
 };
@@ -110,6 +111,24 @@ impl Core {
         self.fail(now, bid, Outcome::Fault(why), out);
     }
 
+    /// What the requests of a batch get that was given up before it was submitted. Those that are waited for may go into another.
+    pub(super) fn given_up(&self, bid: Bid) -> Fault {
+        let overdue = self.batches.get(&bid).is_some_and(|batch| batch.overdue.is_some());
+        if overdue { deliver::cancelled().again() } else { deliver::cancelled() }
+    }
+
+    /// The same, of a batch whose file is there.
+    pub(super) fn end_uncreated(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(State::Creating { file }) = self.batches.get(&bid).map(|batch| &batch.state) else { return };
+        let file = file.clone();
+        tracing::info!(%bid, "a batch is not waited for any more, and its provider has not taken it yet");
+        if !inline::is_inline(&file) {
+            self.delete_later(now, bid, &file);
+        }
+        let why = self.given_up(bid);
+        self.give_back(now, bid, why, out);
+    }
+
     /// An upload under way may still make a file.
     fn sweep_upload(&mut self, now: Now, bid: Bid) {
         if self.batches.get(&bid).is_some_and(|batch| batch.uploading) {
@@ -146,7 +165,8 @@ impl Core {
         match batch.state {
             State::Queued | State::Uploading | State::Intending { .. } => {
                 tracing::info!(%bid, "a batch is not waited for any more: it is not submitted");
-                self.give_back(now, bid, deliver::cancelled(), out);
+                let why = self.given_up(bid);
+                self.give_back(now, bid, why, out);
             }
             State::Polling if batch.may_be_cancelled(now) && !left_to_the_provider => {
                 tracing::info!(%bid, job = batch.job_id(), "a job is not waited for any more: it is cancelled");

@@ -62,12 +62,25 @@ impl Core {
         }
         if missing > 0 {
             tracing::warn!(%bid, missing, unreadable, "requests without a line in the results");
-            let fault = no_line(phase, lines.are_all_of(counts), unreadable);
+            let certain = lines.are_all_of(counts);
+            let fault = no_line(phase, certain, unreadable);
             // Where all was read there is no answer, and there will be none.
-            let fault = if unreadable { fault } else { fault.again() };
+            let fault = match (unreadable, certain) {
+                (true, _) => fault,
+                (false, true) => self.ways_left(bid, phase, fault),
+                (false, false) => fault.again().perhaps_executed(),
+            };
             self.tell_rest(bid, Outcome::Fault(fault), out);
         }
         self.enter(now, bid, State::Flushing, out);
+    }
+}
+
+impl Core {
+    /// What was certainly not executed may go into another batch, unless somebody else cancelled this one, who had his reasons.
+    fn ways_left(&self, bid: Bid, phase: JobPhase, fault: Fault) -> Fault {
+        let given_up = self.batches.get(&bid).is_some_and(|batch| batch.overdue.is_some());
+        if phase != JobPhase::Cancelled || given_up { fault.again() } else { fault }
     }
 }
 

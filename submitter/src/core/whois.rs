@@ -129,7 +129,7 @@ impl Core {
         let mut told = BTreeSet::new();
         let prefixes: BTreeSet<_> = calls.iter().map(|(_, pairing)| pairing.prefix()).collect();
         let mut candidates = Candidates::new();
-        for (bid, batch) in self.batches.iter().filter(|(_, batch)| batch.key == *key) {
+        for (bid, batch) in self.batches.iter().filter(|(_, batch)| batch.key.is_like(key)) {
             for (ingress, rid, lost) in
                 batch.requests().filter(|(_, rid, _)| prefixes.contains(&prefix(*rid)))
             {

@@ -24,7 +24,8 @@ const MOST_PARTS: usize = 100_000;
 const CANCELLED: &str = "batch_cancelled";
 
 /// Delivers every line of the files, and counts them.
-pub(super) async fn deliver(work: &Work, files: &[String], job: &str) -> Result<Lines, Trouble> {
+/// Of a job that was given up, lines that were cancelled may go into another batch.
+pub(super) async fn deliver(work: &Work, files: &[String], job: (&str, bool)) -> Result<Lines, Trouble> {
     let mut lines = Lines::default();
     for file in files {
         match work.client.provider().results(file) {
@@ -35,7 +36,12 @@ pub(super) async fn deliver(work: &Work, files: &[String], job: &str) -> Result<
     Ok(lines)
 }
 
-async fn file_of_lines(work: &Work, call: &Call, job: &str, lines: &mut Lines) -> Result<(), Trouble> {
+async fn file_of_lines(
+    work: &Work,
+    call: &Call,
+    job: (&str, bool),
+    lines: &mut Lines,
+) -> Result<(), Trouble> {
     let mut splitter = LineSplitter::default();
     let mut from = splitter.offset();
     while let Err(trouble) = download(work, call, job, &mut splitter, lines).await {
@@ -51,23 +57,23 @@ async fn file_of_lines(work: &Work, call: &Call, job: &str, lines: &mut Lines) -
 }
 
 /// Results within JSON, part by part, until one does not say where the next is.
-async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> Result<(), Trouble> {
+async fn document(work: &Work, mut call: Call, job: (&str, bool), lines: &mut Lines) -> Result<(), Trouble> {
     let provider = work.client.provider();
     for _ in 0..MOST_PARTS {
         let body = work.client.document(&work.credential, &call).await.map_err(|e| trouble(provider, &e))?;
         let part = match provider.read_document(&call, &body) {
             Ok(part) => part,
             Err(Unreadable::Error(_)) => {
-                unreadable(job, &"an error stands in their place", lines);
+                unreadable(job.0, &"an error stands in their place", lines);
                 return Ok(());
             }
             Err(problem) => {
-                unreadable(job, &problem, lines);
+                unreadable(job.0, &problem, lines);
                 return Ok(());
             }
         };
         if part.broken {
-            unreadable(job, &"a part of the results is broken", lines);
+            unreadable(job.0, &"a part of the results is broken", lines);
         }
         for element in &part.elements {
             take_line(work, element, job, lines).await;
@@ -77,7 +83,7 @@ async fn document(work: &Work, mut call: Call, job: &str, lines: &mut Lines) -> 
             None => return Ok(()),
         }
     }
-    unreadable(job, &"the results have too many parts", lines);
+    unreadable(job.0, &"the results have too many parts", lines);
     Ok(())
 }
 
@@ -94,7 +100,7 @@ fn unreadable(job: &str, why: &dyn Display, lines: &mut Lines) {
 async fn download(
     work: &Work,
     call: &Call,
-    job: &str,
+    job: (&str, bool),
     splitter: &mut LineSplitter,
     lines: &mut Lines,
 ) -> Result<(), Trouble> {
@@ -111,7 +117,7 @@ async fn download(
                 Ok(None) => break,
                 // Nobody knows where it ends: the rest of the file is lost.
                 Err(error) => {
-                    unreadable(job, &error, lines);
+                    unreadable(job.0, &error, lines);
                     return Ok(());
                 }
             }
@@ -123,7 +129,7 @@ async fn download(
     Ok(())
 }
 
-async fn take_line(work: &Work, line: &[u8], job: &str, lines: &mut Lines) {
+async fn take_line(work: &Work, line: &[u8], (job, given_up): (&str, bool), lines: &mut Lines) {
     if line.is_empty() {
         return;
     }
@@ -142,7 +148,7 @@ async fn take_line(work: &Work, line: &[u8], job: &str, lines: &mut Lines) {
     if work.courier.knows(rid) {
         lines.answered.insert(rid);
         let request_id = work.client.provider().request_id();
-        work.courier.tell(rid, outcome(parsed, job, request_id)).await;
+        work.courier.tell(rid, or_again(outcome(parsed, job, request_id), given_up)).await;
     }
 }
 
@@ -156,6 +162,14 @@ fn count(outcome: &LineOutcome<'_>, lines: &mut Lines) {
         }
         LineOutcome::Error { status: None, code, .. } if code == CANCELLED => {}
         LineOutcome::Response { .. } | LineOutcome::Error { .. } => lines.failed += 1,
+    }
+}
+
+/// A line that was cancelled with a job that was given up may go into another batch.
+fn or_again(outcome: Outcome, given_up: bool) -> Outcome {
+    match outcome {
+        Outcome::Fault(fault) if given_up && fault.code == CANCELLED => Outcome::Fault(fault.again()),
+        outcome => outcome,
     }
 }
 

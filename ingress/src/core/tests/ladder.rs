@@ -6,7 +6,8 @@ use super::*;
 use crate::core::{JobEvent, Solo};
 use crate::plan::{Reason, Ways};
 
-const MINUTE: Plan = Plan { ways: Ways::Any, deadline: Some(Duration::from_secs(60)), flex: false };
+const MINUTE: Plan =
+    Plan { ways: Ways::Any, deadline: Some(Duration::from_secs(60)), refused: false, flex: false };
 
 /// A world with a batcher and a submitter.
 struct House {
