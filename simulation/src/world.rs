@@ -401,6 +401,9 @@ impl World {
             return self
                 .violation(format!("caller {id}: it is paid, and what came back is {:?}", brief(ended)));
         }
+        if waits && self.was_cancelled_for_others(ended) {
+            return self.violation(format!("caller {id} is told that its batch was cancelled"));
+        }
         if let Err(why) = self.people.came_by_its_way(id, ended) {
             return self.violation(format!("caller {id}: {why}"));
         }
@@ -421,6 +424,14 @@ impl World {
         if let Then::Back(after) = then {
             self.queue.plan(self.now + after, Event::Come(person));
         }
+    }
+
+    /// Whether a caller who waits is told that its batch was cancelled. Nobody but the services cancels jobs here, and what they have
+    /// cancelled since others did not wait goes into another batch, or alone: only one that is told to stop tells it.
+    fn was_cancelled_for_others(&self, ended: &ingress::hold::Ended) -> bool {
+        let cancelled = matches!(&*ended.outcome, common::outcome::Outcome::Fault(fault) if fault.code == "batch_cancelled");
+        let stops = |process: &Process| process.draining && process.role == Role::Submitter;
+        cancelled && !self.processes.iter().any(stops)
     }
 
     // ---- the provider

@@ -160,7 +160,7 @@ impl Core {
             return self.leave_unsent(now, bid, out);
         }
         if batch.state == State::Uploading && batch.is_given_up(now) {
-            return self.give_back(now, bid, deliver::cancelled(), out);
+            return self.give_back(now, bid, deliver::cancelled().again(), out);
         }
         if batch.state == State::Uploading && batch.goes_inline() {
             return self.register_inline(now, bid, out);
@@ -204,7 +204,11 @@ impl Core {
             },
             State::Refused { file, .. } => Op::Delete { file: file.clone() },
             State::Polling => Op::Poll { job: batch.job_id() },
-            State::Delivering => Op::Download { files: batch.result_files(), job: batch.job_id() },
+            State::Delivering => Op::Download {
+                files: batch.result_files(),
+                job: batch.job_id(),
+                given_up: batch.overdue.is_some(),
+            },
             State::Flushing => Op::Flush,
         };
         out.push(Output::Do(bid, op));

@@ -15,6 +15,7 @@ use common::wire;
 use http::{HeaderMap, Uri};
 
 use super::grant::Batch;
+use super::result::goes_again;
 use super::{Core, Output, Phase, Request, Timer};
 use crate::dialect::Edit;
 use crate::hold::Call;
@@ -222,8 +223,7 @@ impl<W> Core<W> {
 
     /// Whether a batch that was given up has no answer to a request that is to have another way.
     pub(super) fn is_left_over(&self, now: Now, rid: Rid, outcome: &Outcome) -> bool {
-        let unanswered = matches!(outcome, Outcome::Fault(fault) if fault.again);
-        unanswered && self.requests.get(&rid).is_some_and(|request| request.steps.is_due(now))
+        goes_again(outcome) && self.requests.get(&rid).is_some_and(|request| request.steps.is_due(now))
     }
 
     /// Whether a line's end is none for its request.
@@ -254,7 +254,7 @@ fn is_passing(outcome: &Outcome) -> bool {
             let status = response.status;
             !response.job.is_empty() && (status.as_u16() == 429 || status.is_server_error())
         }
-        Outcome::Fault(fault) => fault.again,
+        Outcome::Fault(_) => goes_again(outcome),
     }
 }
 

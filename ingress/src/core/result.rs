@@ -104,7 +104,9 @@ impl<W> Core<W> {
             // Not where somebody else cancelled it, who had his reasons. Of a batch that was taken over, that cannot be told.
             let ours =
                 |batch: &super::grant::Batch| batch.abandoned || batch.overdue || !batch.former.is_empty();
-            let cancelled = self.batches.get(&bid).is_some_and(ours) && is_cancelled(&outcome);
+            // Or another ingress's callers did not wait, who share the batch.
+            let ours = goes_again(&outcome) || self.batches.get(&bid).is_some_and(ours);
+            let cancelled = ours && is_cancelled(&outcome);
             if cancelled || self.is_left_over(now, rid, &outcome) {
                 self.goes_again(now, rid, bid, Duration::ZERO, out);
             } else if self.may_go_alone(rid, &outcome) {
@@ -132,6 +134,11 @@ impl<W> Core<W> {
 /// Whether the line was not executed because its job was cancelled.
 fn is_cancelled(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled")
+}
+
+/// Whether there is no answer, and the request may be put into another batch.
+pub(super) fn goes_again(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.again)
 }
 
 fn unreadable() -> Fault {

@@ -62,9 +62,12 @@ impl Core {
         }
         if missing > 0 {
             tracing::warn!(%bid, missing, unreadable, "requests without a line in the results");
-            let fault = no_line(phase, lines.are_all_of(counts), unreadable);
+            let not_executed = lines.are_all_of(counts);
+            let fault = no_line(phase, not_executed, unreadable);
+            // Who cancelled a job that callers wait for had his reasons.
+            let told = phase == JobPhase::Cancelled && not_executed && batch.overdue.is_none();
             // Where all was read there is no answer, and there will be none.
-            let fault = if unreadable { fault } else { fault.again() };
+            let fault = if unreadable || told { fault } else { fault.again() };
             self.tell_rest(bid, Outcome::Fault(fault), out);
         }
         self.enter(now, bid, State::Flushing, out);

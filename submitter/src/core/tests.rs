@@ -23,6 +23,7 @@ mod fence;
 mod inline;
 mod leaving;
 mod linger;
+mod overdue;
 mod recovery;
 mod refused;
 mod sweeps;
@@ -234,7 +235,10 @@ fn a_batch_goes_its_way_and_leaves_nothing() {
     world.polling();
     assert_eq!(world.op(), Op::Poll { job: "batch_1".into() });
     world.did(Did::Polled(Ok(job(JobPhase::Completed))));
-    assert_eq!(world.op(), Op::Download { files: vec!["out".into()], job: "batch_1".into() });
+    assert_eq!(
+        world.op(),
+        Op::Download { files: vec!["out".into()], job: "batch_1".into(), given_up: false }
+    );
     world.did(Did::Downloaded(Ok(succeeded(&world.rids))));
     world.finish();
 }
