@@ -426,12 +426,11 @@ impl World {
         }
     }
 
-    /// Whether a caller who waits is told that its batch was cancelled. Nobody but the services cancels jobs here, and what they have
-    /// cancelled since others did not wait goes into another batch, or alone: only one that is told to stop tells it.
+    /// Whether a caller who waits is told that its batch was cancelled although everybody was always in reach. Nobody but the services
+    /// cancels jobs here, and what they have cancelled since others did not wait goes into another batch, or alone.
     fn was_cancelled_for_others(&self, ended: &ingress::hold::Ended) -> bool {
         let cancelled = matches!(&*ended.outcome, common::outcome::Outcome::Fault(fault) if fault.code == "batch_cancelled");
-        let stops = |process: &Process| process.draining && process.role == Role::Submitter;
-        cancelled && !self.processes.iter().any(stops)
+        cancelled && self.processes.iter().all(|process| process.away.is_empty())
     }
 
     // ---- the provider
