@@ -1,15 +1,22 @@
 //! The services' real state machines, on a simulated bus that loses, repeats, delays and cuts, before a simulated provider
 //! that loses answers and shows things late: in one loop, in virtual time, from one seed.
 //!
-//! At every step it holds that no request is billed twice, that every answer is its caller's own or an honest fault, and
-//! that nothing readable passes over the bus. Once the faults have stopped, every caller is answered, every map is
-//! empty and nothing is left at the provider. A seed always replays identically.
+//! At every step it holds that no request is billed twice, in batches and alone together, that every answer is its caller's own
+//! or an honest fault, that it came by a way that its caller allows, that nothing is made alone that a batch may execute, and that
+//! nothing readable passes over the bus. Once the faults have stopped, every caller is answered, none of them long after its
+//! deadline, every map is empty and nothing is left at the provider. A seed always replays identically.
 //!
 //! What nobody knows who is left cannot be held against the services, since nothing is on disk: files and jobs of a batch stay
 //! when its submitter, whoever took it over, and all ingresses that had requests in it have ended; and a repetition is a new
-//! request when its ingress and whoever submitted it were out of reach at once. The latter are counted
-//! ([`Report::paid_again`]). A file that was to be deleted before the provider showed it stays, too: the services take "not found"
-//! for deleted where it is no fence.
+//! request when its ingress and whoever submitted it were out of reach at once ([`Report::paid_again`]), or its ingress alone
+//! where that had made the call alone ([`Report::alone_again`]). A file that was to be deleted before the provider showed it stays,
+//! too: the services take "not found" for deleted where it is no fence.
+//!
+//! Two things are paid twice on purpose: a line that was executed although the results of its job have no answer to it, when it
+//! goes into a later batch or alone ([`Report::vanished_again`]); and with `--deadline-hard`, which few seeds have, what its
+//! batch executes after its deadline ([`Report::hard_again`]). Only requests of which that is so are excused, once each time.
+//!
+//! Two of five seeds have no deadlines, later batches and refused keys; they run as if there was no such thing.
 
 mod batcher;
 mod bugs;

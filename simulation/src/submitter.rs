@@ -69,6 +69,7 @@ enum Purpose {
 struct Download {
     files: Vec<String>,
     job: String,
+    given_up: bool,
     from: usize,
     lines: Lines,
 }
@@ -203,8 +204,9 @@ impl Submitter {
             }
             Op::Poll { job } => self.ask(bid, Purpose::Poll, Ask::Retrieve { job }, effects),
             Op::Cancel { job } => self.ask(bid, Purpose::Cancel, Ask::Cancel { job }, effects),
-            Op::Download { files, job } => {
-                self.download(bid, Download { files, job, from: 0, lines: Lines::default() }, effects);
+            Op::Download { files, job, given_up } => {
+                let lines = Lines::default();
+                self.download(bid, Download { files, job, given_up, from: 0, lines }, effects);
             }
             Op::Tell(rids, outcome) => {
                 if is_vanished(&outcome) {
@@ -364,7 +366,9 @@ impl Submitter {
         // Of a batch that was taken over, others may serve the rest.
         if let Some(work) = self.works.get_mut(&bid).filter(|work| work.courier.knows(line.rid)) {
             download.lines.answered.insert(line.rid);
-            work.courier.tell(line.rid, outcome(line.said, &download.job), effects);
+            let outcome = outcome(line.said, &download.job);
+            let outcome = if download.given_up { goes_again(outcome) } else { outcome };
+            work.courier.tell(line.rid, outcome, effects);
         }
     }
 
@@ -417,6 +421,14 @@ fn outcome(said: Said, job: &str) -> Outcome {
         Said::Error(code) => {
             Outcome::Fault(Fault::new(FaultClass::Expired, code, "Out of time.").no_retry().again())
         }
+    }
+}
+
+/// The same where its job was given up.
+fn goes_again(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Fault(fault) if fault.code == "batch_cancelled" => Outcome::Fault(fault.again()),
+        outcome => outcome,
     }
 }
 

@@ -401,6 +401,9 @@ impl World {
             return self
                 .violation(format!("caller {id}: it is paid, and what came back is {:?}", brief(ended)));
         }
+        if waits && self.was_cancelled_for_others(ended) {
+            return self.violation(format!("caller {id} is told that its batch was cancelled"));
+        }
         if let Err(why) = self.people.came_by_its_way(id, ended) {
             return self.violation(format!("caller {id}: {why}"));
         }
@@ -421,6 +424,13 @@ impl World {
         if let Then::Back(after) = then {
             self.queue.plan(self.now + after, Event::Come(person));
         }
+    }
+
+    /// Whether a caller who waits is told that its batch was cancelled although everybody was always in reach. Nobody but the services
+    /// cancels jobs here, and what they have cancelled since others did not wait goes into another batch, or alone.
+    fn was_cancelled_for_others(&self, ended: &ingress::hold::Ended) -> bool {
+        let cancelled = matches!(&*ended.outcome, common::outcome::Outcome::Fault(fault) if fault.code == "batch_cancelled");
+        cancelled && self.processes.iter().all(|process| process.away.is_empty())
     }
 
     // ---- the provider

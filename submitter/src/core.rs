@@ -175,11 +175,7 @@ impl Core {
             return self.leave_unsent(now, bid, out);
         }
         if batch.state == State::Uploading && batch.is_given_up(now) {
-            let why = self.given_up(bid);
-            return self.give_back(now, bid, why, out);
-        }
-        if batch.state == State::Uploading && batch.admission.is_none() {
-            return self.wait_for_room(now, bid, out);
+            return self.give_back(now, bid, deliver::cancelled().again(), out);
         }
         if batch.state == State::Uploading && batch.goes_inline() {
             return self.register_inline(now, bid, out);
@@ -229,9 +225,9 @@ impl Core {
             State::Refused { file, .. } => Op::Delete { file: file.clone() },
             State::Polling => Op::Poll { job: batch.job_id() },
             State::Delivering => Op::Download {
-                given_up: batch.overdue.is_some(),
                 files: batch.result_files(),
                 job: batch.job_id(),
+                given_up: batch.overdue.is_some(),
             },
             State::Flushing => Op::Flush,
         };

@@ -213,11 +213,12 @@ impl Performer {
                     Did::Created(pull::create(&link, bid, &work, from, except).await)
                 });
             }
-            Op::Download { given_up, files, job } => {
+            Op::Download { files, job, given_up } => {
                 let transfers = self.transfers.clone();
                 self.report(bid, async move {
                     let _turn = transfers.acquire().await;
-                    Did::Downloaded(download::deliver(&work, &files, (&job, given_up)).await)
+                    let of = download::Of { job: &job, given_up };
+                    Did::Downloaded(download::deliver(&work, &files, of).await)
                 });
             }
             Op::Tell(rids, outcome) => {

@@ -16,7 +16,8 @@ use common::wire;
 use http::{HeaderMap, Uri};
 
 use super::grant::Batch;
-use super::{Core, Output, Phase, Request};
+use super::result::goes_again;
+use super::{Core, Output, Phase, Request, Timer};
 use crate::dialect::Edit;
 use crate::hold::Call;
 use crate::plan::{Reason, Ways};
@@ -319,22 +320,7 @@ impl<W> Core<W> {
 
     /// Whether a batch that was given up has no answer to a request that is to have another way.
     pub(super) fn is_left_over(&self, now: Now, rid: Rid, outcome: &Outcome) -> bool {
-        let unanswered = matches!(outcome, Outcome::Fault(fault) if fault.again);
-        unanswered
-            && self.may_risk(rid, outcome)
-            && self.requests.get(&rid).is_some_and(|r| r.steps.is_due(now))
-    }
-
-    /// Whether the batch may not have executed a request, or it is the first one that may.
-    fn may_risk(&self, rid: Rid, outcome: &Outcome) -> bool {
-        !is_doubtful(outcome) || self.requests.get(&rid).is_some_and(|request| !request.steps.perhaps_twice)
-    }
-
-    /// Remembers that a batch may have executed a request.
-    pub(super) fn doubt(&mut self, rid: Rid, outcome: &Outcome) {
-        if let Some(request) = self.requests.get_mut(&rid) {
-            request.steps.perhaps_twice |= is_doubtful(outcome);
-        }
+        goes_again(outcome) && self.requests.get(&rid).is_some_and(|request| request.steps.is_due(now))
     }
 
     /// Whether a line's end is none for its request.
@@ -365,7 +351,7 @@ fn is_passing(outcome: &Outcome) -> bool {
             let status = response.status;
             !response.job.is_empty() && (status.as_u16() == 429 || status.is_server_error())
         }
-        Outcome::Fault(fault) => fault.again,
+        Outcome::Fault(_) => goes_again(outcome),
     }
 }
 

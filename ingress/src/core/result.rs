@@ -104,9 +104,10 @@ impl<W> Core<W> {
             // Not where somebody else cancelled it, who had his reasons. Of a batch that was taken over, that cannot be told.
             let ours =
                 |batch: &super::grant::Batch| batch.abandoned || batch.overdue || !batch.former.is_empty();
-            let ours = self.batches.get(&bid).is_some_and(ours);
-            if is_cancelled(&outcome, ours) || self.is_left_over(now, rid, &outcome) {
-                self.doubt(rid, &outcome);
+            // Or another ingress's callers did not wait, who share the batch.
+            let ours = goes_again(&outcome) || self.batches.get(&bid).is_some_and(ours);
+            let cancelled = ours && is_cancelled(&outcome);
+            if cancelled || self.is_left_over(now, rid, &outcome) {
                 self.goes_again(now, rid, bid, Duration::ZERO, out);
             } else if is_given_back(&outcome) {
                 self.requeue(now, rid, bid, out);
@@ -140,6 +141,11 @@ fn is_cancelled(outcome: &Outcome, ours: bool) -> bool {
 /// Whether it was not submitted, since its provider had no room for all of the batch.
 fn is_given_back(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Fault(fault) if fault.requeue)
+}
+
+/// Whether there is no answer, and the request may be put into another batch.
+pub(super) fn goes_again(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.again)
 }
 
 fn unreadable() -> Fault {

@@ -42,6 +42,8 @@ struct World {
     now: Now,
     out: Vec<Output<usize>>,
     callers: usize,
+    /// What callers say of their ways.
+    plan: Plan,
 }
 
 fn key(model: &str) -> BatchKey {
@@ -80,6 +82,7 @@ impl World {
             now: Now::ZERO,
             out: Vec::new(),
             callers: 0,
+            plan: Plan::default(),
         };
         world.give(Input::Bus(true));
         // Two seconds later everybody had time to be heard of.
@@ -122,7 +125,7 @@ impl World {
     }
 
     fn call_as(&mut self, rid: Rid, model: &str, body: Vec<u8>, pairing: Pairing) -> Vec<Output<usize>> {
-        let call = Call { key: key(model), body: body.into(), pairing, ..call() };
+        let call = Call { key: key(model), body: body.into(), pairing, plan: self.plan, ..call() };
         self.callers += 1;
         self.give(Input::Hold(rid, call, self.callers))
     }

@@ -165,8 +165,7 @@ impl Core {
         match batch.state {
             State::Queued | State::Uploading | State::Intending { .. } => {
                 tracing::info!(%bid, "a batch is not waited for any more: it is not submitted");
-                let why = self.given_up(bid);
-                self.give_back(now, bid, why, out);
+                self.give_back(now, bid, deliver::cancelled().again(), out);
             }
             State::Polling if batch.may_be_cancelled(now) && !left_to_the_provider => {
                 tracing::info!(%bid, job = batch.job_id(), "a job is not waited for any more: it is cancelled");

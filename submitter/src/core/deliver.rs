@@ -62,14 +62,12 @@ impl Core {
         }
         if missing > 0 {
             tracing::warn!(%bid, missing, unreadable, "requests without a line in the results");
-            let certain = lines.are_all_of(counts);
-            let fault = no_line(phase, certain, unreadable);
+            let not_executed = lines.are_all_of(counts);
+            let fault = no_line(phase, not_executed, unreadable);
+            // Who cancelled a job that callers wait for had his reasons.
+            let told = phase == JobPhase::Cancelled && not_executed && batch.overdue.is_none();
             // Where all was read there is no answer, and there will be none.
-            let fault = match (unreadable, certain) {
-                (true, _) => fault,
-                (false, true) => self.ways_left(bid, phase, fault),
-                (false, false) => fault.again().perhaps_executed(),
-            };
+            let fault = if unreadable || told { fault } else { fault.again() };
             self.tell_rest(bid, Outcome::Fault(fault), out);
         }
         self.enter(now, bid, State::Flushing, out);

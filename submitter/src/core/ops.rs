@@ -66,6 +66,8 @@ pub enum Op {
         files: Vec<String>,
         /// The job.
         job: String,
+        /// Whether it was cancelled since some callers did not wait for it any longer: what it has not executed goes another way.
+        given_up: bool,
     },
     /// Deliver an outcome to some; no [`Did`].
     Tell(Vec<Rid>, Outcome),

@@ -23,7 +23,7 @@ mod fence;
 mod inline;
 mod leaving;
 mod linger;
-mod queued;
+mod overdue;
 mod recovery;
 mod refused;
 mod sweeps;
@@ -236,7 +236,10 @@ fn a_batch_goes_its_way_and_leaves_nothing() {
     world.polling();
     assert_eq!(world.op(), Op::Poll { job: "batch_1".into() });
     world.did(Did::Polled(Ok(job(JobPhase::Completed))));
-    assert_eq!(world.op(), Op::Download { given_up: false, files: vec!["out".into()], job: "batch_1".into() });
+    assert_eq!(
+        world.op(),
+        Op::Download { files: vec!["out".into()], job: "batch_1".into(), given_up: false }
+    );
     world.did(Did::Downloaded(Ok(succeeded(&world.rids))));
     world.finish();
 }

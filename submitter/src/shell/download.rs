@@ -23,28 +23,31 @@ const MOST_PARTS: usize = 100_000;
 /// The code of lines that were not executed since their job was cancelled (OpenAI batch guide).
 const CANCELLED: &str = "batch_cancelled";
 
+/// The job whose results these are.
+#[derive(Clone, Copy)]
+pub(super) struct Of<'a> {
+    /// Its id.
+    pub(super) job: &'a str,
+    /// Whether what it has not executed goes another way.
+    pub(super) given_up: bool,
+}
+
 /// Delivers every line of the files, and counts them.
-/// Of a job that was given up, lines that were cancelled may go into another batch.
-pub(super) async fn deliver(work: &Work, files: &[String], job: (&str, bool)) -> Result<Lines, Trouble> {
+pub(super) async fn deliver(work: &Work, files: &[String], of: Of<'_>) -> Result<Lines, Trouble> {
     let mut lines = Lines::default();
     for file in files {
         match work.client.provider().results(file) {
-            Source::Lines(call) => file_of_lines(work, &call, job, &mut lines).await?,
-            Source::Document(call) => document(work, call, job, &mut lines).await?,
+            Source::Lines(call) => file_of_lines(work, &call, of, &mut lines).await?,
+            Source::Document(call) => document(work, call, of, &mut lines).await?,
         }
     }
     Ok(lines)
 }
 
-async fn file_of_lines(
-    work: &Work,
-    call: &Call,
-    job: (&str, bool),
-    lines: &mut Lines,
-) -> Result<(), Trouble> {
+async fn file_of_lines(work: &Work, call: &Call, of: Of<'_>, lines: &mut Lines) -> Result<(), Trouble> {
     let mut splitter = LineSplitter::default();
     let mut from = splitter.offset();
-    while let Err(trouble) = download(work, call, job, &mut splitter, lines).await {
+    while let Err(trouble) = download(work, call, of, &mut splitter, lines).await {
         // Without progress the wait is the state machine's: others need the turn.
         if splitter.offset() == from {
             return Err(trouble);
@@ -57,42 +60,42 @@ async fn file_of_lines(
 }
 
 /// Results within JSON, part by part, until one does not say where the next is.
-async fn document(work: &Work, mut call: Call, job: (&str, bool), lines: &mut Lines) -> Result<(), Trouble> {
+async fn document(work: &Work, mut call: Call, of: Of<'_>, lines: &mut Lines) -> Result<(), Trouble> {
     let provider = work.client.provider();
     for _ in 0..MOST_PARTS {
         let body = work.client.document(&work.credential, &call).await.map_err(|e| trouble(provider, &e))?;
         let part = match provider.read_document(&call, &body) {
             Ok(part) => part,
             Err(Unreadable::Error(_)) => {
-                unreadable(job.0, &"an error stands in their place", lines);
+                unreadable(of, &"an error stands in their place", lines);
                 return Ok(());
             }
             Err(problem) => {
-                unreadable(job.0, &problem, lines);
+                unreadable(of, &problem, lines);
                 return Ok(());
             }
         };
         if part.broken {
-            unreadable(job.0, &"a part of the results is broken", lines);
+            unreadable(of, &"a part of the results is broken", lines);
         }
         for element in &part.elements {
-            take_line(work, element, job, lines).await;
+            take_line(work, element, of, lines).await;
         }
         match part.next {
             Some(next) => call = next,
             None => return Ok(()),
         }
     }
-    unreadable(job.0, &"the results have too many parts", lines);
+    unreadable(of, &"the results have too many parts", lines);
     Ok(())
 }
 
 /// What could not be read is counted, and said without quoting it: it may hold an answer. A page in place of a file has many
 /// lines, of which the first says enough.
-fn unreadable(job: &str, why: &dyn Display, lines: &mut Lines) {
+fn unreadable(of: Of<'_>, why: &dyn Display, lines: &mut Lines) {
     match lines.unreadable {
-        0 => tracing::warn!(job, "results cannot be read: {why}"),
-        _ => tracing::debug!(job, "more of the results cannot be read: {why}"),
+        0 => tracing::warn!(job = of.job, "results cannot be read: {why}"),
+        _ => tracing::debug!(job = of.job, "more of the results cannot be read: {why}"),
     }
     lines.unreadable += 1;
 }
@@ -100,7 +103,7 @@ fn unreadable(job: &str, why: &dyn Display, lines: &mut Lines) {
 async fn download(
     work: &Work,
     call: &Call,
-    job: (&str, bool),
+    of: Of<'_>,
     splitter: &mut LineSplitter,
     lines: &mut Lines,
 ) -> Result<(), Trouble> {
@@ -113,32 +116,32 @@ async fn download(
         }
         loop {
             match splitter.next_line() {
-                Ok(Some(line)) => take_line(work, &line, job, lines).await,
+                Ok(Some(line)) => take_line(work, &line, of, lines).await,
                 Ok(None) => break,
                 // Nobody knows where it ends: the rest of the file is lost.
                 Err(error) => {
-                    unreadable(job.0, &error, lines);
+                    unreadable(of, &error, lines);
                     return Ok(());
                 }
             }
         }
     }
     if let Some(line) = splitter.finish() {
-        take_line(work, &line, job, lines).await;
+        take_line(work, &line, of, lines).await;
     }
     Ok(())
 }
 
-async fn take_line(work: &Work, line: &[u8], (job, given_up): (&str, bool), lines: &mut Lines) {
+async fn take_line(work: &Work, line: &[u8], of: Of<'_>, lines: &mut Lines) {
     if line.is_empty() {
         return;
     }
     let parsed = match work.client.provider().read_result(line) {
         Ok(parsed) => parsed,
-        Err(error) => return unreadable(job, &error, lines),
+        Err(error) => return unreadable(of, &error, lines),
     };
     let Ok(rid) = parsed.custom_id.parse::<Rid>() else {
-        return tracing::warn!(job, "a result line that is no answer to a request of ours");
+        return tracing::warn!(job = of.job, "a result line that is no answer to a request of ours");
     };
     if !lines.seen.insert(rid) {
         return;
@@ -148,7 +151,8 @@ async fn take_line(work: &Work, line: &[u8], (job, given_up): (&str, bool), line
     if work.courier.knows(rid) {
         lines.answered.insert(rid);
         let request_id = work.client.provider().request_id();
-        work.courier.tell(rid, or_again(outcome(parsed, job, request_id), given_up)).await;
+        let outcome = outcome(parsed, of.job, request_id);
+        work.courier.tell(rid, if of.given_up { goes_again(outcome) } else { outcome }).await;
     }
 }
 
@@ -165,10 +169,10 @@ fn count(outcome: &LineOutcome<'_>, lines: &mut Lines) {
     }
 }
 
-/// A line that was cancelled with a job that was given up may go into another batch.
-fn or_again(outcome: Outcome, given_up: bool) -> Outcome {
+/// A line that was not executed since its job was given up.
+fn goes_again(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Fault(fault) if given_up && fault.code == CANCELLED => Outcome::Fault(fault.again()),
+        Outcome::Fault(fault) if fault.code == CANCELLED => Outcome::Fault(fault.again()),
         outcome => outcome,
     }
 }

@@ -1,5 +1,6 @@
 //! Requests of an ingress that is gone, taken over for callers that have come here.
 
+use super::ladder::overdue;
 use super::*;
 use common::ids::unpack_rids;
 use common::outcome::Fault;
@@ -21,7 +22,11 @@ struct Adopting {
 impl Adopting {
     /// So many callers, with these originals.
     fn new(pairings: &[Pairing], rids: &[Rid]) -> Self {
-        let mut world = World::new();
+        Self::planned(Plan::default(), pairings, rids)
+    }
+
+    fn planned(plan: Plan, pairings: &[Pairing], rids: &[Rid]) -> Self {
+        let mut world = World { plan, ..World::new() };
         let submitter = world.join(Role::Submitter);
         world.pass(Duration::from_secs(2));
         let callers: Vec<Rid> = pairings.iter().map(|p| world.call("m", vec![1, 2, 3], *p).0).collect();
@@ -40,6 +45,12 @@ impl Adopting {
         let (_, out) = adopting.asks_and_is_told(true);
         adopting.recovers(&out);
         adopting
+    }
+
+    /// One who waits a minute for a batch.
+    fn hasty() -> Self {
+        let plan = Plan { deadline: Some(Duration::from_secs(60)), ..Plan::default() };
+        Self::planned(plan, &[AGAIN], &[AGAIN.rid()])
     }
 
     fn one() -> Self {
@@ -311,4 +322,31 @@ fn another_submitter_takes_over_where_the_first_dies_too() {
     adopting.claims();
     let out = adopting.world.answer(adopting.rids[0], adopting.bid, other, "x");
     assert_eq!(ends(&out).len(), 1);
+}
+
+#[test]
+fn its_deadline_holds_in_the_batch_where_it_is_found() {
+    let mut adopting = Adopting::hasty();
+    adopting.claims();
+    let alive = [(adopting.submitter, Role::Submitter)];
+    assert_eq!(overdue(&adopting.world.pass_with(50, &alive)), 0);
+    assert!(overdue(&adopting.world.pass_with(15, &alive)) > 0);
+    adopting.says_cancelled(adopting.rids[0]);
+    let (_, out) = adopting.asks_and_is_told(true);
+    let alone = |output: &Output<usize>| match output {
+        Output::Alone(solo) => Some(solo.rid),
+        _ => None,
+    };
+    assert_eq!(out.iter().filter_map(alone).collect::<Vec<_>>(), adopting.callers);
+}
+
+#[test]
+fn its_deadline_holds_under_its_new_id() {
+    let mut adopting = Adopting::hasty();
+    adopting.claims();
+    adopting.release(1);
+    adopting.asks_and_is_told(false);
+    let (submitter, own) = (adopting.submitter, adopting.callers.clone());
+    assert_eq!(adopting.world.claim(Bid::random(), submitter, &own), own);
+    assert!(overdue(&adopting.world.pass_with(60, &[(submitter, Role::Submitter)])) > 0);
 }

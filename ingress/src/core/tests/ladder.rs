@@ -77,7 +77,8 @@ fn ended(out: &[Output<usize>]) -> Vec<(&Outcome, Option<Reason>)> {
     told(out).map(|(_, ended)| (&*ended.outcome, ended.reason)).collect()
 }
 
-fn overdue(out: &[Output<usize>]) -> usize {
+/// How many batches submitters are told to give up.
+pub(super) fn overdue(out: &[Output<usize>]) -> usize {
     let is_word = |output: &&Output<usize>| matches!(output, Output::ToSubmitter(_, _, to_submitter::Body::Abandoned(word)) if word.overdue);
     out.iter().filter(is_word).count()
 }
@@ -155,6 +156,21 @@ fn who_had_more_time_goes_into_another_batch() {
 }
 
 #[test]
+fn who_shares_a_batch_with_another_ingress_that_gives_it_up_goes_into_another() {
+    let mut house = House::new(POLICY);
+    let (rid, bid) = house.granted(MINUTE);
+    // Somebody else cancelled it, who has his reasons; and then not.
+    let out = house.end(rid, bid, Outcome::Fault(fault("batch_cancelled")));
+    assert_eq!(ended(&out).len(), 1);
+    let (rid, bid) = house.granted(MINUTE);
+    let out = house.end(rid, bid, Outcome::Fault(fault("batch_cancelled").again()));
+    assert!(ended(&out).is_empty());
+    house.pass(1);
+    house.grant(&[rid]);
+    assert!(overdue(&house.pass(60)) > 0, "its own deadline stays");
+}
+
+#[test]
 fn a_call_that_allows_batches_only_ends_at_its_deadline() {
     let mut house = House::new(POLICY);
     let plan = Plan { ways: Ways::Batch, ..MINUTE };
@@ -179,6 +195,33 @@ fn a_hard_deadline_does_not_wait_for_the_provider() {
     assert!(ended(&out).is_empty(), "it has another way now");
     let out = house.world.give(Input::Alone(rid, response(200, Route::Sync)));
     assert_eq!(status(ended(&out)[0].0), (200, Route::Sync));
+}
+
+#[test]
+fn a_hard_deadline_pays_nothing_for_who_is_gone() {
+    let mut house = House::new(Policy { hard: true, ..POLICY });
+    let ((gone, _), (there, _)) = (house.hold(MINUTE), house.hold(Plan::default()));
+    let bid = house.grant(&[gone, there]);
+    house.world.give(Input::Gone(gone));
+    let out = house.pass(61);
+    assert!(alone(&out).is_empty() && overdue(&out) > 0);
+    assert_eq!(house.world.core.batches[&bid].attended, 1);
+}
+
+#[test]
+fn who_stood_still_sees_first_who_is_gone() {
+    for leaves in [true, false] {
+        let mut house = House::new(POLICY);
+        let (rid, _) = house.hold(MINUTE);
+        let (world, mut out) = (&mut house.world, Vec::new());
+        world.now += Duration::from_secs(61);
+        world.core.tick(world.now, &mut out);
+        assert!(alone(&out).is_empty(), "others may have given it up, and its caller may be there");
+        if leaves {
+            world.give(Input::Gone(rid));
+        }
+        assert_eq!(alone(&house.pass(10)).len(), usize::from(!leaves));
+    }
 }
 
 #[test]
