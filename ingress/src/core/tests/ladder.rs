@@ -213,10 +213,6 @@ fn what_is_given_back_for_want_of_room_goes_again_and_counts_for_nothing() {
     // Its deadline is its deadline.
     house.end(rid, bid, given_back());
     assert_eq!(alone(&house.pass(61)).len(), 1);
-    // Nobody gets it as an answer when the ingress leaves, either.
-    let (rid, bid) = house.granted(Plan::default());
-    house.world.give(Input::Drain);
-    assert!(ended(&house.end(rid, bid, given_back())).is_empty());
 }
 
 #[test]
