@@ -193,6 +193,13 @@ pub enum JobEvent {
         /// Lines in it, done and failed, over all ingresses.
         counts: (u64, u64, u64),
     },
+    /// It is taken over under another id.
+    Renamed {
+        /// So far.
+        from: Bid,
+        /// From now on.
+        to: Bid,
+    },
     /// All its requests here have ended.
     Ended {
         /// Our batch.

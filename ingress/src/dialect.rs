@@ -31,6 +31,8 @@ pub const MAX_MODEL: usize = 256;
 pub enum Unbatchable {
     /// The caller asked for it with `x-llm-proxy-mode: sync`.
     Mode,
+    /// Nothing is batched: what batches would save is only reported.
+    Observed,
     /// The provider has refused a batch of this key and model lately.
     Refused,
     /// The URL has a query string, which a line of a batch cannot carry.
@@ -64,6 +66,7 @@ impl Unbatchable {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mode => "mode",
+            Self::Observed => "observe",
             Self::Refused => "unbatchable",
             Self::Query => "query",
             Self::Multipart => "multipart",

@@ -13,6 +13,7 @@ mod headers;
 mod intern;
 mod keep;
 mod linger;
+mod meter;
 mod patience;
 mod payload;
 mod route;

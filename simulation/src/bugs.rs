@@ -25,11 +25,17 @@ pub enum Bug {
     KeyAnnounced,
     /// Files of a finished batch are not deleted.
     FilesKept,
+    /// A request goes on alone before its batch is over.
+    AloneTooEarly,
+    /// A line that was executed goes into a later batch.
+    SuccessRetried,
+    /// A call alone that broke off is made again.
+    BrokenCallRepeated,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::EveryIntentAccepted,
         Self::GrantTwice,
         Self::CreateAgain,
@@ -40,6 +46,9 @@ impl Bug {
         Self::NeverResent,
         Self::KeyAnnounced,
         Self::FilesKept,
+        Self::AloneTooEarly,
+        Self::SuccessRetried,
+        Self::BrokenCallRepeated,
     ];
 }
 

@@ -124,6 +124,7 @@ impl Day {
                 cut_content: 0.02,
                 incomplete_list: 0.02,
                 not_visible: 0.02,
+                ..Moods::default()
             },
             job_ms: (300_000, 1_800_000),
             ..Knobs::quiet()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::timers::Now;
 use common::wire::Role;
 
+use crate::ladder::Ladder;
 use crate::provider::Moods;
 use crate::rng::Rng;
 
@@ -36,6 +37,7 @@ pub(crate) struct Knobs {
     pub(crate) trouble: f64,
     pub(crate) slow_call: f64,
     pub(crate) moods: Moods,
+    pub(crate) ladder: Ladder,
     /// The longest that jobs take, usually and when they are slow.
     pub(crate) job_ms: (u64, u64),
     /// Kinds of faults that occur, as often as they are listed, and their mean distance in time.
@@ -83,6 +85,7 @@ impl Knobs {
             trouble: 0.0,
             slow_call: 0.0,
             moods: Moods::default(),
+            ladder: Ladder::quiet(),
             job_ms: (20_000, 240_000),
             kinds: Vec::new(),
             every_ms: 1,
@@ -117,6 +120,7 @@ impl Knobs {
                 cut_content: some(rng, 0.3),
                 incomplete_list: some(rng, 0.3),
                 not_visible: some(rng, 0.3),
+                ..Moods::default()
             },
             every_ms: rng.between(2_000, 60_000),
             ..Self::quiet()
@@ -139,6 +143,7 @@ impl Knobs {
         (self.drop, self.duplicate, self.slow, self.broken_answer) = (0.0, 0.0, 0.0, 0.0);
         (self.trouble, self.slow_call) = (0.0, 0.0);
         self.moods = Moods::default();
+        self.ladder.calm();
         self.kinds.clear();
     }
 

@@ -10,7 +10,7 @@ use common::outcome::headers_to_wire;
 use common::seal::{chunk_aad, fetched_aad, grant_aad, result_aad};
 use common::subjects::Subjects;
 use common::timers::Now;
-use common::wire::{self, Role, reply, to_batcher, to_ingress};
+use common::wire::{self, Role, outcome_head, reply, to_batcher, to_ingress};
 use ingress::core::{Core, FetchedPart, GrantDraft, Input, Keeping, OutcomePart, Output, ResultPart};
 use ingress::plan::Policy;
 use prost::Message as _;
@@ -104,12 +104,18 @@ impl Ingress {
         })
     }
 
-    fn open(&self, result: wire::Result) -> Option<ResultPart> {
+    fn open(&self, mut result: wire::Result) -> Option<ResultPart> {
         let (rid, bid) = (Rid::from_slice(&result.rid).ok()?, Bid::from_slice(&result.bid).ok()?);
         let head = result.head.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
         let aad = result_aad(rid, bid, result.epoch, result.part, result.last, &head);
         let body = seal::open(self.key(bid, result.epoch), &aad, &result.sealed_body)?;
         let submitter = Pid::from_slice(&result.submitter).ok()?;
+        if self.bug == Some(Bug::SuccessRetried)
+            && let Some(outcome_head::Kind::Response(head)) =
+                result.head.as_mut().and_then(|head| head.kind.as_mut())
+        {
+            head.status = 500;
+        }
         let wire::Result { seq, part, last, head, .. } = result;
         let bid = self.grants.again.get(&bid).copied().unwrap_or(bid);
         Some(ResultPart { rid, bid, submitter, seq, part, last, head, body })
@@ -163,8 +169,8 @@ impl Ingress {
             Output::End { waiters, ended, .. } => {
                 effects.extend(waiters.iter().map(|waiter| Effect::End(waiter.0, ended.clone())));
             }
-            // Nobody here has a deadline, and no batch is refused for its key.
-            Output::Alone(_) | Output::Job(_) => {}
+            Output::Alone(solo) => effects.push(Effect::Solo(Box::new(solo))),
+            Output::Job(_) => {}
         }
     }
 
@@ -305,6 +311,7 @@ impl Node for Ingress {
             Local::Hold(rid, call, caller) => Input::Hold(rid, *call, Waiter(caller)),
             Local::Gone(rid) => Input::Gone(rid),
             Local::Received(rid) => Input::Received(rid),
+            Local::Alone(rid, outcome) => Input::Alone(rid, *outcome),
             Local::Bus(up) => Input::Bus(up),
             Local::Drain => Input::Drain,
             Local::GiveUp => Input::GiveUp,

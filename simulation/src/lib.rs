@@ -20,6 +20,7 @@ mod day;
 mod faults;
 mod http;
 mod ingress;
+mod ladder;
 mod life;
 mod node;
 mod people;
@@ -77,6 +78,16 @@ pub struct Report {
     pub crashes: u64,
     /// Requests that were paid again because all who knew of them were out of reach when they were repeated.
     pub paid_again: u64,
+    /// Calls that were made alone.
+    pub alone: u64,
+    /// How many of them the provider executed.
+    pub executed_alone: u64,
+    /// Requests that were paid again since the ingress was out of reach that made them alone.
+    pub alone_again: u64,
+    /// Requests that were paid again since the results of their job had no answer to them.
+    pub vanished_again: u64,
+    /// Requests that were paid again since their batch was not waited for.
+    pub hard_again: u64,
     /// Requests of which more than one line was executed.
     pub billed_twice: u64,
     /// Messages published.

@@ -97,6 +97,10 @@ struct Sum {
     jobs: u64,
     crashes: u64,
     paid_again: u64,
+    alone: u64,
+    alone_again: u64,
+    vanished_again: u64,
+    hard_again: u64,
     messages: u64,
     dropped: u64,
     failed: Vec<Report>,
@@ -112,6 +116,10 @@ impl Sum {
         self.jobs += report.jobs;
         self.crashes += report.crashes;
         self.paid_again += report.paid_again;
+        self.alone += report.alone;
+        self.alone_again += report.alone_again;
+        self.vanished_again += report.vanished_again;
+        self.hard_again += report.hard_again;
         self.messages += report.messages;
         self.dropped += report.dropped;
         if report.violation.is_some() {
@@ -121,17 +129,21 @@ impl Sum {
 
     fn print(&self, began: Instant) {
         println!(
-            "{} seeds, {:.0} virtual hours, {} requests, {} answers, {} lines executed, {} jobs, {} crashes, {} messages, {} dropped, {} paid again with nobody left to ask, {} failed; {:.1} s, {:.2} ms a seed",
+            "{} seeds, {:.0} virtual hours, {} requests, {} answers, {} lines executed, {} jobs, {} calls alone, {} crashes, {} messages, {} dropped, paid again: {} with nobody left to ask, {} whose ingress was lost that made them alone, {} without a line in their results, {} by hard deadlines; {} failed; {:.1} s, {:.2} ms a seed",
             self.seeds,
             self.time.as_secs_f64() / 3600.0,
             self.requests,
             self.answers,
             self.executed,
             self.jobs,
+            self.alone,
             self.crashes,
             self.messages,
             self.dropped,
             self.paid_again,
+            self.alone_again,
+            self.vanished_again,
+            self.hard_again,
             self.failed.len(),
             began.elapsed().as_secs_f64(),
             began.elapsed().as_secs_f64() * 1000.0 / self.seeds.max(1) as f64

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::{Bid, Pid, Rid};
+use common::outcome::Outcome;
 use common::subjects::{Subjects, Token};
 use common::timers::Now;
 use common::wire::{self, reply};
+use ingress::core::Solo;
 use ingress::hold::{Call, Ended};
 use prost::Message as _;
 use submitter::core::Did;
@@ -40,6 +42,8 @@ pub(crate) enum Local {
     Gone(Rid),
     /// A caller has its answer.
     Received(Rid),
+    /// A call that an ingress made alone has ended.
+    Alone(Rid, Box<Outcome>),
     /// The provider's answer to a call.
     Answered(u64, Box<Answer>),
     /// An operation of a shell that needs no provider is over.
@@ -74,6 +78,10 @@ pub(crate) enum Effect {
     End(CallerId, Ended),
     /// A submitter stops delivering to an ingress.
     GaveUp(Pid),
+    /// An ingress makes a call alone.
+    Solo(Box<Solo>),
+    /// A submitter finds no answer to these in the results of their job.
+    Vanished(Vec<Rid>),
 }
 
 /// Effects in their order.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::ids::{Digest, Fingerprint, ID_LEN, Rid};
 use common::key::BatchKey;
-use common::outcome::{Fault, Outcome};
+use common::outcome::{Fault, Outcome, Route};
 use common::timers::Now;
 use common::wire::{self, Role};
 use http::{HeaderMap, HeaderValue};
 use ingress::hold::{Call, Ended, Pairing};
-use ingress::plan::Plan;
+use ingress::plan::{Plan, Ways};
 
+use crate::ladder::Ladder;
 use crate::node::{CallerId, ProcId};
 use crate::rng::{Rng, hash};
 
@@ -26,6 +27,9 @@ pub(crate) const ANSWER_MARK: &[u8] = b"ANSWER";
 /// How long an ingress keeps answers that nobody received; and a margin for the way.
 pub(crate) const ANSWERS_FOR: Duration = Duration::from_secs(120);
 const MARGIN: Duration = Duration::from_secs(10);
+/// How long after a deadline there is an answer: a job has to be found and cancelled, and a call alone takes ten minutes at most, and
+/// as long as the provider has no room for it.
+const AFTER_THE_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Processes that are out of reach so shortly one after the other are so at once: who is silent is given up after 8 s.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
@@ -36,6 +40,7 @@ pub(crate) struct Person {
     key: usize,
     model: usize,
     named: bool,
+    plan: Plan,
     retries: u32,
     /// Waits no longer than this, except the last time.
     patience: Option<Duration>,
@@ -76,6 +81,12 @@ pub(crate) struct Account {
     pub(crate) billed: u32,
     /// Who submitted it, each time that it was.
     submitters: Vec<ProcId>,
+    /// Which ingresses made it alone.
+    soloists: Vec<ProcId>,
+    /// Lines without an answer in the results of their job although they were executed, and how many of them were paid again.
+    vanished: (u32, u32),
+    /// The same of those whose batch was not waited for.
+    hard: (u32, u32),
     /// How often somebody got its answer.
     pub(crate) answered: u32,
     /// Requests of which somebody was told that they were not sent, by their outcomes: callers who share a request share its.
@@ -100,6 +111,8 @@ pub(crate) struct People {
     /// How often each request was executed.
     pub(crate) billed: BTreeMap<Rid, u32>,
     texts: BTreeMap<Rid, usize>,
+    /// Requests that are made alone, and only so.
+    alone: BTreeSet<Rid>,
     keys: Vec<Arc<HeaderMap>>,
 }
 
@@ -134,22 +147,47 @@ pub(crate) struct Away {
 
 impl Away {
     /// Whether everybody who knew of somebody's request was out of reach at once when it was sent again: an ingress where it had
-    /// been before, and who had submitted it. What nobody knows who could be asked is a new request.
-    fn all_that_knew(&self, person: &Person, submitters: &[ProcId]) -> bool {
+    /// been before, and who had submitted it, unless that ingress itself had made it alone. What nobody knows who could be asked is
+    /// a new request.
+    fn all_that_knew(&self, person: &Person, account: &Account) -> Option<Forgiven> {
+        let Account { submitters, soloists, .. } = account;
         let away_at = |sent: Now, role: Role, of: &dyn Fn(ProcId) -> bool| {
             self.spells.iter().any(|(id, is, until)| {
                 let then = *until > person.since && until.saturating_add(AT_ONCE) >= sent;
                 *is == role && then && of(*id)
             })
         };
-        (1..person.been.len()).any(|n| {
+        (1..person.been.len()).find_map(|n| {
             let (at, sent) = person.been[n];
             let before = &person.been[..n];
             let was_there = |id| id != at && before.iter().any(|(ingress, _)| *ingress == id);
-            away_at(sent, Role::Ingress, &was_there)
+            let alone = |id| was_there(id) && soloists.contains(&id);
+            if away_at(sent, Role::Ingress, &was_there)
                 && away_at(sent, Role::Submitter, &|id| submitters.contains(&id))
+            {
+                return Some(Forgiven::Batch);
+            }
+            away_at(sent, Role::Ingress, &alone).then_some(Forgiven::Alone)
         })
     }
+}
+
+/// Why a request may be paid again that nobody has sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excuse {
+    /// Its job was over and had no answer to it.
+    Vanished,
+    /// Its batch was not waited for.
+    Hard,
+}
+
+/// Whose request is paid again that was sent again when all who knew of it were out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forgiven {
+    /// It was in a batch.
+    Batch,
+    /// An ingress had made it alone.
+    Alone,
 }
 
 /// What follows when a caller is done.
@@ -175,6 +213,7 @@ impl People {
             accounts: Vec::new(),
             billed: BTreeMap::new(),
             texts: BTreeMap::new(),
+            alone: BTreeSet::new(),
             keys: (0..crowd.keys).map(header).collect(),
         };
         for _ in 0..count {
@@ -202,6 +241,7 @@ impl People {
             key,
             model,
             named,
+            plan: Plan::default(),
             retries,
             patience,
             restless,
@@ -239,13 +279,13 @@ impl People {
         let digest = Digest(wide(1, &[&[who.key as u8, who.model as u8], &body]));
         let idempotency = who.named.then(|| Digest(wide(2, &[&person.to_be_bytes()])));
         let call = Call {
-            key: batch_key(who.key, who.model),
+            key: batch_key(who.key, who.model, who.plan.class_s()),
             credential: self.keys[who.key].clone(),
             body,
             inputs: 1,
             pairing: Pairing { digest, idempotency, retry },
             uri: Arc::default(),
-            plan: Plan::default(),
+            plan: who.plan,
             edit: None,
             tag: None,
         };
@@ -295,9 +335,12 @@ impl People {
         let text = self.persons[caller.person].text;
         let excused = match &*ended.outcome {
             Outcome::Response(response) => response.body.starts_with(ANSWER_MARK),
-            Outcome::Fault(fault) => matches!(fault.code.as_str(), "shut_down" | "no_result_line"),
+            Outcome::Fault(fault) => {
+                matches!(fault.code.as_str(), "shut_down" | "no_result_line") || is_broken(fault)
+            }
         };
-        let Account { allowed, billed, answered, .. } = self.accounts[text];
+        let Account { allowed, billed, answered, vanished, hard, .. } = self.accounts[text];
+        let excused = excused || vanished.0 > 0 || hard.0 > 0;
         (!excused && allowed == 1 && billed > 0 && answered == 0).then_some(text)
     }
 
@@ -357,21 +400,112 @@ impl People {
         let times = self.billed.entry(rid).or_default();
         *times += 1;
         self.accounts[text_of].billed += 1;
-        self.accounts[text_of].submitters.push(owner);
+        if !self.accounts[text_of].soloists.contains(&owner) {
+            self.accounts[text_of].submitters.push(owner);
+        }
         if *times > 1 { Err(format!("{rid} is billed {times} times")) } else { self.check_account(text_of) }
     }
 
-    /// Allows a text to cost once more where somebody repeated it when nobody could be asked. Says whether it did.
-    pub(crate) fn forgive(&mut self, text: usize, away: &Away) -> bool {
-        let submitters = &self.accounts[text].submitters;
-        let forgiven = |p: &&mut Person| p.again > 0 && away.all_that_knew(p, submitters);
+    /// An ingress makes a request alone, which may be paid twice by that, or must not.
+    ///
+    /// # Errors
+    /// Why it must not be made so.
+    pub(crate) fn goes_alone(&mut self, rid: Rid, by: ProcId, twice: bool) -> Result<(), String> {
+        let Some(text) = self.texts.get(&rid).copied() else {
+            return Err(format!("{rid} is made alone, which nobody asked for"));
+        };
+        let first = self.persons.partition_point(|person| person.text < text);
+        if self.persons[first].plan.ways == Ways::Batch {
+            return Err(format!("{rid} is made alone although its caller wants a batch only"));
+        }
+        if !twice && !self.alone.insert(rid) {
+            return Err(format!("{rid} is made alone twice"));
+        }
+        self.accounts[text].hard.0 += u32::from(twice);
+        self.accounts[text].soloists.push(by);
+        Ok(())
+    }
+
+    /// Whether a request is made alone, and only so.
+    pub(crate) fn is_alone(&self, rid: Rid) -> bool {
+        self.alone.contains(&rid)
+    }
+
+    /// A submitter found no answer to a request in the results of its job. Where it was executed, it may be so once more.
+    pub(crate) fn vanished(&mut self, rid: Rid) {
+        let Some(text) = self.texts.get(&rid).copied() else { return };
+        let account = &mut self.accounts[text];
+        account.vanished.0 = (account.vanished.0 + 1).min(account.billed);
+    }
+
+    /// Allows a text to cost once more where that is what its callers or the operator accept. Says why.
+    pub(crate) fn excuse(&mut self, text: usize) -> Option<Excuse> {
+        let account = &mut self.accounts[text];
+        let excuses = [(&mut account.vanished, Excuse::Vanished), (&mut account.hard, Excuse::Hard)];
+        let ((_, used), excuse) = excuses.into_iter().find(|((all, used), _)| used < all)?;
+        *used += 1;
+        account.allowed += 1;
+        Some(excuse)
+    }
+
+    /// Whether an answer came by a way that its caller wants.
+    ///
+    /// # Errors
+    /// By which it did.
+    pub(crate) fn came_by_its_way(&self, caller: CallerId, ended: &Ended) -> Result<(), String> {
+        let Some(caller) = self.callers.get(caller) else { return Ok(()) };
+        let route = ended.outcome.route();
+        let alone = route != Route::Batch || ended.reason.is_some();
+        match alone && self.persons[caller.person].plan.ways == Ways::Batch {
+            true => Err(format!("it wants a batch only, and its answer came by {}", route.as_str())),
+            false => Ok(()),
+        }
+    }
+
+    /// A caller who has waited too long for the end of its batch and what comes after, since it came and the faults stopped.
+    pub(crate) fn waits_beyond_its_deadline(&self, now: Now, calm: Now) -> Option<CallerId> {
+        let over = |id: &CallerId| {
+            let person = &self.persons[self.callers[*id].person];
+            let since = person.been.last().map_or(calm, |(_, came)| calm.max(*came));
+            person.plan.deadline.is_some_and(|deadline| now > since + deadline + AFTER_THE_DEADLINE)
+        };
+        self.waiting.iter().copied().find(over)
+    }
+
+    /// Everybody says how it wants its answer. Who says the same as another says that, too.
+    pub(crate) fn plan(&mut self, rng: &mut Rng, ladder: &Ladder) {
+        let mut last = None;
+        for person in &mut self.persons {
+            let plan = match last {
+                Some((text, plan)) if text == person.text => plan,
+                _ => ladder.plan(rng),
+            };
+            (person.plan, last) = (plan, Some((person.text, plan)));
+        }
+    }
+
+    /// What those say who do not wait for a batch as long as it takes.
+    pub(crate) fn hasty(&self) -> BTreeSet<Bytes> {
+        let hasty = |person: &&Person| person.plan.deadline.is_some();
+        self.persons.iter().filter(hasty).map(|person| text(person.text)).collect()
+    }
+
+    /// What is asked of a model.
+    pub(crate) fn of_model(&self, model: usize) -> BTreeSet<Bytes> {
+        self.persons.iter().filter(|person| person.model == model).map(|person| text(person.text)).collect()
+    }
+
+    /// Allows a text to cost once more where somebody repeated it when nobody could be asked. Says of whom.
+    pub(crate) fn forgive(&mut self, text: usize, away: &Away) -> Option<Forgiven> {
+        let account = &self.accounts[text];
+        let forgiven = |p: &Person| away.all_that_knew(p, account).filter(|_| p.again > 0);
         // They come in the order of their texts.
         let first = self.persons.partition_point(|person| person.text < text);
         let mut asked = self.persons[first..].iter_mut().take_while(|person| person.text == text);
-        let Some(person) = asked.find(forgiven) else { return false };
+        let (person, why) = asked.find_map(|person| forgiven(person).map(|why| (person, why)))?;
         person.again -= 1;
         self.accounts[text].allowed += 1;
-        true
+        Some(why)
     }
 
     /// What a request says.
@@ -405,7 +539,7 @@ fn wide(salt: u64, parts: &[&[u8]]) -> [u8; ID_LEN] {
     wide
 }
 
-fn batch_key(key: usize, model: usize) -> BatchKey {
+fn batch_key(key: usize, model: usize, patience_s: u32) -> BatchKey {
     let fingerprint = Fingerprint(wide(3, &[&[key as u8]]));
     let wire = wire::BatchKey {
         upstream: "openai".into(),
@@ -413,7 +547,7 @@ fn batch_key(key: usize, model: usize) -> BatchKey {
         endpoint: "/v1/chat/completions".into(),
         model: format!("model-{model}"),
         headers: Vec::new(),
-        patience_s: 0,
+        patience_s,
     };
     #[allow(clippy::expect_used)]
     BatchKey::new(wire).expect("a fingerprint of 16 bytes")
@@ -424,10 +558,18 @@ fn is_unsent(fault: &Fault) -> bool {
     matches!(fault.code.as_str(), "shutting_down" | "batch_cancelled")
 }
 
+/// Faults that say that a call alone broke off.
+fn is_broken(fault: &Fault) -> bool {
+    matches!(fault.code.as_str(), "provider_unreachable" | "provider_timeout")
+}
+
 /// Whether a fault is one that a caller may get for what can happen here.
 fn honest(fault: &Fault) -> Result<(), String> {
     match fault.code.as_str() {
         "shutting_down" | "shut_down" | "batch_cancelled" | "batch_expired" | "no_result_line" => Ok(()),
+        // Where batches only are allowed; or a batch is refused, and nothing else is allowed.
+        "deadline_exceeded" | "model_not_found" => Ok(()),
+        _ if is_broken(fault) => Ok(()),
         "invalid_request" | "token_limit_exceeded" => Ok(()),
         code => Err(format!("the fault {code}: {}", fault.message)),
     }

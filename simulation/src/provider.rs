@@ -2,7 +2,7 @@
 
 #![expect(clippy::result_large_err, reason = "the submitter's own errors, a few at a time")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -116,8 +116,10 @@ struct Job {
     listed_at: Now,
     phase: JobPhase,
     status: &'static str,
-    /// When each line is executed.
-    lines: Vec<(Rid, Bytes, Now, bool)>,
+    /// When each line is executed, and with which status.
+    lines: Vec<(Rid, Bytes, Now, u16)>,
+    /// Its key or model has no batches.
+    refused: bool,
     ends_at: Now,
     output: Option<String>,
     error: Option<String>,
@@ -144,6 +146,14 @@ pub(crate) struct Moods {
     pub(crate) cut_content: f64,
     pub(crate) incomplete_list: f64,
     pub(crate) not_visible: f64,
+    /// Lines that fail for no reason of their own.
+    pub(crate) passing_line: f64,
+    /// Lines that are executed and have no result.
+    pub(crate) lost_line: f64,
+    /// Jobs of callers with deadlines that do not end.
+    pub(crate) stalled_job: f64,
+    /// Batches that are refused whose key or model may have none.
+    pub(crate) unbatchable: f64,
 }
 
 /// The provider.
@@ -156,7 +166,14 @@ pub(crate) struct Provider {
     /// The longest that jobs take, usually and when they are slow.
     job_ms: (u64, u64),
     rng: Rng,
+    /// For what came later: runs without it are the same as before.
+    pub(crate) lots: Rng,
     pub(crate) moods: Moods,
+    /// Requests whose callers have deadlines, and those whose key or model may have no batches.
+    pub(crate) hasty: BTreeSet<Bytes>,
+    pub(crate) unbatchable: BTreeSet<Bytes>,
+    /// Requests of jobs that were created, to be looked at by the world.
+    pub(crate) entered: Vec<Rid>,
     /// Lines that were executed, to be taken by the ledger.
     pub(crate) executed: Vec<(Rid, Bytes, ProcId)>,
     /// What it will do by itself, to be taken by the world.
@@ -171,6 +188,9 @@ const MISSING_FILE: &str = "missing_input_file";
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// The longest that a list lags behind a creation: less than the time that the submitter lets it settle.
 const LAG_MAX_MS: u64 = 25_000;
+/// How much longer than usual a job takes that seems not to end: longer than anybody waits whose deadline is over, and short enough
+/// for peace, since who takes over a part of a job for an ingress that is gone as well lets the job end.
+const STALL: Duration = Duration::from_secs(75 * 60);
 /// The longest that creations and deletions may not see an upload: less than the submitter allows for.
 const VISIBLE_AFTER: Duration = Duration::from_secs(55);
 
@@ -184,7 +204,11 @@ impl Provider {
             digits: if knobs.callers < 1_000 { 4 } else { 9 },
             job_ms: knobs.job_ms,
             rng,
+            lots: Rng::new(0),
             moods: knobs.moods,
+            hasty: BTreeSet::new(),
+            unbatchable: BTreeSet::new(),
+            entered: Vec::new(),
             executed: Vec::new(),
             due: Vec::new(),
         }
@@ -244,6 +268,14 @@ impl Provider {
             _ if mood || self.rng.chance(0.5) => return Err(no_file()),
             _ => Vec::new(),
         };
+        let may_refuse = lines.iter().any(|(_, body)| self.unbatchable.contains(body));
+        let refused = may_refuse && self.lots.chance(self.moods.unbatchable);
+        if refused && self.lots.chance(0.5) {
+            return Err(self::refused(403, "no batches for you"));
+        }
+        let hasty = !lines.is_empty() && lines.iter().all(|(_, body)| self.hasty.contains(body));
+        let stalled = hasty && self.lots.chance(self.moods.stalled_job);
+        self.entered.extend(lines.iter().map(|(rid, _)| *rid));
         self.made += 1;
         // Sorts by age: lists show the newest first.
         let id = format!("job-{:0digits$}", self.made, digits = self.digits);
@@ -255,7 +287,11 @@ impl Provider {
         let mut executed = Vec::with_capacity(lines.len());
         for (rid, body) in lines {
             let at = validated + (ends_at - validated).mul_f64(self.rng.below(1000) as f64 / 1000.0);
-            executed.push((rid, body, at, !self.rng.chance(self.moods.failed_line)));
+            let failed = self.rng.chance(self.moods.failed_line);
+            let passing = self.lots.chance(self.moods.passing_line);
+            let statuses = if failed { [400; 3] } else { [429, 500, 503] };
+            let status = if failed || passing { self.lots.pick(&statuses).unwrap_or(500) } else { 200 };
+            executed.push((rid, body, at, status));
         }
         let job = Job {
             bid,
@@ -267,7 +303,8 @@ impl Provider {
             status: "validating",
             counts: (executed.len() as u64, 0, 0),
             lines: executed,
-            ends_at,
+            refused,
+            ends_at: if stalled { ends_at + STALL } else { ends_at },
             output: None,
             error: None,
             errors: Vec::new(),
@@ -332,11 +369,12 @@ impl Provider {
         let blame = self.rng.below(3);
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.status == "validating") else { return };
         let missing = !self.files.contains_key(&job.file);
-        if missing || job.lines.is_empty() || fails {
+        if missing || job.lines.is_empty() || fails || job.refused {
             (job.phase, job.status) = (JobPhase::Failed, "failed");
-            let line = (!missing && blame == 0 && job.lines.len() > 1).then_some(1);
+            let line = (!missing && !job.refused && blame == 0 && job.lines.len() > 1).then_some(1);
             let code = match blame {
                 _ if missing => MISSING_FILE,
+                _ if job.refused => "model_not_found",
                 1 => "token_limit_exceeded",
                 _ => "invalid_request",
             };
@@ -361,24 +399,27 @@ impl Provider {
             _ if expires => (JobPhase::Expired, "expired"),
             _ => (JobPhase::Completed, "completed"),
         };
-        let (mut output, mut error) = (Vec::new(), Vec::new());
+        let (mut output, mut error, mut completed) = (Vec::new(), Vec::new(), 0);
         let rest = if job.phase == JobPhase::Expired { "batch_expired" } else { "batch_cancelled" };
-        for (n, (rid, body, at, good)) in job.lines.iter().enumerate() {
+        for (n, (rid, body, at, status)) in job.lines.iter().enumerate() {
             let (rid, missed) = (*rid, job.phase == JobPhase::Expired && (n as u64 * 37) % 100 < share);
             if *at > now || missed {
                 // The line may be in the error file, or nowhere.
                 if told {
                     error.push(ResultLine { rid, said: Said::Error(rest) });
                 }
-            } else if *good {
+            } else if *status == 200 {
                 self.executed.push((rid, body.clone(), job.owner));
-                output.push(ResultLine { rid, said: Said::Response(200, answer_to(body)) });
+                completed += 1;
+                if !self.lots.chance(self.moods.lost_line) {
+                    output.push(ResultLine { rid, said: Said::Response(200, answer_to(body)) });
+                }
             } else {
-                error.push(ResultLine { rid, said: Said::Response(400, answer_to(body)) });
+                error.push(ResultLine { rid, said: Said::Response(*status, answer_to(body)) });
             }
         }
         let failed = error.iter().filter(|line| !matches!(line.said, Said::Error("batch_cancelled"))).count();
-        job.counts = (job.lines.len() as u64, output.len() as u64, failed as u64);
+        job.counts = (job.lines.len() as u64, completed, failed as u64);
         let (owner, bid, id) = (job.owner, Some(job.bid), id.to_owned());
         let files = [output, error].map(|lines| {
             (!lines.is_empty()).then(|| self.put(now, owner, "result".into(), bid, Lines::Result(lines)))
@@ -411,6 +452,12 @@ impl Provider {
         files
             .chain(jobs.map(|(id, job)| format!("{id} ({}, of process {})", job.status, job.owner)))
             .collect()
+    }
+
+    /// Whether a job that is not over has this request.
+    pub(crate) fn has_in_a_job(&self, rid: Rid) -> bool {
+        let running = self.jobs.values().filter(|job| job.phase == JobPhase::Running);
+        running.flat_map(|job| &job.lines).any(|(line, ..)| *line == rid)
     }
 
     /// Number of jobs ever created.

@@ -207,6 +207,9 @@ impl Submitter {
                 self.download(bid, Download { files, job, from: 0, lines: Lines::default() }, effects);
             }
             Op::Tell(rids, outcome) => {
+                if is_vanished(&outcome) {
+                    effects.push(Effect::Vanished(rids.clone()));
+                }
                 rids.into_iter().for_each(|rid| work.courier.tell(rid, outcome.clone(), effects));
             }
             Op::Flush => work.flushing = true,
@@ -411,8 +414,15 @@ fn outcome(said: Said, job: &str) -> Outcome {
             let fault = Fault::new(FaultClass::Unavailable, code, "The line was not executed.");
             Outcome::Fault(fault.retry_after(Duration::from_secs(1)))
         }
-        Said::Error(code) => Outcome::Fault(Fault::new(FaultClass::Expired, code, "Out of time.").no_retry()),
+        Said::Error(code) => {
+            Outcome::Fault(Fault::new(FaultClass::Expired, code, "Out of time.").no_retry().again())
+        }
     }
+}
+
+/// Whether nobody knows what became of a line that is told so.
+fn is_vanished(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.code == "no_result_line")
 }
 
 impl Node for Submitter {
@@ -460,7 +470,7 @@ impl Node for Submitter {
                 return;
             }
             // Only ingresses have such.
-            Local::Hold(..) | Local::Gone(_) | Local::Received(_) => return,
+            Local::Hold(..) | Local::Gone(_) | Local::Received(_) | Local::Alone(..) => return,
         };
         self.give(now, input, effects);
     }

@@ -108,7 +108,9 @@ fn read(subject: &str, payload: &[u8]) -> Option<String> {
                 )
             }
             to_submitter::Body::ResultAck(ack) => format!("ResultAck {} {:?}", short(&ack.bid), ack.seqs),
-            to_submitter::Body::Abandoned(word) => format!("Abandoned {}", short(&word.bid)),
+            to_submitter::Body::Abandoned(word) => {
+                format!("{} {}", if word.overdue { "Overdue" } else { "Abandoned" }, short(&word.bid))
+            }
             to_submitter::Body::Whois(whois) => asked(&whois),
             to_submitter::Body::Sync(sync) => format!("Sync {}", rids(&sync.bids)),
             to_submitter::Body::Recover(r) => format!(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::ids::{Bid, Pid, Rid};
 use common::timers::Now;
 use common::wire::Role;
@@ -10,13 +11,17 @@ use ingress::core::Keeping;
 use ingress::plan::Policy;
 use memchr::memmem::Finder;
 
+use crate::bugs::Bug;
 use crate::faults::{Kind, Knobs};
+use crate::ladder::Ladder;
 use crate::node::{CallerId, Effect, Effects, Local, Mail, Node, ProcId};
-use crate::people::{ANSWER_MARK, ANSWERS_FOR, Away, Crowd, KEY_MARK, People, TEXT_MARK, Then};
+use crate::people::{
+    ANSWER_MARK, ANSWERS_FOR, Away, Crowd, Excuse, Forgiven, KEY_MARK, People, TEXT_MARK, Then,
+};
 use crate::process::{Process, Subscriptions, Waiting};
 use crate::provider::{Answer, Ask, Due, Provider};
 use crate::queue::Queue;
-use crate::rng::{Rng, hash};
+use crate::rng::{Rng, hash, mix};
 use crate::trace::{Trace, short_rid};
 use crate::{Day, Options, Report};
 
@@ -24,6 +29,8 @@ use crate::{Day, Options, Report};
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// What parts the generator of deadlines and calls alone from the seed's other ones.
+const LOTS: u64 = 0x1add_e500;
 /// How often it is shown how far a run is.
 const HOUR: Duration = Duration::from_secs(3600);
 /// Most steps at one moment: more is a loop without progress.
@@ -45,6 +52,8 @@ pub(crate) enum Event {
     /// A call reaches the provider. Its answer takes so long, or is lost.
     Reach(ProcId, u64, Ask, Option<Duration>),
     Provider(Due),
+    /// The provider executes a call that an ingress made alone.
+    Alone(ProcId, Rid, Bytes),
     Fault(Kind),
     /// A process is killed, in any case.
     Kill,
@@ -71,6 +80,8 @@ pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) now: Now,
     pub(crate) rng: Rng,
+    /// For deadlines and calls alone: seeds without them run as if they did not exist.
+    pub(crate) lots: Rng,
     pub(crate) queue: Queue<Event>,
     pub(crate) processes: Vec<Process>,
     /// Those of them that are alive, in their order.
@@ -98,14 +109,22 @@ impl World {
     pub(crate) fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
         let mut drawn = rng.fork();
-        let knobs = options.day.map_or_else(|| Knobs::draw(&mut drawn), |day| day.knobs());
-        let provider = Provider::new(rng.fork(), &knobs);
+        let mut knobs = options.day.map_or_else(|| Knobs::draw(&mut drawn), |day| day.knobs());
+        let mut lots = Rng::new(mix(seed ^ LOTS));
+        if options.day.is_none() {
+            knobs.ladder = Ladder::draw(&mut lots, &mut knobs.moods);
+        }
+        let mut provider = Provider::new(rng.fork(), &knobs);
         let mut drawn = rng.fork();
         let crowd = options.day.map_or_else(|| Crowd::draw(&mut drawn), |_| Day::CROWD);
-        let people = People::new(&mut drawn, knobs.callers, crowd);
+        let mut people = People::new(&mut drawn, knobs.callers, crowd);
+        people.plan(&mut lots, &knobs.ladder);
+        (provider.hasty, provider.unbatchable) = (people.hasty(), people.of_model(0));
+        provider.lots = lots.fork();
         let mut world = Self {
             now: Now::ZERO,
             rng,
+            lots,
             queue: Queue::new(),
             processes: Vec::new(),
             living: Vec::new(),
@@ -236,6 +255,7 @@ impl World {
                 self.provider.happen(self.now, due);
                 self.settle_provider();
             }
+            Event::Alone(by, rid, body) => self.execute_alone(by, rid, &body),
             Event::Fault(kind) => {
                 self.fault(kind);
                 self.plan_fault();
@@ -281,6 +301,8 @@ impl World {
                 Effect::Ask(call, ask) => self.ask(id, call, ask),
                 Effect::End(caller, ended) => self.ended(caller, &ended),
                 Effect::GaveUp(pid) => self.given_up(id, pid),
+                Effect::Solo(solo) => self.solo(id, &solo),
+                Effect::Vanished(rids) => rids.into_iter().for_each(|rid| self.people.vanished(rid)),
             }
         }
     }
@@ -379,6 +401,9 @@ impl World {
             return self
                 .violation(format!("caller {id}: it is paid, and what came back is {:?}", brief(ended)));
         }
+        if let Err(why) = self.people.came_by_its_way(id, ended) {
+            return self.violation(format!("caller {id}: {why}"));
+        }
         let then = match self.people.read(id, ended) {
             Ok(then) => then,
             Err(why) => return self.violation(format!("caller {id}: {why}")),
@@ -408,29 +433,56 @@ impl World {
         for (rid, body, owner) in std::mem::take(&mut self.provider.executed) {
             self.trace.note(self.now, || format!("provider: {} is executed", short_rid(&rid)));
             self.mark(&[b"bill", &rid.0]);
-            if let Err(why) = self.people.bill(rid, &body, owner)
-                && !self.may_be_paid_again(rid)
-            {
-                self.violation(why);
+            self.pay(rid, &body, owner);
+        }
+        for rid in std::mem::take(&mut self.provider.entered) {
+            if self.people.is_alone(rid) {
+                self.violation(format!("{rid} is in a job although it was made alone"));
             }
         }
     }
 
-    /// Whether an execution that is one too many is forgiven: not of one request twice.
-    fn may_be_paid_again(&mut self, rid: Rid) -> bool {
-        let text = self.people.text_of(rid).filter(|_| self.people.billed.get(&rid) == Some(&1));
-        text.is_some_and(|text| self.forgiven(text))
+    /// A request was executed, by whoever sent it.
+    pub(crate) fn pay(&mut self, rid: Rid, body: &[u8], owner: ProcId) {
+        if let Err(why) = self.people.bill(rid, body, owner)
+            && !self.may_be_paid_again(rid)
+        {
+            self.violation(why);
+        }
     }
 
-    /// Whether a text may cost once more, since all who knew of its request were out of reach when it was repeated.
+    /// Whether an execution that is one too many is forgiven: of one request twice only where it is known why.
+    fn may_be_paid_again(&mut self, rid: Rid) -> bool {
+        let Some(text) = self.people.text_of(rid) else { return false };
+        let twice = self.people.billed.get(&rid).is_some_and(|times| *times > 1);
+        (!twice || self.excused(text)) && (self.people.check_account(text).is_ok() || self.forgiven(text))
+    }
+
+    /// Whether a text may cost once more since nobody could know whether it had been executed, or did not want to wait for that.
+    fn excused(&mut self, text: usize) -> bool {
+        let count = match self.people.excuse(text) {
+            Some(Excuse::Vanished) => &mut self.report.vanished_again,
+            Some(Excuse::Hard) => &mut self.report.hard_again,
+            None => return false,
+        };
+        *count += 1;
+        true
+    }
+
+    /// Whether a text may cost once more, since all who knew of its request were out of reach when it was repeated; or for the same
+    /// reasons, which are kept for a request that is itself paid twice as long as there are others.
     fn forgiven(&mut self, text: usize) -> bool {
         let spells = |(id, p): (usize, &Process)| -> Vec<(ProcId, Role, Now)> {
             p.away.iter().map(|(_, until)| (id, p.role, *until)).collect()
         };
         let away = Away { spells: self.processes.iter().enumerate().flat_map(spells).collect() };
-        let forgiven = self.people.forgive(text, &away);
-        self.report.paid_again += u64::from(forgiven);
-        forgiven && self.people.check_account(text).is_ok()
+        let count = match self.people.forgive(text, &away) {
+            Some(Forgiven::Batch) => &mut self.report.paid_again,
+            Some(Forgiven::Alone) => &mut self.report.alone_again,
+            None => return self.excused(text) && self.people.check_account(text).is_ok(),
+        };
+        *count += 1;
+        self.people.check_account(text).is_ok()
     }
 
     // ---- the end
@@ -458,6 +510,9 @@ impl World {
     }
 
     fn look(&mut self) {
+        if let Some(caller) = self.people.waits_beyond_its_deadline(self.now, self.knobs.until) {
+            return self.violation(format!("caller {caller} waits far beyond its deadline"));
+        }
         let problems = self.problems();
         if problems.is_empty() {
             return self.end();
@@ -486,7 +541,8 @@ pub(crate) fn node(role: Role, pid: Pid, knobs: &Knobs, rng: &mut Rng, options: 
         answers_for: ANSWERS_FOR,
         answers_bytes: knobs.answers_bytes,
     };
-    let policy = Policy { line_retries: 0, hard: false, alone_if_refused: true };
+    let policy = knobs.ladder.policy;
+    let policy = Policy { hard: policy.hard || bug == Some(Bug::AloneTooEarly), ..policy };
     match role {
         Role::Batcher => Box::new(crate::batcher::Batcher::new(pid, knobs, rng.fork())),
         Role::Submitter => Box::new(crate::submitter::Submitter::new(pid, bug)),

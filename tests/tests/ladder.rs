@@ -32,7 +32,8 @@ async fn house(flags: &[&'static str], rules: Vec<Rule>) -> Result<Deployment> {
 async fn call(house: &Deployment, words: &str, lines: &[(&str, &str)]) -> Result<Ways> {
     let client = Client::builder().no_proxy().build()?;
     let calls = Call::spread("ladder", CALLS, 1, 1).into_iter().map(async |call| {
-        let body = call.body().replace(" now", &format!(" {words}"));
+        // A model that has a price for flex.
+        let body = call.body().replace(" now", &format!(" {words}")).replace("gpt-4o-mini", "gpt-5-mini");
         let mut request =
             client.post(format!("{}/chat/completions", house.base_url())).bearer_auth(&call.key);
         for (name, value) in lines {

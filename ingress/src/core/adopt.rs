@@ -54,6 +54,7 @@ impl<W> Core<W> {
             });
             batch.add(rid, std::mem::take(&mut request.body));
             self.requests.insert(rid, request);
+            self.renew_deadline(now, rid);
         }
         if let Some(batch) = batch {
             tracing::info!(%bid, job = batch.job, requests = batch.waiting, "taking up requests of an ingress that is gone");
@@ -65,7 +66,7 @@ impl<W> Core<W> {
     /// A request that was another's and came to nothing goes by the id of one of its callers from now on. Under the other id a
     /// submitter knows the lost ingress's part for as long as it keeps it, and a repetition may find that again when this request
     /// has been executed and forgotten.
-    pub(super) fn with_own_id(&mut self, rid: Rid) -> Rid {
+    pub(super) fn with_own_id(&mut self, now: Now, rid: Rid) -> Rid {
         let Some(request) = self.requests.remove(&rid) else { return rid };
         let own =
             request.callers.first_of_here().filter(|own| !self.requests.contains_key(own)).unwrap_or(rid);
@@ -73,6 +74,7 @@ impl<W> Core<W> {
         // Its own too: of a caller at another ingress this tells what it waits for.
         self.repetitions.extend(request.callers.ids().map(|id| (id, own)));
         self.requests.insert(own, request);
+        self.renew_deadline(now, own);
         own
     }
 

@@ -383,7 +383,7 @@ impl<W> Core<W> {
         if copied.is_some() && request.callers.alone_since().is_some() {
             self.drop_request(rid);
         } else if let Some(spent) = copied {
-            let rid = self.with_own_id(rid);
+            let rid = self.with_own_id(now, rid);
             if !spent.is_empty() {
                 self.questions.spend(rid, spent.clone());
             }

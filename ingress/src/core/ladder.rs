@@ -107,11 +107,23 @@ impl<W> Core<W> {
         self.timers.set(request.steps.due.unwrap_or(due), Timer::Due(rid));
     }
 
+    /// A request goes by this id from now on, and so does its deadline.
+    pub(super) fn renew_deadline(&mut self, now: Now, rid: Rid) {
+        if let Some(due) = self.requests.get(&rid).and_then(|request| request.steps.due) {
+            self.timers.set(due.max(now), Timer::Due(rid));
+        }
+    }
+
     /// The time of a request's batch is over.
     pub(super) fn due(&mut self, now: Now, rid: Rid, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.get(&rid).filter(|request| request.steps.is_due(now)) else {
             return;
         };
+        if self.has_stood_still(now) {
+            // Its caller may be served elsewhere by now.
+            return self.timers.set(now + ASK_AGAIN, Timer::Due(rid));
+        }
+        let attended = request.callers.alone_since().is_none();
         match request.phase {
             Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Resting => {
                 self.leave_batcher(rid);
@@ -120,7 +132,7 @@ impl<W> Core<W> {
             Phase::Asking(_) => self.timers.set(now + ASK_AGAIN, Timer::Due(rid)),
             // The plan of its original counts; or nobody waits; or it is on its way already.
             Phase::Elsewhere | Phase::Withheld | Phase::Alone => {}
-            Phase::Granted(bid) => match self.policy.hard && request.steps.ways != Ways::Batch {
+            Phase::Granted(bid) => match self.policy.hard && attended && request.steps.ways != Ways::Batch {
                 true => self.leave_batch(now, rid, bid, out),
                 false => self.give_up_batch(now, bid, out),
             },

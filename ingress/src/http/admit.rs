@@ -18,6 +18,7 @@ use super::headers::{plan, tag};
 use super::intern::Interner;
 use super::patience::retry_count;
 use super::route::Place;
+use crate::accounts::Relayed;
 use crate::dialect::{Endpoint, Look, Problem, Streaming, Unbatchable, of};
 use crate::hold::{Call, Pairing};
 use crate::plan::Ways;
@@ -33,6 +34,8 @@ pub(super) struct Admission {
     interner: Interner,
     /// When the batch of a call is given up that says nothing else.
     deadline: Option<Duration>,
+    /// Whether nothing is held.
+    observes: bool,
 }
 
 /// What is to be done with a call.
@@ -41,6 +44,8 @@ pub(super) enum Verdict {
     /// It waits for its batch; how it is given its answer, if it asked for a stream; and what was changed in its body, if its
     /// batch names the model otherwise.
     Hold(Call, Option<Streaming>),
+    /// It would wait, but goes to the provider as it is, with its body.
+    Observe(wire::BatchKey, Bytes),
     /// It goes to the provider as it is; with its body, if that was read already.
     Relay(Unbatchable, Option<Bytes>),
 }
@@ -53,8 +58,13 @@ pub(super) struct Caller {
 }
 
 impl Admission {
-    pub(super) fn new(keyring: Arc<Keyring>, intake: Intake, deadline: Option<Duration>) -> Self {
-        Self { keyring, intake, interner: Interner::default(), deadline }
+    pub(super) fn new(
+        keyring: Arc<Keyring>,
+        intake: Intake,
+        deadline: Option<Duration>,
+        observes: bool,
+    ) -> Self {
+        Self { keyring, intake, interner: Interner::default(), deadline, observes }
     }
 
     /// Judges a call by its head and reads its body if the head allows. `refused` tells whether batches of a key are refused.
@@ -107,6 +117,23 @@ impl Admission {
         self.fingerprint(place, &of(place.dialect()).credential(head).unwrap_or_default())
     }
 
+    /// Whose call it is that is relayed, as far as its head tells.
+    pub(super) fn relayed(&self, place: &Place, endpoint: &Endpoint, head: &Parts) -> Relayed {
+        let key = wire::BatchKey {
+            upstream: place.upstream.name.clone(),
+            fingerprint: self.sharer(place, head).to_bytes(),
+            endpoint: endpoint.name.to_owned(),
+            model: endpoint.model.as_deref().unwrap_or_default().to_owned(),
+            ..Default::default()
+        };
+        Relayed { key, tag: self.shared_tag(head), observed: false }
+    }
+
+    /// One copy of a tag.
+    pub(super) fn shared_tag(&self, head: &Parts) -> Option<Arc<str>> {
+        tag(&head.headers).ok().flatten().map(|tag| self.interner.tag(tag))
+    }
+
     fn fingerprint(&self, place: &Place, credential: &HeaderMap) -> Fingerprint {
         self.keyring.fingerprint(&place.upstream.name, credential)
     }
@@ -139,6 +166,9 @@ impl Admission {
             headers: key_headers,
             patience_s: plan.class_s(),
         };
+        if self.observes {
+            return Ok(Verdict::Observe(key, body));
+        }
         let internal =
             |error: common::ids::BadId| Fault::new(FaultClass::Internal, "internal", error.to_string());
         let key = self.interner.key(key).map_err(internal)?;
@@ -227,6 +257,7 @@ mod tests {
             Arc::new(Keyring::for_one_process()),
             Intake::new(1000, Amount { count: 10, bytes: 10_000 }),
             None,
+            false,
         )
     }
 

@@ -1,7 +1,7 @@
 //! Calls that are made alone: their batch is refused or takes too long, or they say so. Each is made whole, never as a stream.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +18,10 @@ use crate::plan::Reason;
 use crate::relay::Relay;
 use providers::Upstreams;
 
-/// Calls that are made alone at a time: a whole batch of them comes at once, and the provider has limits for such calls.
-const AT_ONCE: usize = 32;
+/// Calls that are made alone at a time, all keys together, and with one key: a whole batch of them comes at once, the provider has
+/// limits for such calls, and nobody may keep others from their turn.
+const AT_ONCE: usize = 256;
+const AT_ONCE_EACH: usize = 64;
 /// How long a call may take: as long as SDKs wait by default. One that takes longer must not keep others from their turn.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(600);
 /// How long one at the price of a batch may take, as the provider's documentation advises (OpenAI: flex processing).
@@ -42,6 +44,8 @@ pub struct Soloist {
     relay: Arc<Relay>,
     upstreams: Upstreams,
     turns: Semaphore,
+    /// Turns of each key that has calls here.
+    each: Mutex<HashMap<Fingerprint, Weak<Semaphore>>>,
     refused: Mutex<Until<BatchKey>>,
     /// Until when a key has no room for calls of a model.
     full: Mutex<Until<(Fingerprint, String)>>,
@@ -60,8 +64,8 @@ enum Next {
 
 impl Soloist {
     pub(crate) fn new(relay: Arc<Relay>, upstreams: Upstreams) -> Arc<Self> {
-        let (refused, full) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { relay, upstreams, turns: Semaphore::new(AT_ONCE), refused, full })
+        let (refused, full, each) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { relay, upstreams, turns: Semaphore::new(AT_ONCE), each, refused, full })
     }
 
     /// Whether batches of this key were refused lately.
@@ -80,6 +84,7 @@ impl Soloist {
         // The caller's own model is asked, whatever the batch named in its place.
         let own = solo.edit.as_ref().map_or_else(|| solo.body.clone(), |edit| edit.undo(&solo.body));
         let flex = (by == Route::Flex).then(|| self.flex(key, &own)).flatten();
+        let each = self.turns_of(key.fingerprint());
         let mut attempt = 0;
         loop {
             let (body, within) = match flex.as_ref().filter(|_| by == Route::Flex) {
@@ -90,8 +95,8 @@ impl Soloist {
                 }
             };
             self.until_room(key).await;
-            // The semaphore is never closed.
-            let turn = self.turns.acquire().await;
+            // The semaphores are never closed.
+            let turn = (each.acquire().await, self.turns.acquire().await);
             let call = self.relay.whole((*solo.uri).clone(), lines.clone(), body.clone());
             let answer = tokio::time::timeout(within, call).await;
             drop(turn);
@@ -110,6 +115,19 @@ impl Soloist {
                 Err(_) => return broken(FaultClass::Expired, too_late(), by),
             }
         }
+    }
+
+    fn turns_of(&self, key: Fingerprint) -> Arc<Semaphore> {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = each.get(&key).and_then(Weak::upgrade) {
+            return turns;
+        }
+        if each.len() >= MOST_REMEMBERED {
+            each.retain(|_, turns| turns.strong_count() > 0);
+        }
+        let turns = Arc::new(Semaphore::new(AT_ONCE_EACH));
+        each.insert(key, Arc::downgrade(&turns));
+        turns
     }
 
     /// The body that asks for the price of a batch.

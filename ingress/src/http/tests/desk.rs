@@ -57,6 +57,8 @@ impl House {
             stats: Arc::default(),
             soloist: Soloist::new(relay.clone(), upstreams.clone()),
             prices: Arc::new(Prices::new(&upstreams)),
+            cashier: Arc::new(Cashier::new(Arc::new(Prices::new(&upstreams)), Arc::default())),
+            observes: false,
             upstreams,
             relay,
             max_body: MAX_BODY,
