@@ -381,7 +381,9 @@ impl Provider {
                 _ => "invalid_request",
             };
             let words = match code {
-                "token_limit_exceeded" if limit % 2 == 0 => format!("Limit: {limit} enqueued tokens."),
+                "token_limit_exceeded" if limit.is_multiple_of(2) => {
+                    format!("Limit: {limit} enqueued tokens.")
+                }
                 _ => "The provider does not like it.".to_owned(),
             };
             job.errors = vec![(code.to_owned(), line, words)];
