@@ -45,4 +45,5 @@ if grep -n '"resolved"' "$lock"; then
 fi
 
 echo "sdk.sh: testing $("$LLM_PROXY" --version) at $LLM_PROXY"
-exec "$venv/bin/pytest" tests/sdk "$@"
+# They wait most of the time: four at a time, each with deployments of its own (-n 0 for one after the other).
+exec "$venv/bin/pytest" tests/sdk -n 4 --dist loadscope "$@"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import secrets
 import signal
 import socket
@@ -52,12 +53,16 @@ def marker():
 
 
 def free_ports(count):
-    """Different ports that are free now."""
+    """Different ports that are free now, of those that outgoing connections do not take."""
+    free = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(free) < count:
+            port = random.randrange(15_000, 32_000)
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                free.append(port)
+    return free
 
 
 def poll(what, seconds, probe):
