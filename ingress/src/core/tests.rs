@@ -274,13 +274,10 @@ fn what(outcome: &Outcome) -> String {
 
 /// What each caller is told.
 fn told(out: &[Output<usize>]) -> impl Iterator<Item = (usize, &Ended)> {
-    let told = |output| match output {
-        &Output::End { ref waiters, ref ended, .. } => {
-            waiters.iter().map(|waiter| (*waiter, ended)).collect()
-        }
+    out.iter().flat_map(|output| match output {
+        Output::End { waiters, ended, .. } => waiters.iter().map(|waiter| (*waiter, ended)).collect(),
         _ => Vec::new(),
-    };
-    out.iter().flat_map(told)
+    })
 }
 
 fn ends(out: &[Output<usize>]) -> Vec<(usize, &Outcome)> {
