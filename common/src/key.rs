@@ -58,6 +58,14 @@ impl BatchKey {
         self.0.key.headers.iter().filter_map(line).collect()
     }
 
+    /// Whether the two differ at most in how long their callers wait: a request's and its repetition's.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let (one, other) = (&self.0.key, &other.0.key);
+        self.0.fingerprint == Fingerprint::from_slice(&other.fingerprint).unwrap_or_default()
+            && (&one.upstream, &one.endpoint, &one.model, &one.headers)
+                == (&other.upstream, &other.endpoint, &other.model, &other.headers)
+    }
+
     /// About how long its callers are ready to wait for a batch; `None` where they said nothing.
     pub fn patience(&self) -> Option<Duration> {
         let seconds = self.0.key.patience_s;

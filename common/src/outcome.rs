@@ -103,6 +103,10 @@ pub struct Fault {
     /// Whether the request may be put into a later batch: this one is over and has no answer to it. As far as the provider tells
     /// it was not executed, or failed for no reason of its own.
     pub again: bool,
+    /// Whether the provider may have executed it nevertheless, and lost its answer: in a later batch it may be paid twice.
+    pub perhaps_executed: bool,
+    /// Whether the request was not submitted for want of room at the provider: into another batch with it, which counts as no try.
+    pub requeue: bool,
     /// How it was tried last.
     pub route: Route,
 }
@@ -198,6 +202,8 @@ impl Fault {
             no_retry: false,
             unbatchable: false,
             again: false,
+            perhaps_executed: false,
+            requeue: false,
             route: Route::Batch,
         }
     }
@@ -206,6 +212,20 @@ impl Fault {
     #[must_use]
     pub fn again(mut self) -> Self {
         self.again = true;
+        self
+    }
+
+    /// Says that the request was not submitted, for want of room.
+    #[must_use]
+    pub fn requeue(mut self) -> Self {
+        self.requeue = true;
+        self
+    }
+
+    /// Says that the provider may have executed it.
+    #[must_use]
+    pub fn perhaps_executed(mut self) -> Self {
+        self.perhaps_executed = true;
         self
     }
 
@@ -285,6 +305,8 @@ impl Outcome {
                     unbatchable: fault.unbatchable,
                     route: fault.route.to_wire().into(),
                     again: fault.again,
+                    perhaps_executed: fault.perhaps_executed,
+                    requeue: fault.requeue,
                 };
                 (Kind::Fault(head), fault.message.into())
             }
@@ -313,6 +335,8 @@ impl Outcome {
                 no_retry: head.no_retry,
                 unbatchable: head.unbatchable,
                 again: head.again,
+                perhaps_executed: head.perhaps_executed,
+                requeue: head.requeue,
             }),
         })
     }
@@ -375,6 +399,8 @@ mod tests {
                     .retry_after(Duration::from_secs(7))
                     .no_retry()
                     .again()
+                    .perhaps_executed()
+                    .requeue()
                     .by(Route::Sync)
                     .unbatchable(),
             )

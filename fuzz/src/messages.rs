@@ -165,6 +165,7 @@ pub(crate) fn reply((cast, source): From<'_, '_>) -> reply::Body {
             fence_files: source.some(3, Source::text),
             sealed_credential: source.odd_bytes(),
             body_bytes: source.number(),
+            lengths: source.some(4, |source| source.short()),
         }),
         4 => Body::IntentReply(wire::IntentReply {
             accepted: source.yes(),
@@ -239,6 +240,8 @@ pub(crate) fn outcome_head(source: &mut Source<'_>) -> Option<wire::OutcomeHead>
                 unbatchable: source.yes(),
                 route: i32::from(source.byte() % 4),
                 again: source.yes(),
+                perhaps_executed: source.yes(),
+                requeue: source.yes(),
             };
             Some(wire::OutcomeHead { kind: Some(wire::outcome_head::Kind::Fault(head)) })
         }

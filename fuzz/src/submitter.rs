@@ -167,6 +167,7 @@ fn trouble(bad: u8, cast: &Cast, source: &mut Source<'_>) -> Trouble {
         retry_after: (bad & 8 != 0).then(|| Duration::from_secs(source.number())),
         retryable: bad & 16 != 0,
         file_not_visible: bad & 32 != 0,
+        queue_full: bad & 128 != 0,
         message: source.text(),
         answer: (bad & 4 != 0).then(|| messages::outcome(source)),
         status: (bad & 64 != 0).then_some(400),

@@ -4,19 +4,21 @@ mod books;
 mod page;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::key::BatchKey;
-use common::outcome::{Outcome, Route};
-use pricing::{Answer, Cost, Dialect, Table, Tier, Usd};
+use common::outcome::{Outcome, Response, Route};
+use common::wire;
+use pricing::{Answer, Cost, Dialect, Kind, Table, Tier, Usd};
 use providers::Upstreams;
 
 use crate::hold::Ended;
-use crate::plan::Reason;
+use crate::http::MOST_METERED as MOST;
 use crate::stats::Stats;
 
-pub use books::Books;
-use books::{Entry, Name};
+use books::Name;
+pub use books::{Books, Totals};
 pub use page::Report;
 
 /// Whose request it was, as far as the books have it.
@@ -26,6 +28,17 @@ pub struct Account {
     pub key: BatchKey,
     /// What its caller calls it (`x-llm-proxy-tag`).
     pub tag: Option<Arc<str>>,
+}
+
+/// Whose relayed request it was.
+#[derive(Debug, Clone)]
+pub struct Relayed {
+    /// Provider, endpoint, whose key, and the model if the request named it where it was read.
+    pub key: wire::BatchKey,
+    /// What its caller calls it.
+    pub tag: Option<Arc<str>>,
+    /// Whether it would have been batched.
+    pub observed: bool,
 }
 
 /// What one answer used and cost.
@@ -39,6 +52,12 @@ pub struct Receipt {
     pub output: u64,
     /// Those that the model thought with.
     pub reasoning: u64,
+    /// Tokens of the prompt that were written to a cache.
+    pub cache_writes: u64,
+    /// Pictures in the answer.
+    pub images: u64,
+    /// Vectors in the answer.
+    pub embeddings: u64,
     /// `None` where a price is not known.
     pub cost: Option<Cost>,
 }
@@ -52,7 +71,7 @@ pub struct Prices {
 impl Prices {
     /// The program's price list, with the operator's own prices before it.
     pub fn new(upstreams: &Upstreams) -> Self {
-        Self { table: Table::embedded(), upstreams: upstreams.clone() }
+        Self { table: Table::embedded().with(upstreams.prices()), upstreams: upstreams.clone() }
     }
 
     /// Whether a model has a price for calls alone that wait for room.
@@ -81,6 +100,9 @@ impl Prices {
             cached_input: usage.cached_input(),
             output: usage.output(),
             reasoning: usage.reasoning(),
+            cache_writes: usage.of(Kind::CacheWrite).saturating_add(usage.of(Kind::CacheWriteLong)),
+            images: usage.of(Kind::Image),
+            embeddings: usage.embeddings,
             cost: self.cost(key, asked(route), answer),
         }
     }
@@ -111,18 +133,40 @@ impl Prices {
     }
 
     /// How the answers to a key's requests speak.
-    pub fn dialect(&self, key: &BatchKey) -> Dialect {
-        let upstream = self.upstreams.get(key.upstream());
-        match upstream.map(|upstream| upstream.dialect()) {
-            None | Some(providers::Dialect::OpenAi) => Dialect::OpenAi,
-            Some(providers::Dialect::Anthropic) => Dialect::Anthropic,
-            Some(providers::Dialect::Gemini) => Dialect::Gemini,
+    fn dialect(&self, key: &BatchKey) -> Dialect {
+        self.upstreams.get(key.upstream()).map_or(Dialect::OpenAi, |upstream| self.dialect_of(upstream))
+    }
+
+    /// How the answers of an upstream speak.
+    pub fn dialect_of(&self, upstream: &providers::Upstream) -> Dialect {
+        match upstream.dialect() {
+            providers::Dialect::OpenAi => Dialect::OpenAi,
+            providers::Dialect::Anthropic => Dialect::Anthropic,
+            providers::Dialect::Gemini => Dialect::Gemini,
         }
+    }
+}
+
+/// Bytes of answers that may be kept to be read.
+#[derive(Debug, Default)]
+pub struct Room(AtomicUsize);
+
+impl Room {
+    /// Takes so many, if they are left.
+    pub fn take(&self, bytes: usize) -> bool {
+        let more = |taken: usize| Some(taken + bytes).filter(|taken| *taken <= MOST);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 /// Enters what ends into the books.
 pub struct Cashier {
+    room: Room,
     prices: Arc<Prices>,
     stats: Arc<Stats>,
 }
@@ -130,18 +174,47 @@ pub struct Cashier {
 impl Cashier {
     /// For the books of `stats`.
     pub fn new(prices: Arc<Prices>, stats: Arc<Stats>) -> Self {
-        Self { prices, stats }
+        Self { room: Room::default(), prices, stats }
+    }
+
+    /// The room for answers that are read as they pass.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Enters the end of a relayed request. With no answer it is not known what it used.
+    pub fn relayed(&self, relayed: Relayed, succeeded: bool, answer: Option<Answer>, took: Duration) {
+        let Relayed { mut key, tag, observed } = relayed;
+        if let Some(model) =
+            answer.as_ref().and_then(|answer| answer.model.clone()).filter(|_| key.model.is_empty())
+        {
+            key.model = model;
+        }
+        let Ok(key) = BatchKey::new(key) else { return };
+        let receipt = succeeded.then(|| self.prices.receipt_of(&key, Route::Sync, answer.as_ref()));
+        let batched = answer.as_ref().and_then(|answer| self.prices.batched(&key, answer));
+        let account = Account { key, tag };
+        let mut books = self.stats.books();
+        books.enter(hour(), &account, Route::Sync, succeeded, receipt.as_ref());
+        if observed && succeeded {
+            books.observe(&account.key, batched, took);
+        }
     }
 
     /// Enters the end of a request that was held. Gives its receipt, if it got a successful answer.
     pub fn settle(&self, account: &Account, ended: &Ended) -> Option<Receipt> {
         let receipt = self.prices.receipt(&account.key, &ended.outcome);
+        if let Outcome::Response(Response { job, .. }) = &*ended.outcome
+            && !job.is_empty()
+        {
+            self.stats.job_answered(job, receipt.as_ref());
+        }
         if let Some(reason) = ended.reason {
             self.stats.made_alone(reason);
         }
         let mut books = self.stats.books();
         books.enter(hour(), account, ended.outcome.route(), receipt.is_some(), receipt.as_ref());
-        if ended.reason == Some(Reason::DeadlineHard) {
+        if ended.perhaps_twice {
             books.maybe_twice(self.prices.in_batch(&account.key, &ended.outcome));
         }
         receipt
@@ -163,16 +236,21 @@ fn asked(route: Route) -> Tier {
 }
 
 impl Account {
-    /// The line of the books for a request of it.
-    fn entry(&self, route: Route, succeeded: bool, receipt: Option<&Receipt>) -> (Name, Entry) {
-        let name = Name {
+    /// Its line of the books.
+    fn line(&self, route: Route) -> Name {
+        Name {
             upstream: self.key.upstream().into(),
             endpoint: self.key.endpoint().into(),
             model: self.key.model().into(),
             tag: self.tag.as_deref().unwrap_or_default().into(),
             key: self.key.fingerprint().to_string(),
             route,
-        };
-        (name, Entry { succeeded, receipt: receipt.copied() })
+        }
+    }
+}
+
+impl std::fmt::Debug for Cashier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cashier")
     }
 }

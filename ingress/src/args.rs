@@ -99,6 +99,13 @@ pub struct Args {
     #[arg(long, env = "LLM_PROXY_WHEN_UNBATCHABLE", value_name = "WHAT", default_value = "sync")]
     pub when_unbatchable: WhenUnbatchable,
 
+    /// Whether calls are batched
+    ///
+    /// observe relays all of them at the full price, as they come, and reports under `observe` in /stats how many batches they would
+    /// have made and what those would have saved: to decide before switching.
+    #[arg(long, env = "LLM_PROXY_MODE", value_name = "MODE", default_value = "auto")]
+    pub mode: Mode,
+
     /// How long after its arrival the batch of a request is given up; a request may say another with x-llm-proxy-deadline
     ///
     /// Its job is cancelled then. What it has finished is answered by the batch; each other request is made alone: at the price of a
@@ -118,6 +125,15 @@ pub struct Args {
     /// Each time after a longer wait. After the last the caller gets the status of the last. Other errors go to the caller at once.
     #[arg(long, env = "LLM_PROXY_LINE_RETRIES", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub line_retries: u32,
+}
+
+/// Values of `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Batch what can be batched
+    Auto,
+    /// Relay everything, and report what batches would save
+    Observe,
 }
 
 /// Values of `--when-unbatchable`.

@@ -31,7 +31,7 @@ use elsewhere::Elsewhere;
 use estimate::Estimates;
 use grant::Batch;
 use kept::Kept;
-use ladder::Steps;
+use ladder::{Deadlines, Steps};
 use pair::{Pairs, Place};
 use remote::{Lost, Remotes};
 use result::Partials;
@@ -193,6 +193,13 @@ pub enum JobEvent {
         /// Lines in it, done and failed, over all ingresses.
         counts: (u64, u64, u64),
     },
+    /// It is taken over under another id.
+    Renamed {
+        /// So far.
+        from: Bid,
+        /// From now on.
+        to: Bid,
+    },
     /// All its requests here have ended.
     Ended {
         /// Our batch.
@@ -257,8 +264,6 @@ enum Timer {
     Unheard(Token),
     /// Has nobody taken up this withheld request?
     Alone(Rid),
-    /// The time of its batch is over.
-    Due(Rid),
     /// It has waited long enough for a later batch.
     Rested(Rid),
     /// Has nobody claimed the batch that this was about?
@@ -273,6 +278,7 @@ pub struct Core<W> {
     keeping: Keeping,
     policy: Policy,
     estimates: Estimates,
+    deadlines: Deadlines,
     requests: HashMap<Rid, Request<W>>,
     /// The request that a caller repeats, where it is not its own.
     repetitions: HashMap<Rid, Rid>,
@@ -320,6 +326,7 @@ impl<W> Core<W> {
             keeping,
             policy,
             estimates: Estimates::default(),
+            deadlines: Deadlines::default(),
             requests: HashMap::new(),
             repetitions: HashMap::new(),
             pairs: Pairs::default(),
@@ -358,6 +365,7 @@ impl<W> Core<W> {
         vec![
             ("requests", self.requests.len()),
             ("repetitions", self.repetitions.len()),
+            ("deadlines", self.deadlines.len()),
             ("pairs", self.pairs.len()),
             ("kept answers", self.kept.len()),
             ("unannounced", self.unannounced.len()),
@@ -389,7 +397,7 @@ impl<W> Core<W> {
         for rid in sorted(self.requests.keys().copied()) {
             let Some(request) = self.requests.get(&rid) else { continue };
             match (request.phase, request.callers.alone_since().is_some()) {
-                (Phase::Granted(_) | Phase::Elsewhere | Phase::Alone, false) => {}
+                (Phase::Granted(_) | Phase::Elsewhere | Phase::Alone, false) | (Phase::Alone, true) => {}
                 (Phase::Granted(bid), true) => {
                     // What nobody waits for now will not be asked for here.
                     self.drop_request(rid);
@@ -420,7 +428,9 @@ impl<W> Core<W> {
     fn give_up(&mut self, now: Now, out: &mut Vec<Output<W>>) {
         self.given_up = true;
         for rid in sorted(self.requests.keys().copied()) {
-            self.end(now, rid, Outcome::Fault(self.stopped()), out);
+            let alone = self.requests.get(&rid).is_some_and(|request| request.phase == Phase::Alone);
+            let fault = if alone { stopped_while_alone() } else { self.stopped() };
+            self.end(now, rid, Outcome::Fault(fault), out);
         }
     }
 
@@ -455,7 +465,6 @@ impl<W> Core<W> {
             Timer::Ask => self.ask(now, out),
             Timer::Unheard(token) => self.unheard(now, token, out),
             Timer::Alone(rid) => self.still_alone(now, rid),
-            Timer::Due(rid) => self.due(now, rid, out),
             Timer::Rested(rid) => self.rested(now, rid),
             Timer::Unclaimed(token) => self.unclaimed(now, token, out),
             Timer::LookOver => {
@@ -562,8 +571,14 @@ impl<W> Machine for Core<W> {
         self.probe(now, out);
         // Before anything is announced: what is withdrawn may be announced again.
         self.send_gathered(out);
-        while let Some(timer) = self.timers.pop(now) {
-            self.fire(now, timer, out);
+        loop {
+            if let Some(timer) = self.timers.pop(now) {
+                self.fire(now, timer, out);
+            } else if let Some(rid) = self.deadlines.pop(now) {
+                self.due(now, rid, out);
+            } else {
+                break;
+            }
         }
         for rid in std::mem::take(&mut self.stranded) {
             self.end(now, rid, Outcome::Fault(stopping()), out);
@@ -574,7 +589,7 @@ impl<W> Machine for Core<W> {
 
     fn wake_at(&self) -> Option<Now> {
         let beat = self.members.next_beat();
-        Some(self.timers.next().map_or(beat, |timer| timer.min(beat)))
+        [self.timers.next(), self.deadlines.next(), Some(beat)].into_iter().flatten().min()
     }
 
     fn is_finished(&self) -> bool {
@@ -599,6 +614,12 @@ fn stopping() -> Fault {
 fn stopped_alone() -> Fault {
     let message = "llm-proxy was shut down while the request's batch was at the provider. The provider may finish and bill it.";
     Fault::new(FaultClass::Unavailable, "shut_down", message).no_retry()
+}
+
+/// For requests that are being made alone: nobody else knows of them.
+fn stopped_while_alone() -> Fault {
+    let message = "llm-proxy was shut down while the request was made outside of a batch. The provider may finish and bill it.";
+    Fault::new(FaultClass::Unavailable, "shut_down_alone", message).no_retry()
 }
 
 /// The same where other ingresses go on.

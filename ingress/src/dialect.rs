@@ -31,8 +31,8 @@ pub const MAX_MODEL: usize = 256;
 pub enum Unbatchable {
     /// The caller asked for it with `x-llm-proxy-mode: sync`.
     Mode,
-    /// The provider has refused a batch of this key and model lately.
-    Refused,
+    /// Nothing is batched: what batches would save is only reported.
+    Observed,
     /// The URL has a query string, which a line of a batch cannot carry.
     Query,
     /// The body is a form.
@@ -64,7 +64,7 @@ impl Unbatchable {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mode => "mode",
-            Self::Refused => "unbatchable",
+            Self::Observed => "observe",
             Self::Query => "query",
             Self::Multipart => "multipart",
             Self::ContentEncoding => "content-encoding",

@@ -73,6 +73,8 @@ pub struct Ended {
     pub replayed: bool,
     /// Why the call was made alone, if it was.
     pub reason: Option<Reason>,
+    /// Whether a batch may have executed it too.
+    pub perhaps_twice: bool,
     /// What it used and cost; not of errors, nor of what is told again.
     pub receipt: Option<Receipt>,
 }
@@ -80,7 +82,7 @@ pub struct Ended {
 impl Ended {
     /// Without anything that needs to be said.
     pub fn new(outcome: Arc<Outcome>, queued: Duration) -> Self {
-        Self { outcome, queued, replayed: false, reason: None, receipt: None }
+        Self { outcome, queued, replayed: false, reason: None, perhaps_twice: false, receipt: None }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Plan {
     pub ways: Ways,
     /// How long after its admission its batch is given up; never, if there is none.
     pub deadline: Option<Duration>,
+    /// Whether the provider has refused batches of its key and model lately.
+    pub refused: bool,
     /// Whether its model can be called alone at the price of a batch.
     pub flex: bool,
 }
@@ -31,8 +33,6 @@ pub enum Reason {
     /// Its batch was given up.
     #[default]
     Deadline,
-    /// The same, and its batch may still execute it.
-    DeadlineHard,
     /// Batches of its model take longer, of late, than it would wait.
     Estimate,
     /// It says so.
@@ -45,7 +45,7 @@ impl Reason {
     /// The value of `x-llm-proxy-relay-reason`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Deadline | Self::DeadlineHard => "deadline",
+            Self::Deadline => "deadline",
             Self::Estimate => "estimate",
             Self::Mode => "mode",
             Self::Refused => "unbatchable",

@@ -29,6 +29,14 @@ use tunnel::Tunnels;
 /// Most bytes of an answer that is read whole: as of one that comes out of a batch.
 const LONGEST: usize = 512 << 20;
 
+/// A call that has no whole answer.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) problem: Problem,
+    /// Whether the provider may have got it.
+    pub(crate) sent: bool,
+}
+
 /// Relays requests to all upstreams.
 pub struct Relay {
     targets: Targets,
@@ -91,18 +99,20 @@ impl Relay {
     /// Makes a call and reads its answer whole.
     ///
     /// # Errors
-    /// A [`Problem`] with 502 if the provider cannot be reached, breaks off, or answers with more than [`LONGEST`].
+    /// [`Broken`] if the provider cannot be reached, breaks off, or answers with more than [`LONGEST`].
     pub(crate) async fn whole(
         &self,
         uri: http::Uri,
         headers: http::HeaderMap,
         body: Bytes,
-    ) -> Result<Provided, Problem> {
+    ) -> Result<Provided, Broken> {
         let request = assemble(Method::POST, uri, headers, Payload::from(body));
-        let response = self.clients.any.request(request).await.map_err(|error| unreachable(&error))?;
+        let failed = |error: Error| Broken { problem: unreachable(&error), sent: !error.is_connect() };
+        let response = self.clients.any.request(request).await.map_err(failed)?;
         let (head, body) = response.into_parts();
-        let cut = |why: Box<dyn std::error::Error + Send + Sync>| {
-            bad_gateway(&format!("The provider broke off its answer: {why}."))
+        let cut = |why: Box<dyn std::error::Error + Send + Sync>| Broken {
+            problem: bad_gateway(&format!("The provider broke off its answer: {why}.")),
+            sent: true,
         };
         let body = Limited::new(body, LONGEST).collect().await.map_err(cut)?.to_bytes();
         let headers = lines::from_provider(&head.headers);

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Cashier, Prices};
-use crate::args::{Args, WhenUnbatchable};
+use crate::args::{Args, Mode, WhenUnbatchable};
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
 use crate::gate::Gate;
@@ -98,6 +98,11 @@ impl Bound {
         Box::new(move || stats.to_json(held.used()))
     }
 
+    /// Told whenever an answer is about to leave; for one who waits.
+    pub fn answers(&self) -> Arc<tokio::sync::Notify> {
+        self.stats.answers()
+    }
+
     /// Serves until `shutdown`, then until what is held has ended or the drain timeout has passed.
     ///
     /// # Errors
@@ -127,7 +132,11 @@ impl Bound {
         };
         let prices = Arc::new(Prices::new(&upstreams));
         let cashier = Arc::new(Cashier::new(prices.clone(), self.stats.clone()));
-        let hands = (soloist.clone(), cashier);
+        let hands = (soloist.clone(), cashier.clone());
+        let observes = self.args.mode == Mode::Observe;
+        if observes {
+            self.stats.books().begin_to_observe();
+        }
         let running = shell::start(&world, (keeping, policy), self.held, hands, on_job);
         let max_connections = max_connections(&self.args);
         let front = Front::new(FrontConfig {
@@ -138,6 +147,8 @@ impl Bound {
             relay,
             soloist,
             prices,
+            cashier,
+            observes,
             deadline: self.args.deadline,
             max_body: self.args.max_body,
             max_relaying: max_connections,
@@ -225,10 +236,16 @@ fn report_jobs(stats: Arc<Stats>) -> impl Fn(JobEvent) + Send + 'static {
                 stats.job(JobReport { id: &job, status: &status, total, completed, failed });
                 jobs.insert(bid, job);
             }
+            JobEvent::Renamed { from, to } => {
+                if let Some(job) = jobs.remove(&from) {
+                    jobs.insert(to, job);
+                }
+            }
             JobEvent::Ended { bid, answered } => {
                 let Some(job) = jobs.remove(&bid) else { return };
                 let status = if answered { "completed" } else { "failed" };
                 stats.job(JobReport { id: &job, status, total: 0, completed: 0, failed: 0 });
+                stats.log_job(&job);
             }
         }
     }

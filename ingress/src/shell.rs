@@ -8,14 +8,16 @@ use common::drive::{Clock, drive};
 use common::ids::{Bid, Pid, Rid};
 use common::link::Link;
 use common::members::{Identity, Members};
+use common::outcome::{Fault, FaultClass, Outcome};
 use common::seal::{GrantKey, Keyring, chunk_aad, fetched_aad, grant_aad, result_aad, seal_box, wipe};
 use common::wire::{self, Role, reply, to_ingress};
 use common::world::World;
 use prost::Message as _;
+use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::accounts::Cashier;
+use crate::accounts::{Account, Cashier};
 use crate::core::{Core, FetchedPart, GrantDraft, Input, JobEvent, Keeping, OutcomePart, Output, ResultPart};
 use crate::gate::Gate;
 use crate::hold::{Ended, Holder, Waiter};
@@ -83,17 +85,48 @@ async fn run(
     let members = Members::new(Identity { pid, role: Role::Ingress, public_key: Bytes::new(), auth });
     let members = if world.keyring.is_of_one_process() { members.of_one_process() } else { members };
     let core = Core::new(members, world.subjects.results_prefix(pid), keeping, policy);
+    let (ends, desk) = settle(cashier, on_job);
     let performer = Performer {
         link: link.clone(),
         keyring: world.keyring.clone(),
         chunks: seal_chunks(&link, &world.keyring),
         soloist,
-        cashier,
         inputs,
-        on_job,
+        ends,
     };
     let core = drive(core, Clock::start(), queue, move |output| performer.perform(output)).await;
     link.beat(&core.farewell());
+    // With the performer its queue has ended.
+    let _ = desk.await;
+}
+
+/// What happens at the end of requests, in its order.
+enum End {
+    Request(SmallVec<[Waiter; 1]>, Ended, Option<Account>),
+    Job(JobEvent),
+}
+
+/// Reads what answers used, and tells the callers: on a task of its own, so that large answers do not hold up decisions. What waits
+/// there is bounded by what is held.
+fn settle(
+    cashier: Arc<Cashier>,
+    on_job: impl Fn(JobEvent) + Send + 'static,
+) -> (mpsc::UnboundedSender<End>, tokio::task::JoinHandle<()>) {
+    let (sender, mut queue) = mpsc::unbounded_channel();
+    let desk = tokio::spawn(async move {
+        while let Some(end) = queue.recv().await {
+            match end {
+                End::Job(event) => on_job(event),
+                End::Request(waiters, ended, account) => {
+                    let receipt = account.and_then(|account| cashier.settle(&account, &ended));
+                    for waiter in waiters {
+                        waiter.end(Ended { receipt, ..ended.clone() });
+                    }
+                }
+            }
+        }
+    });
+    (sender, desk)
 }
 
 async fn subscribe(link: &Link, keyring: &Arc<Keyring>, inputs: &mpsc::Sender<Input<Waiter>>) {
@@ -215,17 +248,16 @@ fn seal_chunks(link: &Link, keyring: &Arc<Keyring>) -> mpsc::Sender<ToSeal> {
     sender
 }
 
-struct Performer<J> {
+struct Performer {
     link: Link,
     keyring: Arc<Keyring>,
     chunks: mpsc::Sender<ToSeal>,
     soloist: Arc<Soloist>,
-    cashier: Arc<Cashier>,
     inputs: mpsc::Sender<Input<Waiter>>,
-    on_job: J,
+    ends: mpsc::UnboundedSender<End>,
 }
 
-impl<J: Fn(JobEvent)> Performer<J> {
+impl Performer {
     fn perform(&self, output: Output<Waiter>) {
         match output {
             Output::Beat(beat) => self.link.beat(&beat),
@@ -253,22 +285,21 @@ impl<J: Fn(JobEvent)> Performer<J> {
                 None => warn!("an outcome could not be sealed for another ingress"),
             },
             Output::End { waiters, ended, account } => {
-                let receipt = account.and_then(|account| self.cashier.settle(&account, &ended));
-                for waiter in waiters {
-                    waiter.end(Ended { receipt, ..ended.clone() });
-                }
+                // The desk ends after this.
+                let _ = self.ends.send(End::Request(waiters, ended, account));
             }
             Output::Alone(solo) => {
                 let (soloist, inputs) = (self.soloist.clone(), self.inputs.clone());
                 // As many as there are requests held; few of them call at a time.
                 tokio::spawn(async move {
                     let rid = solo.rid;
-                    let outcome = soloist.make(solo).await;
+                    let made = tokio::spawn(async move { soloist.make(solo).await }).await;
+                    let outcome = made.unwrap_or_else(|_| Outcome::Fault(broken_here()));
                     // A machine that has finished needs none.
                     let _ = inputs.send(Input::Alone(rid, outcome)).await;
                 });
             }
-            Output::Job(event) => (self.on_job)(event),
+            Output::Job(event) => drop(self.ends.send(End::Job(event))),
         }
     }
 
@@ -286,6 +317,7 @@ impl<J: Fn(JobEvent)> Performer<J> {
             epoch,
             rids,
             body_bytes,
+            lengths,
             fence_files,
             submitter,
             public_key,
@@ -300,6 +332,20 @@ impl<J: Fn(JobEvent)> Performer<J> {
         let sealed_credential =
             seal_box(&public_key, &grant_aad(bid, epoch, fingerprint, submitter), &plain).ok()?;
         let granted = common::ids::pack_rids(&rids);
-        Some(wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes })
+        Some(wire::Grant {
+            bid: bid.to_bytes(),
+            epoch,
+            granted,
+            fence_files,
+            sealed_credential,
+            body_bytes,
+            lengths,
+        })
     }
+}
+
+/// A mistake of ours in the middle of a call.
+fn broken_here() -> Fault {
+    Fault::new(FaultClass::Internal, "internal", "The call broke off. The provider may have executed it.")
+        .no_retry()
 }

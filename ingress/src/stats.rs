@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use jobs::JobReport;
 use jobs::{JobView, Jobs};
 use series::{Series, Summary};
 
-use crate::accounts::{Books, Report};
+use crate::accounts::{Books, Receipt, Report};
 use crate::fair::Amount;
 use crate::plan::Reason;
 
@@ -27,6 +28,7 @@ pub struct Stats {
     alone: [AtomicU64; 4],
     jobs: Mutex<Jobs>,
     books: Mutex<Books>,
+    answers: Arc<Notify>,
 }
 
 /// What a caller got.
@@ -54,15 +56,44 @@ impl Stats {
         Ongoing { stats: self.clone(), since: Instant::now(), answered: false }
     }
 
+    /// Told whenever an answer is about to leave; for one who waits.
+    pub fn answers(&self) -> Arc<Notify> {
+        self.answers.clone()
+    }
+
     /// A request was handed on to the provider as it is.
     pub fn relayed(&self) {
         self.relayed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request has ended by an answer of a job's.
+    pub(crate) fn job_answered(&self, job: &str, receipt: Option<&Receipt>) {
+        lock(&self.jobs).answered(job, receipt);
+    }
+
+    /// Says in the log what the requests of a job that were this process's used and cost.
+    pub fn log_job(&self, job: &str) {
+        let Some((sums, known_for)) = lock(&self.jobs).sums(job) else { return };
+        tracing::info!(
+            job,
+            requests = sums.requests,
+            failed = sums.failed,
+            input_tokens = sums.input,
+            cached_input_tokens = sums.cached_input,
+            output_tokens = sums.output,
+            list_usd = %sums.cost.list,
+            paid_usd = %sums.cost.paid,
+            saved_usd = %sums.cost.saved(),
+            unknown_requests = sums.unknown,
+            seconds = known_for.as_secs(),
+            "a job has ended"
+        );
+    }
+
     /// A request has ended that was made alone, and why.
     pub fn made_alone(&self, reason: Reason) {
         let at = match reason {
-            Reason::Deadline | Reason::DeadlineHard => 0,
+            Reason::Deadline => 0,
             Reason::Estimate => 1,
             Reason::Mode => 2,
             Reason::Refused => 3,
@@ -120,6 +151,7 @@ impl Ongoing {
             self.stats.synthesized.fetch_add(1, Ordering::Relaxed);
         }
         lock(&self.stats.requests).record(self.since.elapsed(), how == Answered::Success);
+        self.stats.answers.notify_one();
     }
 
     /// It turned out to be no request to batch, and counts as none.
@@ -201,7 +233,7 @@ mod tests {
             "relayed": 0,
             "alone": {"deadline": 0, "estimate": 0, "mode": 0, "unbatchable": 0},
             "jobs": [],
-            "tokens": {"input": 0, "cached_input": 0, "output": 0, "reasoning": 0},
+            "tokens": {"input": 0, "cached_input": 0, "output": 0, "reasoning": 0, "cache_writes": 0},
             "cost": {
                 "list_usd": 0.0,
                 "paid_usd": 0.0,

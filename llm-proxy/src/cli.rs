@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{batcher, check, demo, ingress, serve, simulator, submitter};
+use crate::commands::{batcher, check, demo, ingress, run, serve, simulator, submitter};
 
 /// Answers ordinary LLM API calls through the provider's Batch API, at half the price
 #[derive(Debug, Parser)]
@@ -32,6 +32,9 @@ pub(crate) enum Command {
     /// Takes batches through the providers' Batch APIs; needs NATS
     #[command(long_about = manual::SUBMITTER)]
     Submitter(Box<submitter::SubmitterArgs>),
+    /// Runs a program whose calls go through a proxy of its own, which ends with it: `llm-proxy run -- python script.py`
+    #[command(long_about = manual::RUN)]
+    Run(Box<run::RunArgs>),
     /// A simulated provider, the proxy, and a burst of sample calls: no key, no network
     #[command(long_about = manual::DEMO)]
     Demo(demo::DemoArgs),
@@ -77,12 +80,15 @@ fn command() -> clap::Command {
     for role in SINGLE_ROLES {
         command = command.mut_subcommand(role, |role| role.mut_arg("nats", |nats| nats.required(true)));
     }
-    // What these two have to say goes to standard output.
-    for talker in ["demo", "check"] {
+    // These have something else to say to people, or let another program say it.
+    for talker in ["demo", "check", "run"] {
         command =
             command.mut_subcommand(talker, |talker| talker.mut_arg("log", |log| log.default_value("warn")));
     }
-    command
+    command.mut_subcommand("run", |run| {
+        let run = run.mut_arg("listen", |listen| listen.default_value(run::LISTEN));
+        run.mut_arg("drain_timeout", |timeout| timeout.default_value(run::DRAIN_TIMEOUT))
+    })
 }
 
 /// For the manual: the flags of the default command where people look first. Not for parsing, where `serve` would

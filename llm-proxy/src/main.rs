@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod receipt;
 mod screen;
 mod startup;
 mod supervise;
@@ -15,7 +16,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
-        Ok(command) => exit::code(&commands::run(command)),
+        Ok(command) => exit::code(commands::run(command)),
         // Prints help and version too, and ends with 2 only for mistakes.
         Err(error) => error.exit(),
     }

@@ -29,21 +29,35 @@ pub(crate) fn run(
     log: &LogArgs,
     work: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    run_bare(log, async || {
+        forbid_dumps();
+        let shutdown = shutdown::on_signals().context("cannot listen for signals")?;
+        work(shutdown).await
+    })
+}
+
+/// The same for a command that starts another program, which inherits much of what is set up: signals and
+/// [`forbid_dumps`] are left to the command.
+///
+/// # Errors
+/// A bad `--log`, or whatever the work fails with.
+pub(crate) fn run_bare<T>(log: &LogArgs, work: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     logging::init(log)?;
     panics::log_without_state();
-    if let Err(error) = hardening::forbid_dumps() {
-        warn!(%error, "a crash may leave a core dump with keys and prompts in it");
-    }
     // One library for all of TLS. It fails only if a choice was made before, and this is the first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let result = runtime.block_on(async {
-        let shutdown = shutdown::on_signals().context("cannot listen for signals")?;
-        work(shutdown).await
-    });
+    let result = runtime.block_on(work());
     runtime.shutdown_timeout(LINGER);
     result
+}
+
+/// Forbids core dumps of this process, and of the programs that it starts from now on.
+pub(crate) fn forbid_dumps() {
+    if let Err(error) = hardening::forbid_dumps() {
+        warn!(%error, "a crash may leave a core dump with keys and prompts in it");
+    }
 }
 
 /// Raises the limit of open files for a role that holds calls, and says so if it is too low for them. Returns the

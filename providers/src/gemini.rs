@@ -173,6 +173,16 @@ impl Provider for Gemini {
         matches!(status, 403 | 404) && names_file()
     }
 
+    /// Too many enqueued tokens are a 429 with the status of a rate limit (Batch API guide, rate limits). The latter says when to call
+    /// again, in the error's details; the former names the tokens, or says neither.
+    fn is_queue_full(&self, status: u16, body: &[u8], told_when: bool) -> bool {
+        let exhausted =
+            status == 429 && json::error_field(body, "status").as_deref() == Some("RESOURCE_EXHAUSTED");
+        let names_tokens = || json::error_message(body).is_some_and(|words| words.contains("enqueued"));
+        let retry_info = || body.windows(10).any(|window| window == b"retryDelay");
+        exhausted && (names_tokens() || !told_when && !retry_info())
+    }
+
     /// An API that says that it is not available has done nothing (Google API design guide, `UNAVAILABLE`).
     fn refuses(&self, status: u16, body: &[u8]) -> bool {
         status == 503 && json::error_field(body, "status").as_deref() == Some("UNAVAILABLE")

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::about::About;
 use crate::job::{File, Job, Page, Unreadable};
+use crate::json;
 use crate::result::{LineError, ResultLine};
 
 /// One provider. Adding one takes a module with this and a line in [`crate::ALL`].
@@ -108,6 +109,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
 
     /// Whether an answer to a creation says that its file is not there, or not yet.
     fn is_missing_file(&self, status: u16, body: &[u8]) -> bool;
+
+    /// Whether an answer to a creation says that too much is enqueued already, and not that calls come too fast; `told_when`
+    /// where it says how soon to call again.
+    fn is_queue_full(&self, _status: u16, body: &[u8], _told_when: bool) -> bool {
+        json::error_field(body, "code").as_deref() == Some("token_limit_exceeded")
+    }
 
     /// Whether an answer with a status beyond 4xx says for certain that nothing was done. After any other such answer the call may
     /// have had its effect.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::service::ConfigError;
+use pricing::Overrides;
 
 pub use self::args::{ConfigArgs, UpstreamArgs};
 use crate::about::Dialect;
@@ -61,9 +62,12 @@ impl Upstream {
     }
 }
 
-/// All upstreams by name. Cheap to clone.
+/// All upstreams by name, and what the operator knows better of their prices. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Upstreams(Arc<BTreeMap<String, Arc<Upstream>>>);
+pub struct Upstreams {
+    all: Arc<BTreeMap<String, Arc<Upstream>>>,
+    prices: Arc<Overrides>,
+}
 
 impl Default for Upstreams {
     /// The built-in ones at their own addresses.
@@ -76,7 +80,7 @@ impl FromIterator<Upstream> for Upstreams {
     /// These and no others; of several with one name the last.
     fn from_iter<I: IntoIterator<Item = Upstream>>(upstreams: I) -> Self {
         let named = upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream)));
-        Self(Arc::new(named.collect()))
+        Self { all: Arc::new(named.collect()), prices: Arc::default() }
     }
 }
 
@@ -86,12 +90,23 @@ impl Upstreams {
     /// # Errors
     /// [`ConfigError`] if the file cannot be used.
     pub fn load(args: &UpstreamArgs) -> Result<Self, ConfigError> {
-        let given = [
+        Self::load_moved(args, &BTreeMap::new())
+    }
+
+    /// The same with built-in ones, by name, at other addresses than those that were given. The configuration file goes before
+    /// these as well.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be used.
+    pub fn load_moved(args: &UpstreamArgs, moved: &BTreeMap<&str, String>) -> Result<Self, ConfigError> {
+        let mut given: BTreeMap<&str, &str> = [
             ("openai", args.openai_url.as_str()),
             ("anthropic", args.anthropic_url.as_str()),
             ("gemini", args.gemini_url.as_str()),
-        ];
-        Self::at(&given.into()).with(&args.config)
+        ]
+        .into();
+        given.extend(moved.iter().map(|(name, url)| (*name, url.as_str())));
+        Self::at(&given).with(&args.config)
     }
 
     /// The built-in ones at their own addresses, and those of the configuration file: for who makes no calls, and needs to know
@@ -110,26 +125,30 @@ impl Upstreams {
             let upstream = Upstream::of(*provider, about.name, base_url);
             (!base_url.is_empty()).then(|| (upstream.name.clone(), Arc::new(upstream)))
         };
-        Self(Arc::new(ALL.iter().filter_map(at).collect()))
+        Self { all: Arc::new(ALL.iter().filter_map(at).collect()), prices: Arc::default() }
     }
 
     fn with(self, args: &ConfigArgs) -> Result<Self, ConfigError> {
         let Some(path) = &args.config else { return Ok(self) };
-        let mut all = BTreeMap::clone(&self.0);
-        all.extend(
-            config::read(path)?.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))),
-        );
-        Ok(Self(Arc::new(all)))
+        let mut all = BTreeMap::clone(&self.all);
+        let (upstreams, prices) = config::read(path)?;
+        all.extend(upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))));
+        Ok(Self { all: Arc::new(all), prices: Arc::new(prices) })
     }
 
     /// One by its name.
     pub fn get(&self, name: &str) -> Option<&Arc<Upstream>> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.0.values()
+        self.all.values()
+    }
+
+    /// Prices that go before the program's own list.
+    pub fn prices(&self) -> &Overrides {
+        &self.prices
     }
 
     /// What an upstream takes; one that is not known here, since another process is configured otherwise, takes what OpenAI

@@ -175,15 +175,22 @@ impl Ingress {
     }
 
     fn grant(&mut self, draft: GrantDraft) -> wire::Grant {
-        let GrantDraft { bid, epoch, rids, body_bytes, fence_files, .. } = draft;
+        let GrantDraft { bid, epoch, rids, body_bytes, lengths, fence_files, .. } = draft;
         let credential = headers_to_wire(&draft.credential);
         let key = Bytes::copy_from_slice(&self.key(bid, epoch).to_be_bytes());
         let secret: Bytes = wire::GrantSecret { credential, key }.encode_to_vec().into();
         let aad = grant_aad(bid, epoch, draft.fingerprint, draft.submitter);
         let sealed_credential = seal::seal(box_key(&draft.public_key), &aad, &secret);
         let granted = pack_rids(&rids);
-        let grant =
-            wire::Grant { bid: bid.to_bytes(), epoch, granted, fence_files, sealed_credential, body_bytes };
+        let grant = wire::Grant {
+            bid: bid.to_bytes(),
+            epoch,
+            granted,
+            fence_files,
+            sealed_credential,
+            body_bytes,
+            lengths,
+        };
         if self.bug == Some(Bug::GrantTwice) {
             self.grants.drafts.extend(rids.iter().map(|rid| (*rid, (bid, epoch))));
             self.grants.kept.insert(bid, grant.clone());

@@ -95,7 +95,7 @@ impl World {
         self.trace.note(self.now, || format!("{name} calls alone: {} ({:?})", short_rid(&rid), solo.reason));
         self.mark(&[b"alone", &rid.0]);
         self.report.alone += 1;
-        let may_be_twice = self.knobs.ladder.policy.hard && solo.reason == Reason::DeadlineHard;
+        let may_be_twice = self.knobs.ladder.policy.hard && solo.perhaps_twice;
         let in_batch = !may_be_twice && self.provider.has_in_a_job(rid);
         let judged = match in_batch {
             true => Err(format!("{rid} is made alone while its batch may execute it")),

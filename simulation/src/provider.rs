@@ -510,6 +510,7 @@ pub(crate) fn refused(status: u16, message: &str) -> Trouble {
         retry_after: None,
         retryable: matches!(status, 409 | 425 | 429),
         file_not_visible: false,
+        queue_full: false,
         message: message.to_owned(),
         answer: Some(common::outcome::Outcome::Response(response)),
         status: Some(status),

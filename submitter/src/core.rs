@@ -5,6 +5,7 @@
 //! submitter goes `Claiming -> Finding` or, if its job is known, `Claiming -> Polling`; when there is no job it ends
 //! with `Releasing`, and so does one that is not submitted yet when this submitter leaves and others are there.
 //! A job that fails as a whole goes `Polling -> Refused`, and from there to a new upload or to its end.
+//! Before each first upload, and after a refusal for too many enqueued tokens, a batch is `Queued` until there is room.
 //! Where nothing is waited for any more, a batch that was another's is `Done` at once, and only its chores are left.
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,10 +25,12 @@ mod cancel;
 mod chores;
 mod claim;
 mod deliver;
+mod governor;
 mod inline;
 mod linger;
 mod messages;
 mod ops;
+mod queue;
 mod recover;
 mod submit;
 #[cfg(test)]
@@ -36,6 +39,7 @@ mod watch;
 mod whois;
 
 use batch::{Batch, State};
+use governor::{Governor, Place};
 pub use messages::{Claimant, Input, Output, Timing};
 pub use ops::{Did, Gone, Granted, JobPhase, JobView, Lines, Op, Trouble, TroubleKind};
 
@@ -78,6 +82,8 @@ enum Timer {
     CancelAll,
     /// Cancel a batch's job, if still nobody waits for it.
     Cancel(Bid),
+    /// There may be room for batches that wait: what has happened is looked at after every timer.
+    Room,
 }
 
 /// The state machine.
@@ -87,6 +93,9 @@ pub struct Core {
     timing: Timing,
     upstreams: Upstreams,
     batches: BTreeMap<Bid, Batch>,
+    governor: Governor,
+    /// Batches that wait for room.
+    waiting: BTreeMap<Place, queue::Line>,
     tokens: HashMap<Token, Purpose>,
     next_token: Token,
     timers: Timers<Timer>,
@@ -102,6 +111,8 @@ impl Core {
             timing,
             upstreams,
             batches: BTreeMap::new(),
+            governor: Governor::default(),
+            waiting: BTreeMap::new(),
             tokens: HashMap::new(),
             next_token: 0,
             timers: Timers::default(),
@@ -111,7 +122,11 @@ impl Core {
 
     /// Everything that grows with what is held, by name: all zero when nothing is.
     pub fn sizes(&self) -> Vec<(&'static str, usize)> {
-        vec![("batches", self.batches.len()), ("exchanges", self.tokens.len())]
+        vec![
+            ("batches", self.batches.len()),
+            ("exchanges", self.tokens.len()),
+            ("queues", self.waiting.len()),
+        ]
     }
 
     /// The batches of which anything may be at the provider and whose credential is here, by their ids there, and
@@ -165,6 +180,10 @@ impl Core {
         if batch.state == State::Uploading && batch.goes_inline() {
             return self.register_inline(now, bid, out);
         }
+        if matches!(batch.state, State::Creating { .. }) && batch.attempt > 0 && batch.is_given_up(now) {
+            // Each try so far was refused: nothing was created.
+            return self.end_uncreated(now, bid, out);
+        }
         let except = self.jobs_of_others(bid);
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         batch.step += 1;
@@ -173,6 +192,7 @@ impl Core {
         }
         let op = match &batch.state {
             State::Claiming
+            | State::Queued
             | State::Intending { .. }
             | State::Releasing { .. }
             | State::Lingering(_)
@@ -344,6 +364,7 @@ impl Core {
             Timer::Chores(bid) => self.chores(now, bid, out),
             Timer::CancelAll => self.cancel_all(out),
             Timer::Cancel(bid) => self.end_if_given_up(now, bid, out),
+            Timer::Room => {}
         }
     }
 }
@@ -370,6 +391,7 @@ impl Machine for Core {
             Input::Drain => self.drain(now, out),
             Input::GiveUp => self.given_up = true,
         }
+        self.let_all_in(now, out);
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -379,6 +401,7 @@ impl Machine for Core {
         while let Some(timer) = self.timers.pop(now) {
             self.fire(now, timer, out);
         }
+        self.let_all_in(now, out);
         out.extend(self.members.beat(now, self.batches.len()).map(Output::Beat));
     }
 

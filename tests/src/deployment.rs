@@ -101,7 +101,11 @@ impl Deployment {
     /// If something does not start: no nats-server, an unusable flag.
     pub async fn start(kind: Kind, config: Config, tweaks: Tweaks) -> Result<Self> {
         let openai = |simulator: &Handle| {
-            let args: UpstreamArgs = parse(&[&format!("--openai-url={}", simulator.url())])?;
+            let args: UpstreamArgs = parse(&[
+                format!("--openai-url={}", simulator.url()),
+                format!("--anthropic-url={}", simulator.anthropic_url()),
+                format!("--gemini-url={}", simulator.anthropic_url()),
+            ])?;
             Ok(Upstreams::load(&args)?)
         };
         Self::start_with(kind, config, tweaks, openai).await

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use futures_util::future::try_join_all;
 use reqwest::Client;
-use simulator::{Config, Fault, Op, Rule};
-use tests::calls::{Call, Got, judge};
+use simulator::{Config, Fault, Op, Rule, Status};
+use tests::calls::{Call, Got, judge, make_all, post};
 use tests::deployment::{Deployment, Kind, Stopped, Tweaks};
 
 const CALLS: usize = 12;
@@ -32,7 +32,8 @@ async fn house(flags: &[&'static str], rules: Vec<Rule>) -> Result<Deployment> {
 async fn call(house: &Deployment, words: &str, lines: &[(&str, &str)]) -> Result<Ways> {
     let client = Client::builder().no_proxy().build()?;
     let calls = Call::spread("ladder", CALLS, 1, 1).into_iter().map(async |call| {
-        let body = call.body().replace(" now", &format!(" {words}"));
+        // A model that has a price for flex.
+        let body = call.body().replace(" now", &format!(" {words}")).replace("gpt-4o-mini", "gpt-5-mini");
         let mut request =
             client.post(format!("{}/chat/completions", house.base_url())).bearer_auth(&call.key);
         for (name, value) in lines {
@@ -141,5 +142,42 @@ async fn a_hard_deadline_may_be_paid_twice_and_is_answered_at_once() -> Result<(
     assert!(house.simulator.release(None) > 0, "nothing was stalled");
     let state = house.stop().await?.simulator.state();
     assert_eq!(state.billed_flex.requests, 12);
+    Ok(())
+}
+
+/// The provider takes about forty of 600 calls at a time, of two keys. One learns that by a call that is too large for the provider at
+/// all; from then on none of its batches is refused, however the machine groups its calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_little_room_takes_all_calls_in_turn() -> Result<()> {
+    const LIMIT: u64 = 1_000;
+    let config = Config { enqueued_token_limits: [("*".to_owned(), LIMIT)].into(), ..Config::default() };
+    let tweaks =
+        Tweaks { submitter: vec!["--poll-min=50ms", "--poll-max=50ms", "--settle=1s"], ..Tweaks::default() };
+    let house = Deployment::start(Kind::Embedded, config, tweaks).await?;
+    let refused = |credential: &str| {
+        let batches = house.simulator.state().batches;
+        let of = batches.iter().filter(|batch| batch.credential == credential);
+        of.filter(|batch| batch.status == Status::Failed).count()
+    };
+
+    let calls = Call::spread("queue", 600, 2, 1);
+    let mut large = calls[0].clone();
+    large.marker = "x".repeat(5_000);
+    let client = Client::builder().no_proxy().build()?;
+    let (status, body) =
+        post(&client, &house.base_url(), "chat/completions", &large.key, large.body()).await?;
+    let got = judge(status, &body, &large.marker)?;
+    ensure!(matches!(&got, Got::Error { code, .. } if code == "token_limit_exceeded"), "{got:?}");
+    let taught = house.simulator.state().batches[0].credential.clone();
+    let before = refused(&taught);
+    ensure!((1..=3).contains(&before), "{before} refusals");
+
+    let got = make_all(&calls, &house.base_urls()).await?;
+    ensure!(got.iter().all(|got| *got == Got::Own), "{got:?}");
+    assert_eq!(refused(&taught), before, "batches were created beyond the known limit");
+    let stopped = close(house).await?;
+    let state = stopped.simulator.state();
+    assert_eq!(paid(&stopped), (600, 0, 0));
+    assert!(state.batches.iter().all(|batch| batch.usage.0 <= LIMIT));
     Ok(())
 }

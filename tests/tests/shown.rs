@@ -76,6 +76,7 @@ fn an_ingress_shows_neither_credential_nor_body() {
         epoch: 1,
         rids: Vec::new(),
         body_bytes: 0,
+        lengths: Vec::new(),
         fence_files: Vec::new(),
         submitter: Pid::default(),
         public_key: Bytes::new(),
@@ -89,6 +90,7 @@ fn an_ingress_shows_neither_credential_nor_body() {
         queued: Default::default(),
         replayed: false,
         reason: None,
+        perhaps_twice: false,
         receipt: None,
     });
 }

@@ -300,6 +300,9 @@ pub struct Grant {
     /// length of the pulled stream, records included
     #[prost(uint64, tag = "6")]
     pub body_bytes: u64,
+    /// of the bodies, in the order of granted
+    #[prost(uint32, repeated, tag = "7")]
+    pub lengths: ::prost::alloc::vec::Vec<u32>,
 }
 /// Plain text inside the box of a grant.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -635,6 +638,12 @@ pub struct FaultHead {
     /// there is no answer and will be none in this batch: it may be put into a later one
     #[prost(bool, tag = "7")]
     pub again: bool,
+    /// with `again`: the provider may have executed it, and lost its answer
+    #[prost(bool, tag = "9")]
+    pub perhaps_executed: bool,
+    /// it was not submitted for want of room: into another batch with it, and that counts as no try
+    #[prost(bool, tag = "8")]
+    pub requeue: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reply {

@@ -36,7 +36,7 @@ impl<W> Core<W> {
                 self.join(now, caller, rid, out);
                 continue;
             }
-            let Some(mut request) = self.requests.remove(&caller) else { continue };
+            let Some(mut request) = self.take_request(caller) else { continue };
             self.questions.forget(caller);
             self.pairs.rename(request.place, rid);
             self.repetitions.extend(request.callers.ids().map(|id| (id, rid)));
@@ -67,7 +67,7 @@ impl<W> Core<W> {
     /// submitter knows the lost ingress's part for as long as it keeps it, and a repetition may find that again when this request
     /// has been executed and forgotten.
     pub(super) fn with_own_id(&mut self, now: Now, rid: Rid) -> Rid {
-        let Some(request) = self.requests.remove(&rid) else { return rid };
+        let Some(request) = self.take_request(rid) else { return rid };
         let own =
             request.callers.first_of_here().filter(|own| !self.requests.contains_key(own)).unwrap_or(rid);
         self.pairs.rename(request.place, own);
@@ -80,7 +80,7 @@ impl<W> Core<W> {
 
     /// The callers of one request join those of another that is the same.
     pub(super) fn join(&mut self, now: Now, caller: Rid, rid: Rid, out: &mut Vec<Output<W>>) {
-        let Some(request) = self.requests.remove(&caller) else { return };
+        let Some(request) = self.take_request(caller) else { return };
         self.questions.forget(caller);
         self.pairs.remove(request.place);
         for (id, waiter) in request.callers.waiting() {

@@ -77,7 +77,10 @@ impl<W> Core<W> {
         match self.pairs.find(call.pairing) {
             Found::New => self.begin(now, caller, call, waiter),
             Found::Repeats(rid) if self.is_sought(rid) => self.begin(now, caller, call, waiter),
-            Found::Repeats(rid) => self.attach(now, rid, caller, Some(waiter), out),
+            Found::Repeats(rid) => {
+                self.attach(now, rid, caller, Some(waiter), out);
+                self.hurry(now, rid, &Steps::new(now, &call));
+            }
             Found::Conflict => refuse(waiter, key_taken(), out),
         }
     }
@@ -137,6 +140,7 @@ impl<W> Core<W> {
         request.callers.join(caller, waiter);
         let Some(alone_since) = alone_since else { return };
         let (place, phase) = (request.place, request.phase);
+        self.renew_deadline(now, rid);
         let doubtful = self.was_out_of_touch_since(alone_since);
         if let Some(request) = self.requests.get_mut(&rid) {
             request.doubtful |= doubtful;
@@ -240,7 +244,7 @@ impl<W> Core<W> {
         let Some(request) = self.requests.get_mut(&rid) else { return };
         request.phase = Phase::New;
         if request.steps.is_due(now) {
-            return self.timers.set(now, Timer::Due(rid));
+            return self.watch(now, rid);
         }
         if self.members.is_draining() {
             return self.stranded.push(rid);
@@ -252,13 +256,13 @@ impl<W> Core<W> {
     /// Forgets a request that nobody waits for.
     pub(super) fn drop_request(&mut self, rid: Rid) {
         self.questions.forget(rid);
-        if let Some(request) = self.requests.remove(&rid) {
+        if let Some(request) = self.take_request(rid) {
             self.pairs.remove(request.place);
         }
     }
 
     pub(super) fn end(&mut self, now: Now, rid: Rid, outcome: Outcome, out: &mut Vec<Output<W>>) {
-        let Some(request) = self.requests.remove(&rid) else { return };
+        let Some(request) = self.take_request(rid) else { return };
         self.questions.forget(rid);
         let queued = request.queued.unwrap_or(now.saturating_sub(request.held_at));
         let outcome = Arc::new(outcome);
@@ -274,7 +278,8 @@ impl<W> Core<W> {
                 None => self.remotes.ended(caller),
             }
         }
-        let ended = Ended { reason, ..Ended::new(outcome.clone(), queued) };
+        let perhaps_twice = request.steps.perhaps_twice;
+        let ended = Ended { reason, perhaps_twice, ..Ended::new(outcome.clone(), queued) };
         out.push(Output::End { waiters, ended, account });
         let bid = match request.phase {
             Phase::Granted(bid) => Some(bid),

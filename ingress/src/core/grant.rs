@@ -33,6 +33,8 @@ pub struct GrantDraft {
     pub rids: Vec<Rid>,
     /// Length of the record stream.
     pub body_bytes: u64,
+    /// Lengths of the bodies, in the same order.
+    pub lengths: Vec<u32>,
     /// Input files of earlier epochs.
     pub fence_files: Vec<String>,
     /// Who gets the grant, and the key to seal it to.
@@ -133,6 +135,11 @@ impl Batch {
         self.attended += 1;
     }
 
+    /// Since its first grant.
+    pub(super) fn age(&self, now: Now) -> Duration {
+        now.saturating_sub(self.granted_at) + self.age_before
+    }
+
     /// The body of one of its requests.
     pub(super) fn body_of(&mut self, rid: Rid) -> Option<Bytes> {
         let (before, after) = self.bodies.split_at(self.looked_at.min(self.bodies.len()));
@@ -206,15 +213,15 @@ impl<W> Core<W> {
                 let first = batch.former.is_empty();
                 let waits =
                     |rid: &Rid| self.requests.get(rid).is_some_and(|r| r.phase == Phase::Granted(bid));
+                let granted = batch.bodies.iter().filter(|(rid, _)| first || waits(rid));
+                // Admission bounds bodies far below 4 GB.
+                let length = |body: &Bytes| u32::try_from(body.len()).unwrap_or(u32::MAX);
+                let (rids, lengths) = granted.map(|(rid, body)| (*rid, length(body))).unzip();
                 GrantDraft {
                     bid,
                     epoch: batch.epoch,
-                    rids: batch
-                        .bodies
-                        .iter()
-                        .map(|(rid, _)| *rid)
-                        .filter(|rid| first || waits(rid))
-                        .collect(),
+                    rids,
+                    lengths,
                     body_bytes: batch.body_bytes(),
                     fence_files: batch.files.clone(),
                     submitter,
@@ -446,8 +453,7 @@ impl<W> Core<W> {
         batch.answered |= by_provider;
         if batch.waiting == 0 {
             if batch.answered && !batch.overdue {
-                let took = now.saturating_sub(batch.granted_at) + batch.age_before;
-                self.estimates.record(now, &batch.key, took);
+                self.estimates.record(now, &batch.key, batch.age(now), false);
             }
             out.push(Output::Job(JobEvent::Ended { bid, answered: batch.answered }));
             self.keep_relic(now, bid);

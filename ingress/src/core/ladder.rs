@@ -1,8 +1,9 @@
 //! From a batch to the next way: at the deadline, when it is refused, or into a later batch when its line failed.
 //!
-//! A request is never paid twice by this: it leaves a batch only when that is over and has no answer to it. With
-//! `--deadline-hard` it leaves earlier.
+//! A request leaves a batch only when that is over and has no answer to it; with `--deadline-hard` earlier. Where the provider may
+//! have executed it all the same, it goes on once, and that is counted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,18 +46,52 @@ pub struct Solo {
     pub route: Route,
     /// Why.
     pub reason: Reason,
+    /// Whether a batch may execute it too.
+    pub perhaps_twice: bool,
+}
+
+/// Wait before another batch of a request that was given back for want of room: none the first time, and then longer each time up
+/// to the second. Of all that a batch gives back it is about the same, so that it stays together.
+const GIVEN_BACK: Duration = Duration::from_millis(100);
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// When requests are to be looked at, since the time of their batches is over. Those that have ended are not in it.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines(BTreeSet<(Now, Rid)>);
+
+impl Deadlines {
+    pub(super) fn next(&self) -> Option<Now> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn pop(&mut self, now: Now) -> Option<Rid> {
+        let (_, rid) = *self.0.first().filter(|(at, _)| *at <= now)?;
+        self.0.pop_first();
+        Some(rid)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// How far a request has come on its way.
-#[derive(Debug)]
 pub(super) struct Steps {
     pub(super) ways: Ways,
     pub(super) flex: bool,
     /// When its batch is given up.
     pub(super) due: Option<Now>,
+    /// When it is looked at for that.
+    watched: Option<Now>,
     pub(super) reason: Reason,
+    /// Whether a batch that it left may have executed it.
+    pub(super) perhaps_twice: bool,
+    /// How its line failed last.
+    last: Option<Box<Outcome>>,
     /// Later batches that it was put into.
     pub(super) retries: u32,
+    /// How often it was given back.
+    pub(super) given_back: u32,
     /// Where it is called alone.
     pub(super) uri: Arc<Uri>,
     /// What was changed in its body for the batch.
@@ -68,16 +103,21 @@ impl Steps {
         let plan = call.plan;
         let (due, reason) = match plan.ways {
             Ways::Alone => (Some(now), Reason::Mode),
+            Ways::Any if plan.refused => (Some(now), Reason::Refused),
             Ways::Any | Ways::Batch => {
                 (plan.deadline.map(|after| now.saturating_add(after)), Reason::Deadline)
             }
         };
         Self {
             ways: plan.ways,
-            flex: plan.flex,
+            flex: plan.flex && !plan.refused,
             due,
+            watched: None,
             reason,
+            perhaps_twice: false,
+            last: None,
             retries: 0,
+            given_back: 0,
             uri: call.uri.clone(),
             edit: call.edit.clone(),
         }
@@ -92,18 +132,49 @@ impl<W> Core<W> {
     /// A request is there. Where batches take too long of late it is not put into one.
     pub(super) fn watch_deadline(&mut self, now: Now, rid: Rid) {
         let Some(request) = self.requests.get_mut(&rid) else { return };
-        let Some(due) = request.steps.due else { return };
+        if request.steps.due.is_none() {
+            return;
+        }
         let hopeless = |due: Now| self.estimates.exceeds(now, &request.key, due.saturating_sub(now));
-        if request.steps.ways == Ways::Any && due > now && hopeless(due) {
+        let later = request.steps.due.filter(|due| request.steps.ways == Ways::Any && *due > now);
+        if later.is_some_and(hopeless) {
             (request.steps.due, request.steps.reason) = (Some(now), Reason::Estimate);
         }
-        self.timers.set(request.steps.due.unwrap_or(due), Timer::Due(rid));
+        self.renew_deadline(now, rid);
+    }
+
+    /// Looks at a request at this time, and not at another.
+    pub(super) fn watch(&mut self, at: Now, rid: Rid) {
+        let Some(request) = self.requests.get_mut(&rid) else { return };
+        if let Some(before) = request.steps.watched.replace(at) {
+            self.deadlines.0.remove(&(before, rid));
+        }
+        self.deadlines.0.insert((at, rid));
+    }
+
+    /// Takes a request out, with its deadline.
+    pub(super) fn take_request(&mut self, rid: Rid) -> Option<Request<W>> {
+        let mut request = self.requests.remove(&rid)?;
+        if let Some(at) = request.steps.watched.take() {
+            self.deadlines.0.remove(&(at, rid));
+        }
+        Some(request)
+    }
+
+    /// A caller came for a request that would not wait as long as it does.
+    pub(super) fn hurry(&mut self, now: Now, rid: Rid, steps: &Steps) {
+        let Some(request) = self.requests.get_mut(&rid) else { return };
+        let Some(due) = steps.due.filter(|_| request.steps.ways != Ways::Batch) else { return };
+        if request.steps.due.is_none_or(|known| due < known) {
+            (request.steps.due, request.steps.reason) = (Some(due), steps.reason);
+            self.renew_deadline(now, rid);
+        }
     }
 
     /// A request goes by this id from now on, and so does its deadline.
     pub(super) fn renew_deadline(&mut self, now: Now, rid: Rid) {
         if let Some(due) = self.requests.get(&rid).and_then(|request| request.steps.due) {
-            self.timers.set(due.max(now), Timer::Due(rid));
+            self.watch(due.max(now), rid);
         }
     }
 
@@ -114,18 +185,21 @@ impl<W> Core<W> {
         };
         if self.has_stood_still(now) {
             // Its caller may be served elsewhere by now.
-            return self.timers.set(now + ASK_AGAIN, Timer::Due(rid));
+            return self.watch(now + ASK_AGAIN, rid);
         }
-        let attended = request.callers.alone_since().is_none();
+        if request.callers.alone_since().is_some() {
+            // Who takes it up is in a hurry then.
+            return;
+        }
         match request.phase {
             Phase::New | Phase::Announced(_) | Phase::Held { .. } | Phase::Resting => {
                 self.leave_batcher(rid);
                 self.step_down(now, rid, out);
             }
-            Phase::Asking(_) => self.timers.set(now + ASK_AGAIN, Timer::Due(rid)),
+            Phase::Asking(_) => self.watch(now + ASK_AGAIN, rid),
             // The plan of its original counts; or nobody waits; or it is on its way already.
             Phase::Elsewhere | Phase::Withheld | Phase::Alone => {}
-            Phase::Granted(bid) => match self.policy.hard && attended && request.steps.ways != Ways::Batch {
+            Phase::Granted(bid) => match self.policy.hard && request.steps.ways != Ways::Batch {
                 true => self.leave_batch(now, rid, bid, out),
                 false => self.give_up_batch(now, bid, out),
             },
@@ -136,7 +210,11 @@ impl<W> Core<W> {
     fn step_down(&mut self, now: Now, rid: Rid, out: &mut Vec<Output<W>>) {
         let Some(request) = self.requests.get(&rid) else { return };
         match request.steps.ways {
-            Ways::Batch => self.end(now, rid, Outcome::Fault(too_late()), out),
+            Ways::Batch => {
+                let steps = self.requests.get_mut(&rid).map(|request| &mut request.steps);
+                let last = steps.and_then(|steps| steps.last.take());
+                self.end(now, rid, last.map_or_else(|| Outcome::Fault(too_late()), |last| *last), out);
+            }
             Ways::Any | Ways::Alone => {
                 let route = if request.steps.flex { Route::Flex } else { Route::Sync };
                 let body = request.body.clone();
@@ -151,7 +229,8 @@ impl<W> Core<W> {
         (request.body, request.steps.reason) = (body.clone(), reason);
         let (key, credential) = (request.key.clone(), request.credential.clone());
         let (uri, edit) = (request.steps.uri.clone(), request.steps.edit.clone());
-        out.push(Output::Alone(Solo { rid, key, credential, body, edit, uri, route, reason }));
+        let perhaps_twice = request.steps.perhaps_twice;
+        out.push(Output::Alone(Solo { rid, key, credential, body, edit, uri, route, reason, perhaps_twice }));
     }
 
     /// A call that was made alone has ended.
@@ -166,7 +245,7 @@ impl<W> Core<W> {
     fn give_up_batch(&mut self, now: Now, bid: Bid, out: &mut Vec<Output<W>>) {
         let Some(batch) = self.batches.get_mut(&bid).filter(|batch| !batch.is_relic()) else { return };
         if !std::mem::replace(&mut batch.overdue, true) {
-            self.estimates.record(now, &batch.key, now.saturating_sub(batch.granted_at) + batch.age_before);
+            self.estimates.record(now, &batch.key, batch.age(now), true);
         }
         out.push(overdue_to(batch.submitter, bid, self.members.pid()));
     }
@@ -186,7 +265,7 @@ impl<W> Core<W> {
         self.give_up_batch(now, bid, out);
         let Some(body) = self.body_in(bid, rid) else { return };
         if let Some(request) = self.requests.get_mut(&rid) {
-            (request.body, request.steps.reason) = (body, Reason::DeadlineHard);
+            (request.body, request.steps.perhaps_twice) = (body, true);
         }
         self.step_down(now, rid, out);
         self.batch_answered(now, bid, true, false, out);
@@ -204,12 +283,30 @@ impl<W> Core<W> {
     }
 
     /// Puts a request into a later batch, after a while that grows.
-    pub(super) fn retry_line(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
+    pub(super) fn retry_line(
+        &mut self,
+        now: Now,
+        rid: Rid,
+        bid: Bid,
+        outcome: Outcome,
+        out: &mut Vec<Output<W>>,
+    ) {
+        self.doubt(rid, &outcome);
         let Some(request) = self.requests.get_mut(&rid) else { return };
         request.steps.retries += 1;
+        request.steps.last = Some(Box::new(outcome));
         let salt = u64::from_le_bytes(rid.0.first_chunk().copied().unwrap_or_default());
         let wait = backoff(REST, REST_MAX, request.steps.retries - 1, salt);
         tracing::info!(%rid, retry = request.steps.retries, ?wait, "a line failed; its request goes into a later batch");
+        self.goes_again(now, rid, bid, wait, out);
+    }
+
+    /// Puts a request into another batch that its batch has given back for want of room at the provider. It was not tried: that counts
+    /// for nothing, and goes on for as long as somebody waits. Each time some other request of its batch was submitted.
+    pub(super) fn requeue(&mut self, now: Now, rid: Rid, bid: Bid, out: &mut Vec<Output<W>>) {
+        let Some(request) = self.requests.get_mut(&rid) else { return };
+        let wait = GIVEN_BACK.saturating_mul(request.steps.given_back).min(GIVEN_BACK_MAX);
+        request.steps.given_back = request.steps.given_back.saturating_add(1);
         self.goes_again(now, rid, bid, wait, out);
     }
 
@@ -230,7 +327,7 @@ impl<W> Core<W> {
     pub(super) fn may_go_again(&self, rid: Rid, outcome: &Outcome) -> bool {
         let left = |request: &Request<W>| request.steps.retries < self.policy.line_retries;
         let passing = is_passing(outcome) && !self.members.is_draining();
-        passing && self.requests.get(&rid).is_some_and(left)
+        passing && self.may_risk(rid, outcome) && self.requests.get(&rid).is_some_and(left)
     }
 
     /// A request may be announced again.
@@ -256,6 +353,10 @@ fn is_passing(outcome: &Outcome) -> bool {
         }
         Outcome::Fault(_) => goes_again(outcome),
     }
+}
+
+fn is_doubtful(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.perhaps_executed)
 }
 
 fn too_late() -> Fault {

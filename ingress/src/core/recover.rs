@@ -13,7 +13,7 @@ use common::timers::{Now, backoff};
 use common::wire::{self, Role, reply, to_submitter};
 
 use super::grant::Batch;
-use super::{Core, Output, Phase, Timer};
+use super::{Core, JobEvent, Output, Phase, Timer};
 
 /// First wait for a submitter that was asked to claim; it doubles up to the second.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -60,6 +60,7 @@ impl<W> Core<W> {
             }
         }
         self.batches.insert(next, batch);
+        out.push(Output::Job(JobEvent::Renamed { from: bid, to: next }));
         self.ask_to_recover(now, next, out);
     }
 
@@ -81,7 +82,7 @@ impl<W> Core<W> {
             reply: self.reply_prefix.clone(),
             rids: pack_rids(batch.bodies.iter().map(|(rid, _)| rid).filter(waits)),
         };
-        let age = now.saturating_sub(batch.granted_at) + batch.age_before;
+        let age = batch.age(now);
         let recover = wire::Recover {
             bid: bid.to_bytes(),
             origin: batch.origin.to_bytes(),

@@ -109,10 +109,12 @@ impl<W> Core<W> {
             let cancelled = ours && is_cancelled(&outcome);
             if cancelled || self.is_left_over(now, rid, &outcome) {
                 self.goes_again(now, rid, bid, Duration::ZERO, out);
+            } else if is_given_back(&outcome) {
+                self.requeue(now, rid, bid, out);
             } else if self.may_go_alone(rid, &outcome) {
                 self.refused_batch(now, rid, bid, out);
             } else if self.may_go_again(rid, &outcome) {
-                self.retry_line(now, rid, bid, out);
+                self.retry_line(now, rid, bid, outcome, out);
             } else {
                 self.end_granted(now, rid, bid, outcome, out);
             }
@@ -131,9 +133,14 @@ impl<W> Core<W> {
     }
 }
 
-/// Whether the line was not executed because its job was cancelled.
-fn is_cancelled(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled")
+/// Whether the line was not executed because its job was cancelled, by this ingress's wish or another's.
+fn is_cancelled(outcome: &Outcome, ours: bool) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled" && (ours || fault.again))
+}
+
+/// Whether it was not submitted, since its provider had no room for all of the batch.
+fn is_given_back(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.requeue)
 }
 
 /// Whether there is no answer, and the request may be put into another batch.

@@ -18,9 +18,10 @@ use super::headers::{plan, tag};
 use super::intern::Interner;
 use super::patience::retry_count;
 use super::route::Place;
+use crate::accounts::Relayed;
 use crate::dialect::{Endpoint, Look, Problem, Streaming, Unbatchable, of};
 use crate::hold::{Call, Pairing};
-use crate::plan::Ways;
+use crate::plan::Plan;
 
 /// Names a request, whatever becomes of its caller.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -33,6 +34,8 @@ pub(super) struct Admission {
     interner: Interner,
     /// When the batch of a call is given up that says nothing else.
     deadline: Option<Duration>,
+    /// Whether nothing is held.
+    observes: bool,
 }
 
 /// What is to be done with a call.
@@ -41,6 +44,8 @@ pub(super) enum Verdict {
     /// It waits for its batch; how it is given its answer, if it asked for a stream; and what was changed in its body, if its
     /// batch names the model otherwise.
     Hold(Call, Option<Streaming>),
+    /// It would wait, but goes to the provider as it is, with its body.
+    Observe(wire::BatchKey, Bytes),
     /// It goes to the provider as it is; with its body, if that was read already.
     Relay(Unbatchable, Option<Bytes>),
 }
@@ -52,27 +57,36 @@ pub(super) struct Caller {
     key_headers: Vec<wire::Header>,
 }
 
+/// What a call says to llm-proxy.
+pub(super) struct Wish {
+    plan: Plan,
+    tag: Option<Arc<str>>,
+}
+
 impl Admission {
-    pub(super) fn new(keyring: Arc<Keyring>, intake: Intake, deadline: Option<Duration>) -> Self {
-        Self { keyring, intake, interner: Interner::default(), deadline }
+    pub(super) fn new(
+        keyring: Arc<Keyring>,
+        intake: Intake,
+        deadline: Option<Duration>,
+        observes: bool,
+    ) -> Self {
+        Self { keyring, intake, interner: Interner::default(), deadline, observes }
     }
 
-    /// Judges a call by its head and reads its body if the head allows. `refused` tells whether batches of a key are refused.
+    /// Judges a call by its head and reads its body if the head allows.
     pub(super) async fn judge<B>(
         &self,
         place: &Place,
         endpoint: &Endpoint,
         head: &Parts,
         body: &mut B,
-        refused: &(dyn Fn(&BatchKey) -> bool + Sync),
     ) -> Result<Verdict, Problem>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        tag(&head.headers)?;
-        if plan(&head.headers, self.deadline)?.is_none() {
+        let Some(wish) = self.wish(&head.headers)? else {
             return Ok(Verdict::Relay(Unbatchable::Mode, None));
-        }
+        };
         let speech = of(place.dialect());
         if head
             .uri
@@ -86,12 +100,18 @@ impl Admission {
             return Ok(Verdict::Relay(reason, None));
         }
         let body = self.intake.read(caller.fingerprint, body).await?;
-        self.weigh(place, endpoint, head, caller, body, refused)
+        self.weigh(place, endpoint, head, (caller, wish), body)
     }
 
     /// One copy of a URL that many calls are made to.
     pub(super) fn shared_uri(&self, uri: Uri) -> Arc<Uri> {
         self.interner.uri(uri)
+    }
+
+    /// What a call says about its way and its name; `None` where it is to be made at once and as it is.
+    pub(super) fn wish(&self, headers: &HeaderMap) -> Result<Option<Wish>, Problem> {
+        let tag = tag(headers)?.map(|tag| self.interner.tag(tag));
+        Ok(plan(headers, self.deadline)?.map(|plan| Wish { plan, tag }))
     }
 
     /// Whose call it is.
@@ -107,29 +127,43 @@ impl Admission {
         self.fingerprint(place, &of(place.dialect()).credential(head).unwrap_or_default())
     }
 
+    /// Whose call it is that is relayed, as far as its head tells.
+    pub(super) fn relayed(&self, place: &Place, endpoint: &Endpoint, head: &Parts) -> Relayed {
+        let key = wire::BatchKey {
+            upstream: place.upstream.name.clone(),
+            fingerprint: self.sharer(place, head).to_bytes(),
+            endpoint: endpoint.name.to_owned(),
+            model: endpoint.model.as_deref().unwrap_or_default().to_owned(),
+            ..Default::default()
+        };
+        Relayed { key, tag: self.shared_tag(head), observed: false }
+    }
+
+    /// One copy of a tag.
+    pub(super) fn shared_tag(&self, head: &Parts) -> Option<Arc<str>> {
+        tag(&head.headers).ok().flatten().map(|tag| self.interner.tag(tag))
+    }
+
     fn fingerprint(&self, place: &Place, credential: &HeaderMap) -> Fingerprint {
         self.keyring.fingerprint(&place.upstream.name, credential)
     }
 
-    /// Judges a call by its body. Of a call to hold, where it is called alone and whether it can be at the price of a batch is left
-    /// open.
+    /// Judges a call by its body. Of a call to hold, where it is called alone, whether it can be at the price of a batch, and whether its
+    /// batch would be refused is left open.
     pub(super) fn weigh(
         &self,
         place: &Place,
         endpoint: &Endpoint,
         head: &Parts,
-        caller: Caller,
+        (caller, wish): (Caller, Wish),
         body: Bytes,
-        refused: &(dyn Fn(&BatchKey) -> bool + Sync),
     ) -> Result<Verdict, Problem> {
         let speech = of(place.dialect());
         let (model, inputs, streams) = match speech.look(endpoint, &body)? {
             Look::Relay(reason) => return Ok(Verdict::Relay(reason, Some(body))),
             Look::Hold { model, inputs, streams } => (model.into_owned(), inputs, streams),
         };
-        let Some(plan) = plan(&head.headers, self.deadline)? else {
-            return Ok(Verdict::Relay(Unbatchable::Mode, Some(body)));
-        };
+        let Wish { plan, tag } = wish;
         let Caller { fingerprint, credential, key_headers } = caller;
         let key = wire::BatchKey {
             upstream: place.upstream.name.clone(),
@@ -139,12 +173,12 @@ impl Admission {
             headers: key_headers,
             patience_s: plan.class_s(),
         };
+        if self.observes {
+            return Ok(Verdict::Observe(key, body));
+        }
         let internal =
             |error: common::ids::BadId| Fault::new(FaultClass::Internal, "internal", error.to_string());
         let key = self.interner.key(key).map_err(internal)?;
-        if plan.ways == Ways::Any && refused(&key) {
-            return Ok(Verdict::Relay(Unbatchable::Refused, Some(body)));
-        }
         let credential = self.interner.credential(fingerprint, credential);
         let pairing = self.pairing(&key, endpoint, &head.headers, &body);
         let (streaming, body) = match streams {
@@ -164,7 +198,6 @@ impl Admission {
             false => None,
         };
         let (body, edit) = renamed.map_or((body, None), |(body, edit)| (body, Some(Arc::new(edit))));
-        let tag = tag(&head.headers)?.map(|tag| self.interner.tag(tag));
         let call = Call { key, credential, body, inputs, pairing, uri: Arc::default(), edit, plan, tag };
         Ok(Verdict::Hold(call, streaming))
     }
@@ -227,6 +260,7 @@ mod tests {
             Arc::new(Keyring::for_one_process()),
             Intake::new(1000, Amount { count: 10, bytes: 10_000 }),
             None,
+            false,
         )
     }
 
@@ -249,7 +283,7 @@ mod tests {
             panic!("{uri}")
         };
         let mut body = Full::new(Bytes::from_static(body.as_bytes()));
-        admission.judge(&place, &endpoint, &head, &mut body, &|_| false).await
+        admission.judge(&place, &endpoint, &head, &mut body).await
     }
 
     const KEY: (&str, &str) = ("authorization", "Bearer sk-1");

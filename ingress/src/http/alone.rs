@@ -1,7 +1,7 @@
 //! Calls that are made alone: their batch is refused or takes too long, or they say so. Each is made whole, never as a stream.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,11 +15,13 @@ use tokio::time::Instant;
 use crate::core::Solo;
 use crate::dialect::{Problem, of};
 use crate::plan::Reason;
-use crate::relay::Relay;
+use crate::relay::{Broken, Relay};
 use providers::Upstreams;
 
-/// Calls that are made alone at a time: a whole batch of them comes at once, and the provider has limits for such calls.
-const AT_ONCE: usize = 32;
+/// Calls that are made alone at a time, all keys together, and with one key: a whole batch of them comes at once, the provider has
+/// limits for such calls, and nobody may keep others from their turn.
+const AT_ONCE: usize = 256;
+const AT_ONCE_EACH: usize = 64;
 /// How long a call may take: as long as SDKs wait by default. One that takes longer must not keep others from their turn.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(600);
 /// How long one at the price of a batch may take, as the provider's documentation advises (OpenAI: flex processing).
@@ -42,10 +44,15 @@ pub struct Soloist {
     relay: Arc<Relay>,
     upstreams: Upstreams,
     turns: Semaphore,
-    refused: Mutex<Until<BatchKey>>,
+    /// Turns of each key that has calls here.
+    each: Mutex<HashMap<Fingerprint, Weak<Semaphore>>>,
+    /// Until when batches of a key, endpoint and model are taken to be refused.
+    refused: Mutex<Until<(Fingerprint, String, String)>>,
     /// Until when a key has no room for calls of a model.
     full: Mutex<Until<(Fingerprint, String)>>,
 }
+
+const USER_AGENT: &str = concat!("llm-proxy/", env!("CARGO_PKG_VERSION"));
 
 /// What is so for a time.
 type Until<K> = HashMap<K, Instant>;
@@ -60,13 +67,13 @@ enum Next {
 
 impl Soloist {
     pub(crate) fn new(relay: Arc<Relay>, upstreams: Upstreams) -> Arc<Self> {
-        let (refused, full) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { relay, upstreams, turns: Semaphore::new(AT_ONCE), refused, full })
+        let (refused, full, each) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { relay, upstreams, turns: Semaphore::new(AT_ONCE), each, refused, full })
     }
 
     /// Whether batches of this key were refused lately.
     pub(super) fn knows(&self, key: &BatchKey) -> bool {
-        until(&self.refused, key).is_some()
+        until(&self.refused, &whole(key)).is_some()
     }
 
     /// Makes a call until the provider has room for it. That it broke off is told as it is: it may have been executed.
@@ -74,12 +81,13 @@ impl Soloist {
         let (key, mut by) = (&solo.key, solo.route);
         tracing::info!(?key, route = by.as_str(), reason = solo.reason.as_str(), "a call is made alone");
         if solo.reason == Reason::Refused {
-            remember(&self.refused, key.clone(), REMEMBERED_FOR);
+            remember(&self.refused, whole(key), REMEMBERED_FOR);
         }
         let lines = headers(key, &solo.credential);
         // The caller's own model is asked, whatever the batch named in its place.
         let own = solo.edit.as_ref().map_or_else(|| solo.body.clone(), |edit| edit.undo(&solo.body));
         let flex = (by == Route::Flex).then(|| self.flex(key, &own)).flatten();
+        let each = self.turns_of(key.fingerprint());
         let mut attempt = 0;
         loop {
             let (body, within) = match flex.as_ref().filter(|_| by == Route::Flex) {
@@ -90,8 +98,8 @@ impl Soloist {
                 }
             };
             self.until_room(key).await;
-            // The semaphore is never closed.
-            let turn = self.turns.acquire().await;
+            // The semaphores are never closed.
+            let turn = (each.acquire().await, self.turns.acquire().await);
             let call = self.relay.whole((*solo.uri).clone(), lines.clone(), body.clone());
             let answer = tokio::time::timeout(within, call).await;
             drop(turn);
@@ -106,10 +114,31 @@ impl Soloist {
                         tokio::time::sleep(wait).await;
                     }
                 },
-                Ok(Err(problem)) => return broken(FaultClass::Ambiguous, problem, by),
+                // Not sent: it can be tried again.
+                Ok(Err(Broken { problem, sent: false })) if attempt >= TRIES => {
+                    let fault = Fault::new(FaultClass::Unavailable, "provider_unreachable", problem.message);
+                    return Outcome::Fault(fault.by(by));
+                }
+                Ok(Err(Broken { sent: false, .. })) => {
+                    tokio::time::sleep(AGAIN * 2u32.saturating_pow(attempt - 1)).await;
+                }
+                Ok(Err(Broken { problem, .. })) => return broken(FaultClass::Ambiguous, problem, by),
                 Err(_) => return broken(FaultClass::Expired, too_late(), by),
             }
         }
+    }
+
+    fn turns_of(&self, key: Fingerprint) -> Arc<Semaphore> {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = each.get(&key).and_then(Weak::upgrade) {
+            return turns;
+        }
+        if each.len() >= MOST_REMEMBERED {
+            each.retain(|_, turns| turns.strong_count() > 0);
+        }
+        let turns = Arc::new(Semaphore::new(AT_ONCE_EACH));
+        each.insert(key, Arc::downgrade(&turns));
+        turns
     }
 
     /// The body that asks for the price of a batch.
@@ -133,10 +162,15 @@ fn next(answer: Response, by: Route, attempt: u32) -> Next {
         // Without room for it; 498 is Groq's word for that.
         (Route::Flex, 429 | 498 | 503) if attempt < FLEX_TRIES => Next::Wait(wait()),
         // The model, or this key, has no such price; or nothing is wrong with it, which the next call shows.
-        (Route::Flex, 400 | 403 | 404 | 422 | 429 | 498 | 500..) => Next::FullPrice,
+        (Route::Flex, 400 | 403 | 404 | 422 | 429 | 498 | 503 | 529) => Next::FullPrice,
         (_, 429 | 503 | 529) if attempt < TRIES => Next::Wait(wait()),
         _ => Next::Give(answer),
     }
+}
+
+/// What is refused together.
+fn whole(key: &BatchKey) -> (Fingerprint, String, String) {
+    (key.fingerprint(), key.endpoint().to_owned(), key.model().to_owned())
 }
 
 fn until<K: std::hash::Hash + Eq>(table: &Mutex<Until<K>>, key: &K) -> Option<Instant> {
@@ -177,6 +211,9 @@ fn headers(key: &BatchKey, credential: &HeaderMap) -> HeaderMap {
     let mut headers = credential.clone();
     headers.extend(key.headers());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Its bytes are the caller's answer, and are read for what was used.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     headers
 }
 
@@ -238,6 +275,7 @@ mod tests {
             uri: Arc::new(format!("http://{address}/v1/x").parse().unwrap()),
             route,
             reason: Reason::Deadline,
+            perhaps_twice: false,
         };
         (soloist.make(solo).await, asked.load(Ordering::Relaxed))
     }

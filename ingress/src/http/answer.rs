@@ -1,7 +1,7 @@
 //! Answers from memory: a provider's for a call that was held, and errors of ours.
 
 use bytes::Bytes;
-use common::outcome::{Outcome, Response as Provided};
+use common::outcome::{Outcome, Response as Provided, Route};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::headers::{COST, INPUT_TOKENS, JOB, OUTPUT_TOKENS, QUEUED_MS, RELAY_REASON, ROUTE, SAVED};
@@ -89,7 +89,9 @@ fn succeeded(
 fn verbatim(provided: &Provided) -> Response<Bytes> {
     let mut headers = HeaderMap::with_capacity(provided.headers.len() + 4);
     for (name, value) in &provided.headers {
-        if !is_framing(name) {
+        // What came alone was asked for as it is; a provider that compresses it all the same says so.
+        let coded = provided.route != Route::Batch && name == header::CONTENT_ENCODING;
+        if coded || !is_framing(name) {
             headers.append(name, value.clone());
         }
     }
@@ -112,7 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use common::outcome::{Fault, FaultClass, Route};
+    use common::outcome::{Fault, FaultClass};
 
     fn ended(outcome: Outcome) -> Ended {
         Ended {
@@ -120,6 +122,7 @@ mod tests {
             queued: Duration::from_millis(4321),
             replayed: false,
             reason: None,
+            perhaps_twice: false,
             receipt: None,
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::key::BatchKey;
 use common::seal::Keyring;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -20,12 +19,13 @@ use super::body::Intake;
 use super::headers::{RELAY_REASON, ROUTE};
 use super::keep::{Manner, keep};
 use super::linger::linger;
+use super::meter::Meter;
 use super::patience::Patience;
 use super::payload::Payload;
 use super::route::{Ours, Place, Route, Routes};
 use super::server::{Answering, Handler};
 use super::socket::Socket;
-use crate::accounts::Prices;
+use crate::accounts::{Cashier, Prices, Relayed};
 use crate::dialect::{Dialect, Endpoint, Problem, Unbatchable, of};
 use crate::fair::{Amount, Bounds, Refused};
 use crate::gate::Gate;
@@ -68,6 +68,10 @@ pub struct FrontConfig {
     pub tokens: Option<Arc<Tokens>>,
     /// When the batch of a call is given up that says nothing else.
     pub deadline: Option<Duration>,
+    /// Whether nothing is held, and what batches would save only reported.
+    pub observes: bool,
+    /// Enters what is relayed into the books.
+    pub cashier: Arc<Cashier>,
     /// Whether `/stats`, `/healthz` and `/readyz` are served here; otherwise they answer 404.
     pub admin: bool,
 }
@@ -89,6 +93,7 @@ pub(super) struct Reception {
     /// Knows which batches are refused.
     pub(super) soloist: Arc<Soloist>,
     pub(super) prices: Arc<Prices>,
+    pub(super) cashier: Arc<Cashier>,
     pub(super) relaying: Arc<Gate>,
     pub(super) hold_status: bool,
     /// Whether the log names the clients whose timeout needs attention.
@@ -106,16 +111,16 @@ pub(super) enum Step {
 impl Front {
     /// Puts the parts together.
     pub fn new(config: FrontConfig) -> Self {
-        let FrontConfig {
-            holder, keyring, stats, relay, soloist, prices, hold_status, tokens, admin, ..
-        } = config;
+        let FrontConfig { holder, keyring, stats, relay, soloist, prices, cashier, .. } = config;
+        let FrontConfig { hold_status, tokens, admin, .. } = config;
         let routes = Routes::new(&config.upstreams);
-        let admission =
-            Admission::new(keyring, Intake::new(config.max_body, config.max_receiving), config.deadline);
+        let intake = Intake::new(config.max_body, config.max_receiving);
+        let admission = Admission::new(keyring, intake, config.deadline, config.observes);
         let relaying = relaying(config.max_relaying);
         let admin = admin.then(|| Admin::new(holder.clone(), stats.clone()));
         let warned = AtomicBool::new(false);
-        let reception = Reception { admission, stats, relay, soloist, prices, relaying, hold_status, warned };
+        let reception =
+            Reception { admission, stats, relay, soloist, prices, cashier, relaying, hold_status, warned };
         Self { routes, reception: Arc::new(reception), holder, tokens, admin }
     }
 
@@ -186,7 +191,7 @@ impl Reception {
     ) -> Step {
         match endpoint {
             Some(endpoint) => self.admit(&place, &endpoint, head, body, socket).await,
-            None => Step::Answer(self.relay(&place, head, Payload::Streamed(body, None), None).await),
+            None => Step::Answer(self.relay(&place, head, Payload::Streamed(body, None)).await),
         }
     }
 
@@ -199,8 +204,7 @@ impl Reception {
         socket: Option<Arc<Socket>>,
     ) -> Step {
         let ongoing = self.stats.arrived();
-        let known = |key: &BatchKey| self.soloist.knows(key);
-        match self.admission.judge(place, endpoint, &head, &mut body, &known).await {
+        match self.admission.judge(place, endpoint, &head, &mut body).await {
             Ok(Verdict::Hold(mut call, streaming)) => {
                 let patience = Patience::of(&head, streaming.is_some(), self.hold_status);
                 if patience.is_short && !self.warned.swap(true, Ordering::Relaxed) {
@@ -211,15 +215,23 @@ impl Reception {
                     Ok(uri) => call.uri = self.admission.shared_uri(uri),
                     Err(problem) => return Step::Answer(refuse(dialect, problem, ongoing)),
                 }
+                call.plan.refused = self.soloist.knows(&call.key);
                 let flex = place.upstream.caps.flex;
                 call.plan.flex = flex.iter().any(|end| call.key.endpoint().ends_with(end))
                     && self.prices.has_flex(&call.key);
                 Step::Hold(call, Manner { dialect, patience, streaming, socket }, ongoing)
             }
+            Ok(Verdict::Observe(key, body)) => {
+                ongoing.forget();
+                let relayed = Relayed { key, tag: self.admission.shared_tag(&head), observed: true };
+                let reason = Unbatchable::Observed;
+                Step::Answer(self.relay_call(place, head, Payload::from(body), reason, relayed).await)
+            }
             Ok(Verdict::Relay(reason, read)) => {
                 ongoing.forget();
                 let body = read.map_or_else(|| Payload::Streamed(body, None), Payload::from);
-                Step::Answer(self.relay(place, head, body, Some(reason)).await)
+                let relayed = self.admission.relayed(place, endpoint, &head);
+                Step::Answer(self.relay_call(place, head, body, reason, relayed).await)
             }
             Err(problem) => {
                 let_finish(&head, body);
@@ -234,13 +246,36 @@ impl Reception {
         self.relay.uri(place, &below, query)
     }
 
-    async fn relay(
+    /// Relays a call of an endpoint that is batched, and reads on the way what it used.
+    async fn relay_call(
         &self,
         place: &Place,
-        head: Parts,
+        mut head: Parts,
         body: Payload,
-        reason: Option<Unbatchable>,
+        reason: Unbatchable,
+        relayed: Relayed,
     ) -> Response<Payload> {
+        // What is compressed cannot be read.
+        head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let meter = Meter::new(self.cashier.clone(), relayed, self.prices.dialect_of(&place.upstream));
+        let (mut answer, body) = self.relay(place, head, body).await.into_parts();
+        let body = match body {
+            Payload::Streamed(body, share) => {
+                Payload::Metered(Box::new(meter.read(answer.status, &answer.headers, body, share)))
+            }
+            // An answer of ours.
+            body => body,
+        };
+        let route = match reason {
+            Unbatchable::Mode | Unbatchable::Observed => "sync",
+            _ => "relay",
+        };
+        answer.headers.insert(ROUTE, HeaderValue::from_static(route));
+        answer.headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));
+        Response::from_parts(answer, body)
+    }
+
+    async fn relay(&self, place: &Place, head: Parts, body: Payload) -> Response<Payload> {
         self.stats.relayed();
         let one = Amount { count: 1, bytes: 0 };
         let share = self.relaying.enter(self.admission.sharer(place, &head), one, 1);
@@ -250,15 +285,7 @@ impl Reception {
         };
         let mut response =
             forwarded.unwrap_or_else(|problem| refusal(place.dialect(), &problem).map(Payload::from));
-        let headers = response.headers_mut();
-        let route = match reason {
-            Some(Unbatchable::Mode | Unbatchable::Refused) => "sync",
-            _ => "relay",
-        };
-        headers.insert(ROUTE, HeaderValue::from_static(route));
-        if let Some(reason) = reason {
-            headers.insert(RELAY_REASON, HeaderValue::from_static(reason.as_str()));
-        }
+        response.headers_mut().insert(ROUTE, HeaderValue::from_static("relay"));
         response
     }
 }

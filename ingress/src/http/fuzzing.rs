@@ -34,6 +34,7 @@ impl Door {
             keyring,
             Intake::new(u64::MAX, Amount { count: usize::MAX, bytes: u64::MAX }),
             None,
+            false,
         );
         let moved = |upstream: &Arc<Upstream>| Upstream::of(upstream.provider, &upstream.name, base_url);
         let upstreams: Upstreams = Upstreams::default().iter().map(moved).collect();
@@ -49,9 +50,10 @@ impl Door {
         let _ = head.headers.keys().filter(|name| is_ours(name)).count();
         let Route::Batch(place, endpoint) = self.routes.route(head) else { return None };
         let caller = self.admission.caller(&place, head).ok()?;
-        match self.admission.weigh(&place, &endpoint, head, caller, body.clone(), &|_| false).ok()? {
+        let wish = self.admission.wish(&head.headers).ok()??;
+        match self.admission.weigh(&place, &endpoint, head, (caller, wish), body.clone()).ok()? {
             Verdict::Hold(call, streaming) => Some((call, streaming.is_some())),
-            Verdict::Relay(..) => None,
+            Verdict::Relay(..) | Verdict::Observe(..) => None,
         }
     }
 

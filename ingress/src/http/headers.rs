@@ -57,7 +57,7 @@ pub(super) fn plan(headers: &HeaderMap, deadline: Option<Duration>) -> Result<Op
             bad(&format!("x-llm-proxy-deadline must be a duration as 10m, or off: {why}"), "invalid_deadline")
         })?),
     };
-    Ok(Some(Plan { ways, deadline, flex: false }))
+    Ok(Some(Plan { ways, deadline, ..Plan::default() }))
 }
 
 /// Characters of a tag, at most.

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::meter::Metered;
 use super::waiting::Waiting;
 use crate::gate::Share;
 use crate::hold::Held;
@@ -19,6 +20,8 @@ pub enum Payload {
     Whole(Full<Bytes>),
     /// From the other side's connection, at the pace of the reader; and what it takes of the bounds meanwhile.
     Streamed(Incoming, Option<Share>),
+    /// The same, read on its way.
+    Metered(Box<Metered>),
     /// In memory, for a caller that was held.
     Delivery(Box<Delivery>),
     /// For a caller that is still held.
@@ -98,6 +101,7 @@ impl Body for Payload {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Streamed(body, _) => Pin::new(body).poll_frame(cx).map_err(Broken::from),
+            Self::Metered(metered) => metered.poll(cx).map_err(Broken::from),
             Self::Delivery(delivery) => Poll::Ready(delivery.next().map(|piece| Ok(Frame::data(piece)))),
             Self::Waiting(waiting) => waiting.poll(cx),
         }
@@ -107,6 +111,7 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Streamed(body, _) => body.is_end_stream(),
+            Self::Metered(metered) => metered.body().is_end_stream(),
             Self::Delivery(delivery) => delivery.is_over(),
             Self::Waiting(waiting) => waiting.is_over(),
         }
@@ -116,6 +121,7 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Streamed(body, _) => body.size_hint(),
+            Self::Metered(metered) => metered.body().size_hint(),
             Self::Delivery(delivery) => SizeHint::with_exact(delivery.rest.len() as u64),
             Self::Waiting(_) => SizeHint::default(),
         }

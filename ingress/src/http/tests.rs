@@ -37,7 +37,7 @@ use super::payload::Payload;
 use super::route::{Route, Routes};
 use super::server::{Answering, Handler, ServeLimits, listen, serve};
 use super::socket::Socket;
-use crate::accounts::Prices;
+use crate::accounts::{Cashier, Prices};
 use crate::fair::Amount;
 use crate::hold::Ended;
 use crate::http::Soloist;
@@ -110,6 +110,7 @@ impl Handler for Desk {
                 queued: Duration::from_secs(1),
                 replayed: false,
                 reason: None,
+                perhaps_twice: false,
                 receipt: None,
             };
             let (response, how) = batched(dialect, &ended, None);
@@ -135,14 +136,19 @@ impl Proxy {
         let upstreams = upstreams(&format!("http://{provider}"), "/v1");
         let relay = Arc::new(Relay::new(&upstreams, abort.clone()).unwrap());
         let receiving = Amount { count: MAX_CONNECTIONS, bytes: 10 * MAX_BODY };
-        let admission =
-            Admission::new(Arc::new(Keyring::for_one_process()), Intake::new(MAX_BODY, receiving), None);
+        let admission = Admission::new(
+            Arc::new(Keyring::for_one_process()),
+            Intake::new(MAX_BODY, receiving),
+            None,
+            false,
+        );
         let reception = Reception {
             admission,
             stats: Arc::new(Stats::default()),
             relay: relay.clone(),
             soloist: Soloist::new(relay, upstreams.clone()),
             prices: Arc::new(Prices::new(&upstreams)),
+            cashier: Arc::new(Cashier::new(Arc::new(Prices::new(&upstreams)), Arc::default())),
             relaying: relaying(MAX_CONNECTIONS),
             hold_status: false,
             warned: AtomicBool::new(false),

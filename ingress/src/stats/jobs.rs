@@ -1,11 +1,13 @@
 //! The jobs that requests of this process wait for.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::series::{Series, Summary};
+use crate::accounts::{Receipt, Totals};
 
 /// Jobs remembered at a time, ended ones included; the oldest ended one goes first, else the oldest.
 const MAX_JOBS: usize = 1000;
@@ -48,6 +50,8 @@ struct Job {
     first: Instant,
     since: jiff::Timestamp,
     ended: bool,
+    /// Its answers so far, as far as they are this process's.
+    totals: Totals,
 }
 
 /// In the order of their first reports.
@@ -76,6 +80,19 @@ impl Jobs {
         }
     }
 
+    /// One of its requests has ended, with a receipt if it was successful.
+    pub(super) fn answered(&mut self, id: &str, receipt: Option<&Receipt>) {
+        if let Some(job) = self.jobs.iter_mut().rfind(|job| job.id == id) {
+            job.totals.add(receipt.is_some(), receipt);
+        }
+    }
+
+    /// What its requests here used and cost, and for how long it was known.
+    pub(super) fn sums(&self, id: &str) -> Option<(Totals, Duration)> {
+        let job = self.jobs.iter().rfind(|job| job.id == id)?;
+        Some((job.totals, job.first.elapsed()))
+    }
+
     /// Adds a job and says where it is.
     fn remember(&mut self, id: String) -> usize {
         if self.jobs.len() >= MAX_JOBS {
@@ -83,7 +100,15 @@ impl Jobs {
             self.jobs.remove(oldest);
         }
         let (first, since) = (Instant::now(), jiff::Timestamp::now());
-        let job = Job { id, status: String::new(), counts: (0, 0, 0), first, since, ended: false };
+        let job = Job {
+            id,
+            status: String::new(),
+            counts: (0, 0, 0),
+            first,
+            since,
+            ended: false,
+            totals: Totals::default(),
+        };
         self.jobs.push_back(job);
         self.jobs.len() - 1
     }

@@ -22,6 +22,9 @@ EXAMPLES
       llm-proxy
       OPENAI_BASE_URL=http://127.0.0.1:3030/v1 python my_program.py
 
+  Run a program through a proxy of its own:
+      llm-proxy run -- python my_program.py
+
   Fewer, larger batches, for programs that are in no hurry:
       llm-proxy --window 1m --idle 10s --max-requests 50000
 
@@ -54,7 +57,8 @@ EXIT CODES
   0  ended as asked
   1  failed, for example because a port is taken
   2  a flag, a variable or a file cannot be used; the message says which and why
-  130, 143  ended by a second Ctrl-C or SIGTERM";
+  130, 143  ended by a second Ctrl-C or SIGTERM
+  `llm-proxy run` ends with the code of its program.";
 
 pub(super) const SERVE: &str = "\
 All services in one process: takes calls on --listen, groups them, takes the batches through the providers and \
@@ -96,6 +100,41 @@ Needs NATS, the cluster secret and a way to the providers. It opens no port unle
 Example:
   export LLM_PROXY_CLUSTER_SECRET=... LLM_PROXY_NATS=tls://submitter:PASSWORD@nats.internal:4222
   llm-proxy submitter --poll-max 30s";
+
+pub(super) const RUN: &str = "\
+Runs a program whose LLM calls go through a proxy of its own, which ends with it. Nothing in the program has to change: \
+it finds the proxy by the variables below. Takes the flags of `llm-proxy serve` before `--`, and what is behind it as it is.
+
+Its standard streams are those of this command, and nothing else is written to standard output. While calls wait, a line \
+on the terminal says how many, how many of them are in batches, how long it may take where that can be told, and what was saved; at the end standard error gets a receipt. \
+Logs are warnings only unless --log is given.
+
+VARIABLES
+  OpenAI        OPENAI_BASE_URL, OPENAI_API_BASE
+  Anthropic     ANTHROPIC_BASE_URL, ANTHROPIC_API_BASE, ANTHROPIC_API_URL
+  Gemini        GOOGLE_GEMINI_BASE_URL, GEMINI_API_BASE
+  Groq          GROQ_BASE_URL, GROQ_API_BASE
+  Mistral       MISTRAL_BASE_URL, MISTRAL_API_BASE, MISTRAL_AZURE_API_BASE (its own SDK reads none)
+  Together      TOGETHER_BASE_URL, TOGETHER_API_BASE, TOGETHER_AI_API_BASE
+  xAI           XAI_API_BASE
+  OpenRouter    OPENROUTER_BASE_URL, OPENROUTER_API_BASE
+  Azure OpenAI  AZURE_OPENAI_ENDPOINT, AZURE_API_BASE, if --config has it
+  all           LLM_PROXY_URL, the proxy's address, for programs that are told it in code
+  NO_PROXY and no_proxy get the proxy's host, so that HTTPS_PROXY does not catch the calls.
+
+  One that is set already says where the calls go from here: with OPENAI_BASE_URL=https://eu.api.openai.com/v1 they \
+go there. --openai-url, --anthropic-url, --gemini-url and --config go before.
+
+SIGNALS AND EXIT CODE
+  SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to the program. When it has ended, jobs that nobody waits for are \
+cancelled or left (--on-exit), which takes --drain-timeout at most; a second Ctrl-C ends that at once.
+
+  The exit code is the program's; 128 and the signal's number if a signal ended it; 127 if there is no such program; 126 if \
+it cannot be executed. 1 and 2 may also mean that the proxy did not start; a message says so.
+
+Examples:
+  llm-proxy run -- python script.py
+  llm-proxy run --window 30s --on-exit leave -- npm start";
 
 pub(super) const DEMO: &str = "\
 Starts a simulated provider and the proxy on this machine, sends a burst of sample calls through it as any program \

@@ -27,6 +27,7 @@ fn every_flag_has_its_variable_and_no_two_share_one() {
     for subcommand in command().get_subcommands() {
         let flags =
             subcommand.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"));
+        let flags = flags.filter(|arg| !arg.is_positional());
         let names: Vec<_> = flags.map(|arg| (arg.get_long(), arg.get_env())).collect();
         for (long, env) in &names {
             let env = env.unwrap_or_else(|| panic!("{long:?} of {} has no variable", subcommand.get_name()));
@@ -82,4 +83,39 @@ fn mistakes_say_what_and_why() {
     let text = said(&["--window", "soon"]);
     assert!(text.contains("--window") && text.contains("write it as"), "{text}");
     assert!(said(&["demo", "--requests", "0"]).contains("1..=10000"));
+}
+
+#[test]
+fn run_takes_the_flags_of_serve_and_leaves_the_rest_to_the_program() {
+    for words in [
+        &["run", "--window=9s", "--", "cmd", "--window", "-x"][..],
+        &["run", "--window=9s", "cmd", "--window", "-x"],
+    ] {
+        let Ok(Command::Run(args)) = parsed(words) else { panic!("{words:?}") };
+        assert_eq!(args.command, ["cmd", "--window", "-x"]);
+        assert_eq!(args.serve.batcher.window.as_secs(), 9);
+        assert_eq!(args.serve.ingress.listen.to_string(), run::LISTEN);
+        assert_eq!(args.serve.log.log, "warn");
+    }
+    assert!(said(&["run"]).contains("<CMD>") && said(&["run", "--"]).contains("<CMD>"));
+    assert!(said(&["run", "--nonsense", "cmd"]).contains("--nonsense"));
+}
+
+#[test]
+fn run_knows_which_addresses_were_asked_for() {
+    let given = |words: &[&str]| match parsed(&[&["run"], words, &["cmd"]].concat()) {
+        Ok(Command::Run(args)) => args.given.names().collect::<Vec<_>>(),
+        _ => panic!("{words:?}"),
+    };
+    assert!(given(&[]).is_empty());
+    assert_eq!(given(&["--openai-url=https://api.openai.com/v1"]), ["openai"]);
+    assert_eq!(given(&["--gemini-url=http://h", "--anthropic-url=http://h"]), ["anthropic", "gemini"]);
+}
+
+#[test]
+fn the_manual_of_run_names_every_variable() {
+    let text = said(&["run", "--help"]);
+    for name in run::variable_names().chain(["NO_PROXY"]) {
+        assert!(text.contains(name), "{name} is not in {text}");
+    }
 }

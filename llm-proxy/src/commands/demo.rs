@@ -13,7 +13,7 @@ use common::args::LogArgs;
 use common::service::hardening;
 
 use self::burst::{Burst, KEY, burst};
-use self::receipt::Receipt;
+use self::receipt::receipt;
 use self::stage::Stage;
 use crate::screen::say;
 use crate::startup;
@@ -76,7 +76,7 @@ async fn show(stage: &Stage, requests: u32) -> usize {
     let burst = burst(&stage.url(), requests).await;
     print_answers(&burst);
     tidied(stage).await;
-    say(Receipt::new(&burst, &stage.simulator.state()));
+    say(receipt(&burst, &stage.simulator.state()));
     burst.own_answers()
 }
 

@@ -14,7 +14,9 @@ pub struct ConfigArgs {
     /// wanted provider = "openai-compatible" or the name of a built-in one, such as "azure"; max_lines, max_bytes,
     /// price_percent, poll_min = "5s", polls_per_minute, window = "24h", and
     /// endpoints = ["/v1/chat/completions"]. A table [upstreams.NAME.models] names the model of batches for each that callers
-    /// name, as "gpt-4o" = "gpt-4o-batch": Azure has other deployments for batches. All services need the same file. It goes before the flags.
+    /// name, as "gpt-4o" = "gpt-4o-batch": Azure has other deployments for batches. A table [prices."PROVIDER/MODEL"] sets what a model
+    /// costs in US dollars for a million tokens: input, output, cached_input, batch_input, flex_output and so on. All services need
+    /// the same file. It goes before the flags.
     #[arg(long, env = "LLM_PROXY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

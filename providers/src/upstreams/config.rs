@@ -1,4 +1,5 @@
-//! The configuration file: a table `[upstreams.NAME]` for each upstream that is added or set otherwise.
+//! The configuration file: a table `[upstreams.NAME]` for each upstream that is added or set otherwise, and a table
+//! `[prices."PROVIDER/MODEL"]` for each model whose prices the operator knows better.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use common::args::{parse_base_url, parse_duration};
 use common::service::ConfigError;
+use pricing::Overrides;
 use serde::Deserialize;
 
 use super::Upstream;
@@ -29,7 +31,7 @@ const RESERVED: [&str; 7] = ["healthz", "readyz", "stats", "upload", "v1", "v1al
 ///
 /// # Errors
 /// [`ConfigError`], which names the file, and the key and what it may be.
-pub(super) fn read(path: &Path) -> Result<Vec<Upstream>, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<(Vec<Upstream>, Overrides), ConfigError> {
     let bad = |why: &dyn Display| ConfigError::new(format_args!("--config {}: {why}", path.display()));
     let mut text = String::new();
     let file = File::open(path).map_err(|error| bad(&error))?;
@@ -45,6 +47,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Upstream>, ConfigError> {
 struct Config {
     #[serde(default)]
     upstreams: BTreeMap<String, Table>,
+    #[serde(default)]
+    prices: Overrides,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,9 +67,10 @@ struct Table {
     models: BTreeMap<String, String>,
 }
 
-fn parse(text: &str) -> Result<Vec<Upstream>, String> {
+fn parse(text: &str) -> Result<(Vec<Upstream>, Overrides), String> {
     let config: Config = toml::from_str(text).map_err(|error| located(text, &error))?;
-    config.upstreams.iter().map(|(name, table)| table.upstream(name)).collect()
+    let upstreams = config.upstreams.iter().map(|(name, table)| table.upstream(name));
+    Ok((upstreams.collect::<Result<_, _>>()?, config.prices))
 }
 
 /// A parser's error in one line, with the line that it is about.

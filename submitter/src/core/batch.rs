@@ -11,6 +11,7 @@ use providers::Caps;
 
 use super::cancel::Cancellation;
 use super::chores::Chore;
+use super::queue::Admission;
 use super::recover::Recovery;
 use super::submit::Registration;
 use super::{Granted, JobView};
@@ -38,6 +39,10 @@ pub(super) struct Batch {
     pub(super) attempt: u32,
     pub(super) since: Now,
     pub(super) offered_at: Now,
+    /// How long it has waited for room at its provider.
+    pub(super) queued: Duration,
+    /// Once there was room for it.
+    pub(super) admission: Option<Admission>,
     /// Where the batch was another submitter's.
     pub(super) recovery: Option<Recovery>,
     /// This submitter leaves, and an ingress is there that has another go on with it: it stays only so that this can be said.
@@ -77,6 +82,8 @@ pub(super) struct Batch {
 pub(super) enum State {
     Claiming,
     Opening,
+    /// Until the provider has room for its tokens.
+    Queued,
     Uploading,
     Intending {
         file: String,
@@ -134,6 +141,8 @@ impl Batch {
             attempt: 0,
             since: now,
             offered_at: now,
+            queued: Duration::ZERO,
+            admission: None,
             recovery: None,
             handed_over: false,
             fenced: Vec::new(),
@@ -167,9 +176,9 @@ impl Batch {
         now.saturating_sub(self.offered_at) + before
     }
 
-    /// How long it may take in all: its provider's completion window and a margin.
+    /// How long it may take in all: its provider's completion window, a margin, and however long it waited for room.
     pub(super) fn lifetime(&self) -> Duration {
-        self.caps.window + MARGIN
+        self.caps.window + MARGIN + self.queued
     }
 
     pub(super) fn untold(&self) -> impl Iterator<Item = Rid> + '_ {

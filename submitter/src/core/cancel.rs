@@ -7,6 +7,7 @@ use common::outcome::{Fault, FaultClass, Outcome};
 use common::timers::{Now, backoff};
 use common::wire::{self, Role};
 
+use super::inline;
 use super::{
     AGAIN, AGAIN_MAX, Batch, Core, JobPhase, ORPHANED, Op, Output, State, Timer, Trouble, deliver, salt,
 };
@@ -82,7 +83,9 @@ impl Core {
                 // What is being granted is given back as soon as it is; what was another's is asked for again at the farewell.
                 State::Claiming | State::Opening if others && batch.recovery.is_none() => {}
                 State::Claiming | State::Opening => self.forget(bid, out),
-                State::Uploading | State::Intending { .. } => self.leave_unsent(now, bid, out),
+                State::Queued | State::Uploading | State::Intending { .. } => {
+                    self.leave_unsent(now, bid, out)
+                }
                 State::Polling => self.hand_over_if_leaving(now, bid, out),
                 State::Lingering(_) => self.finish(now, bid, out),
                 State::Done => self.tidy_before_leaving(now, bid, out),
@@ -106,6 +109,24 @@ impl Core {
     pub(super) fn give_back(&mut self, now: Now, bid: Bid, why: Fault, out: &mut Vec<Output>) {
         self.sweep_upload(now, bid);
         self.fail(now, bid, Outcome::Fault(why), out);
+    }
+
+    /// What the requests of a batch get that was given up before it was submitted. Those that are waited for may go into another.
+    pub(super) fn given_up(&self, bid: Bid) -> Fault {
+        let overdue = self.batches.get(&bid).is_some_and(|batch| batch.overdue.is_some());
+        if overdue { deliver::cancelled().again() } else { deliver::cancelled() }
+    }
+
+    /// The same, of a batch whose file is there.
+    pub(super) fn end_uncreated(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
+        let Some(State::Creating { file }) = self.batches.get(&bid).map(|batch| &batch.state) else { return };
+        let file = file.clone();
+        tracing::info!(%bid, "a batch is not waited for any more, and its provider has not taken it yet");
+        if !inline::is_inline(&file) {
+            self.delete_later(now, bid, &file);
+        }
+        let why = self.given_up(bid);
+        self.give_back(now, bid, why, out);
     }
 
     /// An upload under way may still make a file.
@@ -142,7 +163,7 @@ impl Core {
         let given_up = |batch: &&mut Batch| batch.is_given_up(now);
         let Some(batch) = self.batches.get_mut(&bid).filter(given_up) else { return };
         match batch.state {
-            State::Uploading | State::Intending { .. } => {
+            State::Queued | State::Uploading | State::Intending { .. } => {
                 tracing::info!(%bid, "a batch is not waited for any more: it is not submitted");
                 self.give_back(now, bid, deliver::cancelled().again(), out);
             }

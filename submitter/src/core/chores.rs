@@ -258,6 +258,7 @@ fn incomplete() -> Trouble {
         retry_after: None,
         retryable: true,
         file_not_visible: false,
+        queue_full: false,
         message: "the list of jobs is incomplete".into(),
         answer: None,
         status: None,

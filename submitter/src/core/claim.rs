@@ -8,7 +8,7 @@ use common::subjects::Token;
 use common::timers::Now;
 use common::wire::{self, Role, reply, to_ingress};
 
-use super::{Batch, Core, Granted, MAX_BATCHES, ORPHANED, Output, Purpose, State, Timer};
+use super::{Batch, Core, Granted, MAX_BATCHES, ORPHANED, Output, Place, Purpose, State, Timer};
 
 /// First and longest wait for the answer to a claim.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -30,6 +30,7 @@ impl Core {
             .iter()
             .all(|part| Pid::from_slice(&part.ingress).is_ok() && unpack_rids(&part.rids).is_ok());
         let (Some(key), true) = (key, valid) else { return };
+        let room = room && !self.is_crowded(&Place::of(&key));
         // An offer that was taken before is only acknowledged again: its acknowledgement was lost.
         out.push(Output::Reply(reply, reply::Body::OfferReply(wire::OfferReply { accepted: known || room })));
         if known || !room {
@@ -112,8 +113,14 @@ impl Core {
             let tidies = taken_over && !grant.sealed_credential.is_empty();
             let rids = unpack_rids(&grant.granted).ok().filter(|rids| tidies || !rids.is_empty())?;
             let reply_prefix = part.reply;
-            let granted =
-                Granted { ingress, epoch: grant.epoch, rids, body_bytes: grant.body_bytes, reply_prefix };
+            let granted = Granted {
+                ingress,
+                epoch: grant.epoch,
+                rids,
+                body_bytes: grant.body_bytes,
+                lengths: grant.lengths.clone(),
+                reply_prefix,
+            };
             Some((batch.key.clone(), granted, grant))
         });
         if granted.is_some() {
@@ -176,13 +183,13 @@ impl Core {
         }
         batch.abandoned.remove(&gone);
         // What is done its callers have received, or it is going all the same.
-        if !matches!(batch.state, State::Uploading | State::Intending { .. } | State::Done) {
+        if !matches!(batch.state, State::Queued | State::Uploading | State::Intending { .. } | State::Done) {
             batch.lost.extend(lost);
             batch.lost_at = Some(now);
             self.timers.set(now + ORPHANED, Timer::Cancel(bid));
         }
         match &batch.state {
-            State::Uploading if batch.grants.is_empty() => {
+            State::Queued | State::Uploading if batch.grants.is_empty() => {
                 self.sweep_later(now, bid);
                 self.enter(now, bid, State::Flushing, out);
             }

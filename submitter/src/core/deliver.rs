@@ -74,6 +74,14 @@ impl Core {
     }
 }
 
+impl Core {
+    /// What was certainly not executed may go into another batch, unless somebody else cancelled this one, who had his reasons.
+    fn ways_left(&self, bid: Bid, phase: JobPhase, fault: Fault) -> Fault {
+        let given_up = self.batches.get(&bid).is_some_and(|batch| batch.overdue.is_some());
+        if phase != JobPhase::Cancelled || given_up { fault.again() } else { fault }
+    }
+}
+
 impl Lines {
     /// Whether the provider has executed more lines than these.
     fn are_short_of(&self, counts: Option<(u64, u64, u64)>) -> bool {

@@ -60,6 +60,8 @@ pub enum Op {
     },
     /// Download the result files and deliver every line.
     Download {
+        /// Whether the job was cancelled because its callers have other ways.
+        given_up: bool,
         /// Both files, where there are any.
         files: Vec<String>,
         /// The job.
@@ -147,6 +149,8 @@ pub struct Trouble {
     pub retryable: bool,
     /// The provider does not see an uploaded file yet.
     pub file_not_visible: bool,
+    /// The provider refuses since too much is enqueued: nothing was created, and will not be before that is less.
+    pub queue_full: bool,
     /// For logs, without keys.
     pub message: String,
     /// The provider's answer, for the caller.
@@ -198,6 +202,8 @@ pub struct Granted {
     pub rids: Vec<Rid>,
     /// Length of its record stream in bytes.
     pub body_bytes: u64,
+    /// Lengths of the bodies in bytes, in the same order; empty if the ingress does not tell.
+    pub lengths: Vec<u32>,
     /// Prefix of its reply subjects.
     pub reply_prefix: String,
 }

@@ -121,6 +121,7 @@ impl Core {
     /// Claimed and opened: goes on where the other was.
     pub(super) fn resume(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
+        batch.is_enqueued_already(now);
         if batch.untold().next().is_none() && batch.lost.is_empty() {
             return self.only_tidy(now, bid, out);
         }

@@ -177,6 +177,9 @@ impl Core {
                 let wait = backoff(AGAIN / 2, AGAIN * 5, batch.attempt, salt(bid));
                 self.later(now, bid, wait);
             }
+            Err(trouble) if trouble.queue_full => {
+                self.creation_refused_for_room(now, bid, &file, &trouble, out)
+            }
             Err(trouble) if trouble.retryable && !trouble.file_not_visible => {
                 self.again(now, bid, &trouble, out)
             }
@@ -194,6 +197,28 @@ impl Core {
             }
             Err(trouble) => self.refused(now, bid, &trouble, out),
         }
+    }
+
+    /// Too much is enqueued: nothing was created, and the batch may have to be made smaller.
+    fn creation_refused_for_room(
+        &mut self,
+        now: Now,
+        bid: Bid,
+        file: &str,
+        trouble: &Trouble,
+        out: &mut Vec<Output>,
+    ) {
+        let words = match &trouble.answer {
+            Some(Outcome::Response(response)) => String::from_utf8_lossy(&response.body).into_owned(),
+            _ => String::new(),
+        };
+        let refusal = trouble.answer.clone().unwrap_or_else(super::too_late);
+        self.learn_limit(now, bid, &words);
+        self.delete_later(now, bid, file);
+        if let Some(batch) = self.batches.get_mut(&bid) {
+            batch.rounds += 1;
+        }
+        self.queue_was_full(now, bid, &words, refusal, out);
     }
 
     /// Looks for the job of a creation whose answer was lost. Only deleting the input file, time to settle and two

@@ -223,6 +223,7 @@ fn trouble(kind: TroubleKind, retryable: bool) -> Trouble {
         retry_after: None,
         retryable,
         file_not_visible: false,
+        queue_full: false,
         message: "trouble".into(),
         answer: None,
         status: None,

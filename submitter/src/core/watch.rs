@@ -21,9 +21,6 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 /// After how many answers in a row that cannot be read a job is given up whose results come with it: they are what is broken,
 /// unless it passes within [`UNKNOWN_FOR`].
 const UNREADABLE: u32 = 10;
-/// First wait after a whole batch was refused for the provider's queue being full; it doubles up to the second.
-const QUEUE_FULL: Duration = Duration::from_secs(15);
-const QUEUE_FULL_MAX: Duration = Duration::from_secs(600);
 /// How often a batch is submitted again without its refused lines.
 const ROUNDS: u32 = 16;
 /// Tries of the deletion that tells a refusal from a fence, before the callers get the refusal all the same.
@@ -86,17 +83,19 @@ impl Core {
                 self.poll_later(now, bid);
             }
             JobPhase::Failed => self.job_failed(now, bid, out),
-            // Every ingress was given up: the results wait for whoever asks.
-            _ if unserved => self.enter(now, bid, State::Flushing, out),
             JobPhase::Completed | JobPhase::Expired | JobPhase::Cancelled => {
-                self.enter(now, bid, State::Delivering, out);
+                self.not_refused(bid);
+                // Where every ingress was given up, the results wait for whoever asks.
+                let next = if unserved { State::Flushing } else { State::Delivering };
+                self.enter(now, bid, next, out);
             }
         }
     }
 
     fn cancel_if_over_time(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
-        let over =
-            |batch: &&mut Batch| batch.age(now) > batch.caps.window + OVERTIME && batch.may_be_cancelled(now);
+        let over = |batch: &&mut Batch| {
+            batch.age(now) > batch.caps.window + batch.queued + OVERTIME && batch.may_be_cancelled(now)
+        };
         if let Some(batch) = self.batches.get_mut(&bid).filter(over) {
             tracing::warn!(%bid, job = batch.job_id(), "a job runs beyond its completion window: it is cancelled");
             batch.ask_to_cancel(bid, out);
@@ -146,6 +145,14 @@ impl Core {
     fn job_failed(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(batch) = self.batches.get_mut(&bid) else { return };
         let Some(job) = batch.job.take() else { return };
+        let is_full = |(code, line, _): &&(String, Option<u64>, String)| {
+            code == "token_limit_exceeded" && line.is_none()
+        };
+        let full = job.errors.iter().find(is_full).map(|(_, _, words)| words.as_str());
+        if let Some(words) = full {
+            self.learn_limit(now, bid, words);
+        }
+        let Some(batch) = self.batches.get_mut(&bid) else { return };
         if batch.recovery.is_some() {
             // Which line was to blame cannot be told from a part of the file, and there may be a later file and job: it takes
             // the whole proof to give the requests back. The next batch will tell.
@@ -162,17 +169,14 @@ impl Core {
         }
         let (rounds, lines) = (batch.rounds, batch.untold().collect::<Vec<Rid>>());
         let named = |line: &Option<u64>| lines.get(usize::try_from((*line)?.checked_sub(1)?).ok()?).copied();
-        let queue_full =
-            job.errors.iter().any(|(code, line, _)| code == "token_limit_exceeded" && line.is_none());
         if let Some(file) = batch.files.last().filter(|file| !inline::is_inline(file)).cloned() {
-            if !queue_full && !job.errors.iter().any(|(_, line, _)| named(line).is_some()) {
+            if full.is_none() && !job.errors.iter().any(|(_, line, _)| named(line).is_some()) {
                 return self.enter(now, bid, State::Refused { file, job }, out);
             }
             self.delete_later(now, bid, &file);
         }
-        if queue_full {
-            tracing::info!(%bid, job = job.id, "the provider's queue is full; submitting the batch again later");
-            return self.resubmit(now, bid, backoff(QUEUE_FULL, QUEUE_FULL_MAX, rounds - 1, salt(bid)));
+        if let Some(words) = full {
+            return self.queue_was_full(now, bid, words, failed_whole(&job), out);
         }
         let mut evicted = 0;
         for (code, line, message) in &job.errors {

@@ -46,13 +46,17 @@ impl Batch {
             State::Releasing { .. } => Standing::Free,
             // Lines of a lost ingress are left out of the file that is to come. One that is lost by somebody else's lights
             // may still be granted and submitted.
-            State::Claiming | State::Opening | State::Uploading | State::Intending { .. } if lost => {
+            State::Claiming | State::Opening | State::Queued | State::Uploading | State::Intending { .. }
+                if lost =>
+            {
                 Standing::Free
             }
-            State::Claiming | State::Opening | State::Uploading | State::Intending { .. } => {
-                Standing::Undecided
-            }
-            State::Creating { .. }
+            State::Claiming
+            | State::Opening
+            | State::Queued
+            | State::Uploading
+            | State::Intending { .. }
+            | State::Creating { .. }
             | State::Refused { .. }
             | State::Finding { .. }
             | State::Fencing { .. }
@@ -125,7 +129,7 @@ impl Core {
         let mut told = BTreeSet::new();
         let prefixes: BTreeSet<_> = calls.iter().map(|(_, pairing)| pairing.prefix()).collect();
         let mut candidates = Candidates::new();
-        for (bid, batch) in self.batches.iter().filter(|(_, batch)| batch.key == *key) {
+        for (bid, batch) in self.batches.iter().filter(|(_, batch)| batch.key.is_like(key)) {
             for (ingress, rid, lost) in
                 batch.requests().filter(|(_, rid, _)| prefixes.contains(&prefix(*rid)))
             {

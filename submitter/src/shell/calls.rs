@@ -87,12 +87,16 @@ pub(super) fn trouble(provider: &dyn Provider, error: &ApiError) -> Trouble {
     };
     let refused = matches!(error.kind(), Kind::Rejected(_));
     let missing = |answer: &Answer| refused && provider.is_missing_file(answer.status, &answer.body);
+    let full = |answer: &Answer| {
+        refused && provider.is_queue_full(answer.status, &answer.body, answer.retry_after.is_some())
+    };
     let file_not_visible = error.answer().is_some_and(missing);
     Trouble {
         kind,
         retry_after: error.retry_after(),
         retryable: error.is_retryable() || file_not_visible,
         file_not_visible,
+        queue_full: error.answer().is_some_and(full),
         message: error.to_string(),
         answer: error.answer().map(|answer| verbatim(provider, answer)),
         status: error.status(),

@@ -102,6 +102,7 @@ fn own(message: &str, retryable: bool) -> Trouble {
         retry_after: None,
         retryable,
         file_not_visible: false,
+        queue_full: false,
         message: message.into(),
         answer: None,
         status: None,
@@ -115,8 +116,9 @@ fn length(work: &Work, from: &[Granted], except: &BTreeSet<Rid>, inline: bool) -
     let (mut total, mut count): (u64, u64) = (0, 0);
     for granted in from {
         let bodies = granted.body_bytes.saturating_sub((granted.rids.len() * RECORD_HEAD) as u64);
-        let left_out = granted.rids.iter().filter(|rid| except.contains(rid));
-        let without: u64 = left_out.filter_map(|rid| lengths.get(rid)).map(|length| u64::from(*length)).sum();
+        let left_out = granted.rids.iter().enumerate().filter(|(_, rid)| except.contains(rid));
+        let length = |(at, rid): (usize, &Rid)| granted.lengths.get(at).or_else(|| lengths.get(rid)).copied();
+        let without: u64 = left_out.filter_map(length).map(u64::from).sum();
         let lines = granted.rids.iter().filter(|rid| !except.contains(rid));
         let line = |rid: &Rid| provider.line_len(&work.line(&rid.to_string(), &[], inline), 0);
         let envelopes: usize = lines.inspect(|_| count += 1).map(line).sum();
@@ -139,7 +141,7 @@ fn lines(
     let begun = Arc::new(AtomicBool::new(false));
     stream::iter(from).flat_map(move |granted| {
         let (link, work, except, begun) = (link.clone(), work.clone(), except.clone(), begun.clone());
-        let chunks = granted.body_bytes.div_ceil(CHUNK);
+        let chunks = needed(&granted, &except).div_ceil(CHUNK);
         let (ingress, epoch) = (granted.ingress, granted.epoch);
         let mut reader = RecordReader::default();
         let puller = work.clone();
@@ -166,6 +168,16 @@ fn lines(
             })
             .try_filter(|chunk| std::future::ready(!chunk.is_empty()))
     })
+}
+
+/// How far the record stream has what is not left out: of a batch that was split, only the beginning.
+fn needed(granted: &Granted, except: &BTreeSet<Rid>) -> u64 {
+    let Some(last) = granted.rids.iter().rposition(|rid| !except.contains(rid)) else { return 0 };
+    if granted.lengths.len() != granted.rids.len() {
+        return granted.body_bytes;
+    }
+    let records = granted.lengths.iter().take(last + 1).map(|length| u64::from(*length) + RECORD_HEAD as u64);
+    records.sum::<u64>().min(granted.body_bytes)
 }
 
 async fn pull(link: Link, work: Arc<Work>, ingress: Pid, epoch: u32, seq: u64) -> Result<Bytes, Lost> {
@@ -222,6 +234,28 @@ impl RecordReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_part_only_the_beginning_is_pulled() {
+        let rids = vec![Rid::random(), Rid::random(), Rid::random()];
+        let granted = |lengths: &[u32]| Granted {
+            ingress: Pid::random(),
+            epoch: 1,
+            rids: rids.clone(),
+            body_bytes: 60 + 3 * RECORD_HEAD as u64,
+            lengths: lengths.to_vec(),
+            reply_prefix: String::new(),
+        };
+        let without = |n: &[usize]| n.iter().map(|n| rids[*n]).collect::<BTreeSet<_>>();
+        let heads = |n: usize| (n * RECORD_HEAD) as u64;
+        let known = granted(&[10, 20, 30]);
+        assert_eq!(needed(&known, &without(&[])), 60 + heads(3));
+        assert_eq!(needed(&known, &without(&[1, 2])), 10 + heads(1));
+        assert_eq!(needed(&known, &without(&[0, 2])), 30 + heads(2));
+        assert_eq!(needed(&known, &without(&[0, 1, 2])), 0);
+        assert_eq!(needed(&granted(&[]), &without(&[1, 2])), 60 + heads(3));
+        assert_eq!(needed(&granted(&[u32::MAX; 3]), &without(&[])), 60 + heads(3), "never beyond the stream");
+    }
 
     #[test]
     fn records_come_whole_however_the_stream_is_cut() {

@@ -6,7 +6,8 @@ use super::*;
 use crate::core::{JobEvent, Solo};
 use crate::plan::{Reason, Ways};
 
-const MINUTE: Plan = Plan { ways: Ways::Any, deadline: Some(Duration::from_secs(60)), flex: false };
+const MINUTE: Plan =
+    Plan { ways: Ways::Any, deadline: Some(Duration::from_secs(60)), refused: false, flex: false };
 
 /// A world with a batcher and a submitter.
 struct House {
@@ -239,6 +240,27 @@ fn a_line_that_failed_goes_into_later_batches_a_few_times() {
     }
     let out = house.end(rid, bid, response(429, Route::Batch));
     assert_eq!(status(ended(&out)[0].0), (429, Route::Batch), "the last true status");
+}
+
+#[test]
+fn what_is_given_back_for_want_of_room_goes_again_and_counts_for_nothing() {
+    let given_back = || Outcome::Fault(fault("queue_full").again().requeue());
+    let mut house = House::new(Policy { line_retries: 0, ..POLICY });
+    let (rid, mut bid) = house.granted(MINUTE);
+    for back in 0..7 {
+        assert!(ended(&house.end(rid, bid, given_back())).is_empty());
+        // At once the first time, and never as late as after a failure.
+        let wait = usize::from(back > 0);
+        house.pass(wait as u64);
+        bid = house.grant(&[rid]);
+    }
+    // Its deadline is its deadline.
+    house.end(rid, bid, given_back());
+    assert_eq!(alone(&house.pass(61)).len(), 1);
+    // Nobody gets it as an answer when the ingress leaves, either.
+    let (rid, bid) = house.granted(Plan::default());
+    house.world.give(Input::Drain);
+    assert!(ended(&house.end(rid, bid, given_back())).is_empty());
 }
 
 #[test]

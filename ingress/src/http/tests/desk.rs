@@ -57,6 +57,8 @@ impl House {
             stats: Arc::default(),
             soloist: Soloist::new(relay.clone(), upstreams.clone()),
             prices: Arc::new(Prices::new(&upstreams)),
+            cashier: Arc::new(Cashier::new(Arc::new(Prices::new(&upstreams)), Arc::default())),
+            observes: false,
             upstreams,
             relay,
             max_body: MAX_BODY,
@@ -113,6 +115,7 @@ async fn calls_wait_for_the_state_machine() {
             queued: Duration::from_millis(7),
             replayed: false,
             reason: None,
+            perhaps_twice: false,
             receipt: None,
         });
 
@@ -226,6 +229,7 @@ async fn operators_routes_show_no_key_and_no_content() {
         queued: Duration::from_secs(1),
         replayed: false,
         reason: None,
+        perhaps_twice: false,
         receipt: None,
     });
     assert_eq!(client.message().await.1, "answer-marker");

@@ -40,6 +40,7 @@ async fn a_message_gets_its_answer_with_the_providers_request_id() {
         queued: Duration::from_secs(1),
         replayed: false,
         reason: None,
+        perhaps_twice: false,
         receipt: None,
     });
     let (head, body) = client.message().await;

@@ -40,6 +40,7 @@ pub(super) fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
         queued: Duration::from_secs(1),
         replayed: false,
         reason: None,
+        perhaps_twice: false,
         receipt: None,
     });
 }
@@ -51,6 +52,7 @@ pub(super) fn fail(waiter: Waiter) {
         queued: Duration::from_secs(1),
         replayed: false,
         reason: None,
+        perhaps_twice: false,
         receipt: None,
     });
 }

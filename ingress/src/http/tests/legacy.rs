@@ -126,7 +126,7 @@ async fn what_is_relayed_keeps_its_path_its_query_and_its_model() {
 /// A call whose batch was refused.
 fn refused(call: Call) -> Solo {
     let Call { key, credential, body, edit, uri, .. } = call;
-    Solo { rid: Rid::random(), key, credential, body, edit, uri, route: Way::Sync, reason: Reason::Refused }
+    Solo { rid: Rid::random(), key, credential, body, edit, uri, route: Way::Sync, reason: Reason::Refused, perhaps_twice: false }
 }
 
 #[tokio::test]

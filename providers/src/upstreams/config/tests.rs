@@ -116,3 +116,12 @@ fn a_file_that_is_not_there_or_no_text_is_refused() {
     assert!(refused(&"#".repeat(LONGEST as usize + 1)).contains("longer"));
     assert!(Upstreams::configured(&ConfigArgs::default()).is_ok());
 }
+
+#[test]
+fn prices_are_read_beside_the_upstreams() {
+    let all = load("[prices.\"groq/m\"]\ninput = 0.5\nbatch_input = \"0.25\"\n").unwrap();
+    let table = pricing::Table::default().with(all.prices());
+    assert!(table.prices("groq", "m", None).is_some_and(|prices| prices.has_tier(pricing::Tier::Batch)));
+    assert!(refused("[prices.groq]\ninput = 1\n").contains("provider/model"));
+    assert!(refused("[prices.\"groq/m\"]\ninput = -1\n").contains("input"));
+}
