@@ -232,5 +232,5 @@ fn plan(source: &mut Source<'_>) -> Plan {
         _ => Ways::Any,
     };
     let deadline = source.yes().then(|| Duration::from_secs(source.below(200) as u64));
-    Plan { ways, deadline, flex: source.yes() }
+    Plan { ways, deadline, refused: source.yes(), flex: source.yes() }
 }

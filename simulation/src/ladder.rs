@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::ids::Rid;
 use common::outcome::{Fault, FaultClass, Outcome, Response, Route};
 use ingress::core::Solo;
-use ingress::plan::{Plan, Policy, Reason, Ways};
+use ingress::plan::{Plan, Policy, Ways};
 
 use crate::bugs::Bug;
 use crate::node::{Local, ProcId};
@@ -68,7 +68,7 @@ impl Ladder {
             1 | 2 => Some(rng.millis(500, 20_000)),
             _ => Some(rng.millis(20_000, 200_000)),
         };
-        Plan { ways, deadline, flex: rng.chance(0.5) }
+        Plan { ways, deadline, refused: false, flex: rng.chance(0.5) }
     }
 
     /// Calls alone go well from now on.

@@ -177,6 +177,9 @@ impl Core {
         if batch.state == State::Uploading && batch.is_given_up(now) {
             return self.give_back(now, bid, deliver::cancelled().again(), out);
         }
+        if batch.state == State::Uploading && batch.admission.is_none() {
+            return self.wait_for_room(now, bid, out);
+        }
         if batch.state == State::Uploading && batch.goes_inline() {
             return self.register_inline(now, bid, out);
         }

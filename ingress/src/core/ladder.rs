@@ -17,7 +17,7 @@ use http::{HeaderMap, Uri};
 
 use super::grant::Batch;
 use super::result::goes_again;
-use super::{Core, Output, Phase, Request, Timer};
+use super::{Core, Output, Phase, Request};
 use crate::dialect::Edit;
 use crate::hold::Call;
 use crate::plan::{Reason, Ways};
@@ -320,7 +320,20 @@ impl<W> Core<W> {
 
     /// Whether a batch that was given up has no answer to a request that is to have another way.
     pub(super) fn is_left_over(&self, now: Now, rid: Rid, outcome: &Outcome) -> bool {
-        goes_again(outcome) && self.requests.get(&rid).is_some_and(|request| request.steps.is_due(now))
+        let is_due = |request: &Request<W>| request.steps.is_due(now);
+        goes_again(outcome) && self.may_risk(rid, outcome) && self.requests.get(&rid).is_some_and(is_due)
+    }
+
+    /// Whether the batch may not have executed a request, or it is the first one that may.
+    fn may_risk(&self, rid: Rid, outcome: &Outcome) -> bool {
+        !is_doubtful(outcome) || self.requests.get(&rid).is_some_and(|request| !request.steps.perhaps_twice)
+    }
+
+    /// Remembers that a batch may have executed a request.
+    pub(super) fn doubt(&mut self, rid: Rid, outcome: &Outcome) {
+        if let Some(request) = self.requests.get_mut(&rid) {
+            request.steps.perhaps_twice |= is_doubtful(outcome);
+        }
     }
 
     /// Whether a line's end is none for its request.

@@ -106,8 +106,8 @@ impl<W> Core<W> {
                 |batch: &super::grant::Batch| batch.abandoned || batch.overdue || !batch.former.is_empty();
             // Or another ingress's callers did not wait, who share the batch.
             let ours = goes_again(&outcome) || self.batches.get(&bid).is_some_and(ours);
-            let cancelled = ours && is_cancelled(&outcome);
-            if cancelled || self.is_left_over(now, rid, &outcome) {
+            if ours && is_cancelled(&outcome) || self.is_left_over(now, rid, &outcome) {
+                self.doubt(rid, &outcome);
                 self.goes_again(now, rid, bid, Duration::ZERO, out);
             } else if is_given_back(&outcome) {
                 self.requeue(now, rid, bid, out);
@@ -133,9 +133,9 @@ impl<W> Core<W> {
     }
 }
 
-/// Whether the line was not executed because its job was cancelled, by this ingress's wish or another's.
-fn is_cancelled(outcome: &Outcome, ours: bool) -> bool {
-    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled" && (ours || fault.again))
+/// Whether the line was not executed because its job was cancelled.
+fn is_cancelled(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.code == "batch_cancelled")
 }
 
 /// Whether it was not submitted, since its provider had no room for all of the batch.

@@ -111,12 +111,6 @@ impl Core {
         self.fail(now, bid, Outcome::Fault(why), out);
     }
 
-    /// What the requests of a batch get that was given up before it was submitted. Those that are waited for may go into another.
-    pub(super) fn given_up(&self, bid: Bid) -> Fault {
-        let overdue = self.batches.get(&bid).is_some_and(|batch| batch.overdue.is_some());
-        if overdue { deliver::cancelled().again() } else { deliver::cancelled() }
-    }
-
     /// The same, of a batch whose file is there.
     pub(super) fn end_uncreated(&mut self, now: Now, bid: Bid, out: &mut Vec<Output>) {
         let Some(State::Creating { file }) = self.batches.get(&bid).map(|batch| &batch.state) else { return };
@@ -125,8 +119,7 @@ impl Core {
         if !inline::is_inline(&file) {
             self.delete_later(now, bid, &file);
         }
-        let why = self.given_up(bid);
-        self.give_back(now, bid, why, out);
+        self.give_back(now, bid, deliver::cancelled().again(), out);
     }
 
     /// An upload under way may still make a file.

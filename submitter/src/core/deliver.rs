@@ -67,18 +67,14 @@ impl Core {
             // Who cancelled a job that callers wait for had his reasons.
             let told = phase == JobPhase::Cancelled && not_executed && batch.overdue.is_none();
             // Where all was read there is no answer, and there will be none.
-            let fault = if unreadable || told { fault } else { fault.again() };
+            let fault = match (unreadable || told, not_executed) {
+                (true, _) => fault,
+                (false, true) => fault.again(),
+                (false, false) => fault.again().perhaps_executed(),
+            };
             self.tell_rest(bid, Outcome::Fault(fault), out);
         }
         self.enter(now, bid, State::Flushing, out);
-    }
-}
-
-impl Core {
-    /// What was certainly not executed may go into another batch, unless somebody else cancelled this one, who had his reasons.
-    fn ways_left(&self, bid: Bid, phase: JobPhase, fault: Fault) -> Fault {
-        let given_up = self.batches.get(&bid).is_some_and(|batch| batch.overdue.is_some());
-        if phase != JobPhase::Cancelled || given_up { fault.again() } else { fault }
     }
 }
 

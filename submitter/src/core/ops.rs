@@ -60,8 +60,6 @@ pub enum Op {
     },
     /// Download the result files and deliver every line.
     Download {
-        /// Whether the job was cancelled because its callers have other ways.
-        given_up: bool,
         /// Both files, where there are any.
         files: Vec<String>,
         /// The job.
