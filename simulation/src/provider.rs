@@ -367,6 +367,8 @@ impl Provider {
     fn validate(&mut self, id: &str) {
         let fails = self.rng.chance(self.moods.failed_job);
         let blame = self.rng.below(3);
+        // Of bodies with some tens of bytes: a few of them, or many.
+        let limit = self.lots.between(5, 300);
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.status == "validating") else { return };
         let missing = !self.files.contains_key(&job.file);
         if missing || job.lines.is_empty() || fails || job.refused {
@@ -378,7 +380,13 @@ impl Provider {
                 1 => "token_limit_exceeded",
                 _ => "invalid_request",
             };
-            job.errors = vec![(code.to_owned(), line, "The provider does not like it.".to_owned())];
+            let words = match code {
+                "token_limit_exceeded" if limit.is_multiple_of(2) => {
+                    format!("Limit: {limit} enqueued tokens.")
+                }
+                _ => "The provider does not like it.".to_owned(),
+            };
+            job.errors = vec![(code.to_owned(), line, words)];
             job.lines.clear();
             return;
         }

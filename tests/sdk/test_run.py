@@ -41,16 +41,20 @@ for text in sys.argv[1:]:
     print(anthropic.Anthropic().messages.create(**asked).content[0].text)
 """
 
-# Says how often it was interrupted, after it had time to be interrupted twice.
+# Says how often it was interrupted, after it had time to be. Apart from the others of its terminal it is only by those who mean it.
 INTERRUPTED = """
-import signal, time
+import os, signal, sys, time
 
 seen = []
 signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+if apart := "apart" in sys.argv:
+    os.setpgid(0, 0)
 print("ready", flush=True)
-while not seen:
+while not (seen or apart):
     time.sleep(0.01)
-time.sleep(0.3)
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    time.sleep(0.01)
 print(f"interrupted {len(seen)} times")
 raise SystemExit(7)
 """
@@ -140,12 +144,13 @@ def test_no_progress_is_none(env):
     assert "in batch" not in terminal.shown and "2 answered" in terminal.shown
 
 
-def test_ctrl_c_reaches_the_script_once(env):
-    terminal = Terminal([*PYTHON, INTERRUPTED], env)
+@pytest.mark.parametrize(("words", "times"), [([], 1), (["apart"], 0)])
+def test_ctrl_c_reaches_the_script_from_the_terminal_alone(env, words, times):
+    terminal = Terminal([*PYTHON, INTERRUPTED, *words], env)
     terminal.until("ready")
     os.write(terminal.main, b"\x03")
     assert terminal.end() == 7, terminal.shown
-    assert "interrupted 1 times" in terminal.shown
+    assert f"interrupted {times} times" in terminal.shown
 
 
 @pytest.mark.parametrize(("which", "python"), [("now", sys.executable), ("before", OPENAI2)])

@@ -145,7 +145,7 @@ async fn a_hard_deadline_may_be_paid_twice_and_is_answered_at_once() -> Result<(
     Ok(())
 }
 
-/// The provider takes about forty of 600 calls at a time, of two keys. One learns that by a call that is too large for the provider at
+/// The provider takes about forty of 300 calls at a time, of two keys. One learns that by a call that is too large for the provider at
 /// all; from then on none of its batches is refused, however the machine groups its calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_with_little_room_takes_all_calls_in_turn() -> Result<()> {
@@ -160,7 +160,7 @@ async fn a_queue_with_little_room_takes_all_calls_in_turn() -> Result<()> {
         of.filter(|batch| batch.status == Status::Failed).count()
     };
 
-    let calls = Call::spread("queue", 600, 2, 1);
+    let calls = Call::spread("queue", 300, 2, 1);
     let mut large = calls[0].clone();
     large.marker = "x".repeat(5_000);
     let client = Client::builder().no_proxy().build()?;
@@ -177,7 +177,7 @@ async fn a_queue_with_little_room_takes_all_calls_in_turn() -> Result<()> {
     assert_eq!(refused(&taught), before, "batches were created beyond the known limit");
     let stopped = close(house).await?;
     let state = stopped.simulator.state();
-    assert_eq!(paid(&stopped), (600, 0, 0));
+    assert_eq!(paid(&stopped), (300, 0, 0));
     assert!(state.batches.iter().all(|batch| batch.usage.0 <= LIMIT));
     Ok(())
 }

@@ -111,3 +111,21 @@ fn one_result_that_is_no_json_leaves_the_others() {
     }
     assert!(Gemini.read_document(&Gemini.poll("batches/b"), b"<html>").is_err());
 }
+
+#[test]
+fn too_much_in_the_queue_is_not_taken_for_too_many_calls() {
+    let full = |status: u16, word: &str, words: &str, more: &str, told_when: bool| {
+        let body = format!(r#"{{"error":{{"code":{status},"status":"{word}","message":"{words}"{more}}}}}"#);
+        Gemini.is_queue_full(status, body.as_bytes(), told_when)
+    };
+    let (exhausted, quota) =
+        ("RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan.");
+    assert!(full(429, exhausted, "Quota: 9 enqueued tokens.", "", true));
+    assert!(full(429, exhausted, quota, "", false));
+    assert!(!full(429, exhausted, quota, "", true));
+    let details = r#","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"9s"}]"#;
+    assert!(!full(429, exhausted, quota, details, false));
+    assert!(!full(429, "UNAVAILABLE", "enqueued", "", false));
+    assert!(!full(503, exhausted, "enqueued", "", false));
+    assert!(!Gemini.is_queue_full(429, b"<html>", false));
+}

@@ -33,6 +33,8 @@ pub(super) struct Batch {
     pub(super) boxes: Vec<(BatchKey, Granted, wire::Grant)>,
     /// Requests that have their answer or fault already.
     pub(super) told: BTreeSet<Rid>,
+    /// Those of them that were given back before any job had them.
+    pub(super) given_back: BTreeSet<Rid>,
     pub(super) state: State,
     /// Counts state changes, so that timers of an earlier state find nothing to do.
     pub(super) step: u64,
@@ -136,6 +138,7 @@ impl Batch {
             lost: Vec::new(),
             boxes: Vec::new(),
             told: BTreeSet::new(),
+            given_back: BTreeSet::new(),
             state: State::Claiming,
             step: 0,
             attempt: 0,

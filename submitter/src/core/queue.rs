@@ -233,6 +233,7 @@ impl Core {
         let rest: Vec<Rid> = batch.untold().filter(|rid| !stays.contains(rid)).collect();
         tracing::info!(%bid, goes = stays.len(), given_back = rest.len(), "a batch is larger than its provider's queue: it is split");
         batch.told.extend(&rest);
+        batch.given_back.extend(&rest);
         if !rest.is_empty() {
             out.push(Output::Do(bid, Op::Tell(rest, Outcome::Fault(queue_full()))));
         }

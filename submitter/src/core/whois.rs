@@ -134,7 +134,7 @@ impl Core {
                 batch.requests().filter(|(_, rid, _)| prefixes.contains(&prefix(*rid)))
             {
                 let standing = batch.standing(ingress, lost);
-                if standing == Standing::Free {
+                if standing == Standing::Free || batch.given_back.contains(&rid) {
                     continue;
                 }
                 if is_heard(ingress) {

@@ -2,6 +2,7 @@
 what each answered. It runs in more than one Python environment, and imports a package when a call wants it."""
 
 import concurrent.futures
+import importlib
 import json
 import sys
 
@@ -62,6 +63,14 @@ def litellm(model):
     return call
 
 
+# Not left to the calls: imports at the same time get in each other's way.
+MODULES = {
+    "now": [
+        *("openai", "anthropic", "google.genai", "groq", "together", "langchain_openai", "langchain_anthropic"),
+        *("langchain_google_genai", "langchain_mistralai", "langchain_openrouter", "langchain_together", "langchain_xai"),
+    ],
+    "before": ["langchain_groq", "litellm"],
+}
 CLIENTS = {
     "now": {
         "openai": openai,
@@ -109,6 +118,8 @@ def told(call, asked):
 def main(which, text):
     asked = [{"role": "user", "content": text}]
     clients = CLIENTS[which]
+    for module in MODULES[which]:
+        importlib.import_module(module)
     with concurrent.futures.ThreadPoolExecutor(len(clients)) as threads:
         answers = threads.map(lambda call: told(call, asked), clients.values())
     print(json.dumps(dict(zip(clients, answers, strict=True))))

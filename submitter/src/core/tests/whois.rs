@@ -216,6 +216,24 @@ fn lines_left_out_of_the_file_are_free_and_the_others_are_not() {
 }
 
 #[test]
+fn what_was_given_back_for_want_of_room_is_free() {
+    let mut world = World::of(&[PLAIN; 4]);
+    world.polling();
+    assert!(matches!(world.op(), Op::Poll { .. }));
+    let errors = vec![("token_limit_exceeded".to_owned(), None, "Limit: 2 enqueued tokens.".to_owned())];
+    world.did(Did::Polled(Ok(JobView { errors, ..job(JobPhase::Failed) })));
+    let given_back = world.ops.iter().find_map(|op| match op {
+        Op::Tell(rids, _) => Some(rids.clone()),
+        _ => None,
+    });
+    let calls: Vec<_> = (0..4).map(|_| (Rid::random(), PLAIN)).collect();
+    let found: BTreeSet<Rid> = world.originals(&calls).into_iter().map(|(_, rid, _)| rid).collect();
+    let given_back: BTreeSet<Rid> = given_back.expect("half of it").into_iter().collect();
+    assert_eq!((found.len(), given_back.len()), (2, 2));
+    assert!(found.is_disjoint(&given_back));
+}
+
+#[test]
 fn equal_calls_get_originals_of_their_own_as_long_as_there_are_any() {
     let mut world = World::of(&[PLAIN; 3]);
     world.polling();
