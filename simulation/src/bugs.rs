@@ -52,6 +52,13 @@ impl Bug {
     ];
 }
 
+impl Bug {
+    /// Whether it takes deadlines, later batches or calls alone to show.
+    pub fn is_of_the_ladder(self) -> bool {
+        matches!(self, Self::AloneTooEarly | Self::SuccessRetried | Self::BrokenCallRepeated)
+    }
+}
+
 impl fmt::Display for Bug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)

@@ -68,7 +68,7 @@ impl Ladder {
             1 | 2 => Some(rng.millis(500, 20_000)),
             _ => Some(rng.millis(20_000, 200_000)),
         };
-        Plan { ways, deadline, refused: false, flex: rng.chance(0.5) }
+        Plan { ways, deadline, refused: rng.chance(0.05), flex: rng.chance(0.5) }
     }
 
     /// Calls alone go well from now on.

@@ -16,7 +16,8 @@
 //! goes into a later batch or alone ([`Report::vanished_again`]); and with `--deadline-hard`, which few seeds have, what its
 //! batch executes after its deadline ([`Report::hard_again`]). Only requests of which that is so are excused, once each time.
 //!
-//! Two of five seeds have no deadlines, later batches and refused keys; they run as if there was no such thing.
+//! Two of five seeds have no deadlines, later batches and refused keys; they run as if there was no such thing, and
+//! so do all with [`Options::plain`].
 
 mod batcher;
 mod bugs;
@@ -52,6 +53,8 @@ pub use day::{Day, Peaks};
 pub struct Options {
     /// A mistake to plant.
     pub bug: Option<Bug>,
+    /// Without deadlines, later batches and calls alone, whatever the seed draws.
+    pub plain: bool,
     /// A day of many requests instead of what the seed draws.
     pub day: Option<Day>,
     /// How many of the last events are kept, readable.

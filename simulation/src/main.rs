@@ -27,6 +27,9 @@ struct Args {
     /// Go on after a failure, and count
     #[arg(long)]
     keep_going: bool,
+    /// Without deadlines, later batches and calls alone
+    #[arg(long)]
+    plain: bool,
     /// Run a day of many requests instead, and say what it took
     #[arg(long)]
     day: bool,
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let length = Duration::from_secs(args.hours.max(1) * 3600);
     let day = args.day.then_some(Day { requests: args.requests, crashes: args.crashes, length });
-    let options = Options { day, ..Options::default() };
+    let options = Options { day, plain: args.plain, ..Options::default() };
     match args.seed {
         _ if args.day && args.trace.is_none() => a_day(args.seed.unwrap_or(0), options),
         Some(seed) => one(seed, options, args.trace),

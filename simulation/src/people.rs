@@ -558,9 +558,9 @@ fn is_unsent(fault: &Fault) -> bool {
     matches!(fault.code.as_str(), "shutting_down" | "batch_cancelled")
 }
 
-/// Faults that say that a call alone broke off.
+/// Faults that say that a call alone broke off, or was not waited for.
 fn is_broken(fault: &Fault) -> bool {
-    matches!(fault.code.as_str(), "provider_unreachable" | "provider_timeout")
+    matches!(fault.code.as_str(), "provider_unreachable" | "provider_timeout" | "shut_down_alone")
 }
 
 /// Whether a fault is one that a caller may get for what can happen here.

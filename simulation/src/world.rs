@@ -111,7 +111,7 @@ impl World {
         let mut drawn = rng.fork();
         let mut knobs = options.day.map_or_else(|| Knobs::draw(&mut drawn), |day| day.knobs());
         let mut lots = Rng::new(mix(seed ^ LOTS));
-        if options.day.is_none() {
+        if options.day.is_none() && !options.plain {
             knobs.ladder = Ladder::draw(&mut lots, &mut knobs.moods);
         }
         let mut provider = Provider::new(rng.fork(), &knobs);

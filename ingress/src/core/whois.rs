@@ -388,6 +388,8 @@ impl<W> Core<W> {
             // That nobody is there may be due to this process's own connection. Without anybody it could not be served either.
             return self.ask_all_anew(now, number, round.callers, ASK_AGAIN);
         }
+        // The latest first: a request whose line failed in one was put into another.
+        round.batches.sort_by_key(|(_, batch)| batch.age_ms);
         for (submitter, batch) in std::mem::take(&mut round.batches) {
             self.conclude_batch(now, number, &round, submitter, batch, out);
         }

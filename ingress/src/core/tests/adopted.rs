@@ -350,3 +350,28 @@ fn its_deadline_holds_under_its_new_id() {
     assert_eq!(adopting.world.claim(Bid::random(), submitter, &own), own);
     assert!(overdue(&adopting.world.pass_with(60, &[(submitter, Role::Submitter)])) > 0);
 }
+
+#[test]
+fn a_request_of_two_batches_is_in_the_later_one() {
+    let mut world = World::new();
+    let submitter = world.join(Role::Submitter);
+    world.pass(Duration::from_secs(2));
+    let (caller, _) = world.call("m", vec![1, 2, 3], AGAIN);
+    let held = |origin, age_ms| wire::HeldBatch {
+        origin: Bid([origin; 16]).to_bytes(),
+        ingress: Pid::random().to_bytes(),
+        files: vec!["file".into()],
+        job: format!("job_{origin}"),
+        age_ms,
+        undecided: false,
+        callers: pack_rids(&[caller]),
+        rids: pack_rids(&[AGAIN.rid()]),
+    };
+    let out = world.pass_with(2, &[(submitter, Role::Submitter)]);
+    let (_, token, _) = asked(&out).pop().expect("the submitter is asked");
+    // Its line failed in the first.
+    let batches = vec![held(1, 50_000), held(2, 5_000)];
+    let out = world.holds(token, wire::Holds { batches, ..Default::default() });
+    let [(_, recover)] = &recoveries(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(&*recover.job, "job_2");
+}
