@@ -521,7 +521,7 @@ def litellm(deployment, calls):
     ]
     # It would look up prices elsewhere.
     env = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    command = [OPENAI2, "-c", f"import litellm; litellm.suppress_debug_info = True\n{LITELLM}"]
+    command = [OPENAI2, "-c", f"import litellm, litellm.litellm_core_utils.default_encoding\nlitellm.suppress_debug_info = True\n{LITELLM}"]
     ran = subprocess.run(
         command, input=json.dumps(asked), env=env, text=True, timeout=STARTED_SECONDS, capture_output=True
     )

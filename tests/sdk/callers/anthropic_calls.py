@@ -78,14 +78,14 @@ def litellm_arguments(call):
 
 
 def litellm_sync(call):
-    import litellm
+    from whole_litellm import litellm
 
     answer = litellm.completion(**litellm_arguments(call))
     return calls.chat_text(answer) if call["stream"] else answer.choices[0].message.content
 
 
 async def litellm_async(call):
-    import litellm
+    from whole_litellm import litellm
 
     answer = await litellm.acompletion(**litellm_arguments(call))
     if call["stream"]:

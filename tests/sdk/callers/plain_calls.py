@@ -56,7 +56,7 @@ def langchain(package, name, **arguments):
 
 def litellm(model):
     def call(asked):
-        import litellm
+        from whole_litellm import litellm
 
         return litellm.completion(model=model, messages=asked).choices[0].message.content
 

@@ -179,14 +179,14 @@ def litellm_arguments(call):
 
 
 def litellm_sync(call):
-    import litellm
+    from whole_litellm import litellm
 
     answer = litellm.completion(**litellm_arguments(call))
     return answer_of_chunks(list(answer)) if call["stream"] else answer_of(answer)
 
 
 async def litellm_async(call):
-    import litellm
+    from whole_litellm import litellm
 
     answer = await litellm.acompletion(**litellm_arguments(call))
     return answer_of_chunks([chunk async for chunk in answer]) if call["stream"] else answer_of(answer)
