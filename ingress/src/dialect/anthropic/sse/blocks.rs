@@ -26,7 +26,7 @@ fn text(index: usize, block: &Object<'_>, out: &mut Out) {
             _ => None,
         });
     });
-    delta(index, "text_delta", "text", block.string("text"), out);
+    delta(index, "text_delta", "text", said(block, "text"), out);
     for citation in citations {
         delta(index, "citations_delta", "citation", Some(citation), out);
     }
@@ -41,8 +41,8 @@ fn thinking(index: usize, block: &Object<'_>, out: &mut Out) {
             _ => None,
         });
     });
-    delta(index, "thinking_delta", "thinking", block.string("thinking"), out);
-    delta(index, "signature_delta", "signature", block.string("signature"), out);
+    delta(index, "thinking_delta", "thinking", said(block, "thinking"), out);
+    delta(index, "signature_delta", "signature", said(block, "signature"), out);
 }
 
 /// A call of a tool, the caller's or the provider's: its input is a text in a stream.
@@ -81,9 +81,14 @@ fn emptied<'a>(block: &Object<'a>, out: &mut Out, replace: impl Fn(&Member<'a>) 
     out.text("}");
 }
 
-/// A part of a block; none for an empty text.
+/// A text of a block, if there is anything in it.
+fn said<'a>(block: &Object<'a>, key: &str) -> Option<&'a str> {
+    block.string(key).filter(|text| *text != "\"\"")
+}
+
+/// A part of a block, if there is one.
 fn delta(index: usize, kind: &str, key: &str, value: Option<&str>, out: &mut Out) {
-    let Some(value) = value.filter(|value| *value != "\"\"") else { return };
+    let Some(value) = value else { return };
     event("content_block_delta", out, |out| {
         place(index, out);
         out.text(",\"delta\":{\"type\":\"");
