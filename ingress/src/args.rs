@@ -93,9 +93,9 @@ pub struct Args {
 
     /// What becomes of calls whose batch the provider refuses because the key or the model may have none (401, 403, 404)
     ///
-    /// sync makes each of them alone at the full price, and those of the same key and model that come within ten minutes; their
-    /// answers say so with x-llm-proxy-route: sync and x-llm-proxy-relay-reason: unbatchable, and /stats counts them. A call
-    /// whose connection breaks meanwhile is made, and paid, again when it is sent again. error answers with the refusal.
+    /// sync makes each of them alone at the full price, and those of the same key, endpoint and model that come within ten minutes;
+    /// their answers say so with x-llm-proxy-route: sync and x-llm-proxy-relay-reason: unbatchable, and /stats counts them. Streams
+    /// come at their end. error answers with the refusal.
     #[arg(long, env = "LLM_PROXY_WHEN_UNBATCHABLE", value_name = "WHAT", default_value = "sync")]
     pub when_unbatchable: WhenUnbatchable,
 

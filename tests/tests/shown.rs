@@ -85,14 +85,7 @@ fn an_ingress_shows_neither_credential_nor_body() {
     };
     hides(&Output::<()>::Grant(String::new(), draft));
     hides(&outcome());
-    hides(&Ended {
-        outcome: Arc::new(outcome()),
-        queued: Default::default(),
-        replayed: false,
-        reason: None,
-        perhaps_twice: false,
-        receipt: None,
-    });
+    hides(&Ended::new(Arc::new(outcome()), Default::default()));
 }
 
 #[test]

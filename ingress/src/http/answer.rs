@@ -117,14 +117,7 @@ mod tests {
     use common::outcome::{Fault, FaultClass};
 
     fn ended(outcome: Outcome) -> Ended {
-        Ended {
-            outcome: outcome.into(),
-            queued: Duration::from_millis(4321),
-            replayed: false,
-            reason: None,
-            perhaps_twice: false,
-            receipt: None,
-        }
+        Ended::new(outcome.into(), Duration::from_millis(4321))
     }
 
     #[test]

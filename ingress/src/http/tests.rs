@@ -105,14 +105,7 @@ impl Handler for Desk {
                 route: Default::default(),
             };
             let outcome = Outcome::Response(provided).into();
-            let ended = Ended {
-                outcome,
-                queued: Duration::from_secs(1),
-                replayed: false,
-                reason: None,
-                perhaps_twice: false,
-                receipt: None,
-            };
+            let ended = Ended::new(outcome, Duration::from_secs(1));
             let (response, how) = batched(dialect, &ended, None);
             ongoing.answered(how);
             response.map(Payload::from)

@@ -110,14 +110,7 @@ async fn calls_wait_for_the_state_machine() {
         client.send(post("/v1/responses", CALL)).await;
         let waiter = house.held().await;
         let outcome = Outcome::Fault(Fault::new(class, "code", "words").no_retry());
-        waiter.end(Ended {
-            outcome: outcome.into(),
-            queued: Duration::from_millis(7),
-            replayed: false,
-            reason: None,
-            perhaps_twice: false,
-            receipt: None,
-        });
+        waiter.end(Ended::new(outcome.into(), Duration::from_millis(7)));
 
         let (head, body) = client.message().await;
         assert_eq!(status(&head), class.status().as_str());
@@ -224,14 +217,7 @@ async fn operators_routes_show_no_key_and_no_content() {
         route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended {
-        outcome,
-        queued: Duration::from_secs(1),
-        replayed: false,
-        reason: None,
-        perhaps_twice: false,
-        receipt: None,
-    });
+    waiter.end(Ended::new(outcome, Duration::from_secs(1)));
     assert_eq!(client.message().await.1, "answer-marker");
     let answered = everything(&house).await;
     assert!(answered.contains("\"successful\":1") && !answered.contains("marker"), "{answered}");

@@ -35,14 +35,7 @@ async fn a_message_gets_its_answer_with_the_providers_request_id() {
         route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended {
-        outcome,
-        queued: Duration::from_secs(1),
-        replayed: false,
-        reason: None,
-        perhaps_twice: false,
-        receipt: None,
-    });
+    waiter.end(Ended::new(outcome, Duration::from_secs(1)));
     let (head, body) = client.message().await;
     assert_eq!((status(&head), line(&head, "request-id"), body), ("200", Some("req_1"), MESSAGE.into()));
     assert_eq!(line(&head, "x-llm-proxy-job"), Some("msgbatch_1"));

@@ -35,26 +35,12 @@ pub(super) fn answer(waiter: Waiter, status: u16, body: impl Into<Bytes>) {
         route: Default::default(),
     };
     let outcome = Outcome::Response(provided).into();
-    waiter.end(Ended {
-        outcome,
-        queued: Duration::from_secs(1),
-        replayed: false,
-        reason: None,
-        perhaps_twice: false,
-        receipt: None,
-    });
+    waiter.end(Ended::new(outcome, Duration::from_secs(1)));
 }
 
 pub(super) fn fail(waiter: Waiter) {
     let outcome = Outcome::Fault(Fault::new(FaultClass::Expired, "expired", "too late")).into();
-    waiter.end(Ended {
-        outcome,
-        queued: Duration::from_secs(1),
-        replayed: false,
-        reason: None,
-        perhaps_twice: false,
-        receipt: None,
-    });
+    waiter.end(Ended::new(outcome, Duration::from_secs(1)));
 }
 
 impl House {
