@@ -24,6 +24,7 @@ mod strict;
 mod tls;
 mod waiting;
 
+pub(crate) use admin::{CSV, JSON};
 pub use alone::Soloist;
 pub use front::{Front, FrontConfig};
 pub(crate) use headers::is_ours;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use common::ids::Bid;
+use common::service::admin::Pages;
 use common::world::World;
 use providers::Upstreams;
 use tokio::net::TcpListener;
@@ -17,7 +18,7 @@ use crate::args::{Args, Mode, WhenUnbatchable};
 use crate::core::{Input, JobEvent, Keeping};
 use crate::fair::{Amount, Bounds};
 use crate::gate::Gate;
-use crate::http::{Certificate, Front, FrontConfig, ServeLimits, Soloist, listen, serve};
+use crate::http::{CSV, Certificate, Front, FrontConfig, JSON, ServeLimits, Soloist, listen, serve};
 use crate::plan::Policy;
 use crate::relay::Relay;
 use crate::reload::{Reload, watch};
@@ -96,6 +97,16 @@ impl Bound {
     pub fn stats(&self) -> Box<dyn Fn() -> Bytes + Send + Sync> {
         let (stats, held) = (self.stats.clone(), self.held.clone());
         Box::new(move || stats.to_json(held.used()))
+    }
+
+    /// Gives the pages of `/stats`, for a listener of its own.
+    pub fn pages(&self) -> Pages {
+        let (stats, held) = (self.stats.clone(), self.held.clone());
+        Box::new(move |path| match path {
+            "/stats" => Some((JSON, stats.to_json(held.used()))),
+            "/stats/usage.csv" => Some((CSV, stats.to_csv())),
+            _ => None,
+        })
     }
 
     /// Told whenever an answer is about to leave; for one who waits.

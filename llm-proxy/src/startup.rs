@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use common::args::{AdminArgs, BusArgs, DrainArgs, LogArgs, SecretArgs};
 use common::bus::{Bus, MemoryBus, NatsBus, NatsOptions, NatsTls, Status};
 use common::seal::Keyring;
-use common::service::admin::{self, Routes};
+use common::service::admin::{self, Pages, Routes};
 use common::service::{ConfigError, hardening, logging, panics, secret, shutdown};
 use common::subjects::Subjects;
 use common::world::World;
@@ -159,9 +158,6 @@ pub(crate) fn show(upstreams: &Upstreams) {
     }
 }
 
-/// What gives the JSON of `/stats`.
-pub(crate) type StatsJson = Box<dyn Fn() -> Bytes + Send + Sync>;
-
 /// Serves the routes for operators, if they are wanted, until what it returns is dropped.
 ///
 /// # Errors
@@ -170,7 +166,7 @@ pub(crate) async fn admin(
     args: &AdminArgs,
     world: &World,
     shutdown: &CancellationToken,
-    stats: Option<StatsJson>,
+    stats: Option<Pages>,
 ) -> anyhow::Result<JoinSet<Infallible>> {
     let mut server = JoinSet::new();
     if let Some(address) = args.admin_listen {

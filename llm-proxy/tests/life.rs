@@ -112,13 +112,15 @@ fn operators_have_routes_of_their_own() {
     let mut serve = Running::start(&words);
     let admin = serve.address("for operators");
     let calls = serve.address("");
-    for path in ["/healthz", "/readyz", "/stats"] {
+    for path in ["/healthz", "/readyz", "/stats", "/stats/usage.csv"] {
         assert!(get(&calls, path).starts_with("HTTP/1.1 404"), "{path} is on the listener of calls too");
     }
     assert!(get(&admin, "/healthz").starts_with("HTTP/1.1 200"));
     assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
     let stats = get(&admin, "/stats");
     assert!(stats.starts_with("HTTP/1.1 200") && stats.contains("application/json"), "{stats}");
+    let usage = get(&admin, "/stats/usage.csv");
+    assert!(usage.contains("text/csv") && usage.contains("provider,endpoint,model"), "{usage}");
 }
 
 #[test]

@@ -24,12 +24,15 @@ const CONNECTION_TIME: Duration = Duration::from_secs(60);
 /// How long to wait after a failed accept: mostly the process is out of open files, and spinning does not help.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// Content type and content of the page at a path, if there is one.
+pub type Pages = Box<dyn Fn(&str) -> Option<(&'static str, Bytes)> + Send + Sync>;
+
 /// What the routes answer.
 pub struct Routes {
     /// Whether `/readyz` is 200; it is 503 otherwise. `/healthz` is always 200.
     pub ready: Box<dyn Fn() -> bool + Send + Sync>,
-    /// The JSON of `/stats`; 404 without.
-    pub stats: Option<Box<dyn Fn() -> Bytes + Send + Sync>>,
+    /// The pages about what was done, `/stats` and below; 404 without.
+    pub stats: Option<Pages>,
 }
 
 /// A listener with an address, not yet served.
@@ -97,7 +100,7 @@ impl Routes {
             ("/healthz", _) => Some(text(StatusCode::OK, "ok\n")),
             ("/readyz", _) if (self.ready)() => Some(text(StatusCode::OK, "ready\n")),
             ("/readyz", _) => Some(text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
-            ("/stats", Some(stats)) => Some(response(StatusCode::OK, "application/json", stats())),
+            (_, Some(stats)) => stats(path).map(|(kind, page)| response(StatusCode::OK, kind, page)),
             _ => None,
         }
     }
@@ -146,7 +149,10 @@ mod tests {
         let ready = up.clone();
         let routes = Routes {
             ready: Box::new(move || ready.load(Ordering::Relaxed)),
-            stats: Some(Box::new(|| Bytes::from_static(b"{\"requests\":{}}"))),
+            stats: Some(Box::new(|path| {
+                let page = Bytes::from_static(b"{\"requests\":{}}");
+                (path == "/stats").then_some(("application/json", page))
+            })),
         };
         let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = bound.local_addr().unwrap();

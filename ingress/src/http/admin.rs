@@ -15,6 +15,10 @@ use crate::dialect::{Dialect, Problem};
 use crate::hold::Holder;
 use crate::stats::Stats;
 
+/// Content types of the pages.
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const CSV: &str = "text/csv; charset=utf-8";
+
 /// Answers `/stats`, `/stats/usage.csv`, `/healthz` and `/readyz`, and nothing else.
 #[derive(Clone)]
 pub struct Admin {
@@ -47,7 +51,7 @@ impl Admin {
             }
         };
         let mut headers = HeaderMap::with_capacity(2);
-        let kind = if ours == Ours::Usage { "text/csv; charset=utf-8" } else { "application/json" };
+        let kind = if ours == Ours::Usage { CSV } else { JSON };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         whole(status, headers, body).map(Payload::from)

@@ -40,7 +40,7 @@ pub(crate) fn run(args: IngressArgs) -> anyhow::Result<()> {
         let bus = startup::bus(&args.bus, "ingress").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = bind(&args.ingress, &args.admin).await?;
-        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
+        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(bound.pages())).await?;
         announce(&bound, &upstreams);
         let mut roles = Roles::new(shutdown.clone(), args.drain.drain_timeout);
         roles.start("ingress", bound.run(upstreams, world, shutdown));

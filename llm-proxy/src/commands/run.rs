@@ -140,7 +140,7 @@ async fn start(args: RunArgs) -> anyhow::Result<Result<Running, (u8, String)>> {
     let world = startup::world(&serve.bus, bus, keyring, &serve.drain);
     let bound = bind(&serve.ingress, &serve.admin).await?;
     let shutdown = CancellationToken::new();
-    let admin = startup::admin(&serve.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
+    let admin = startup::admin(&serve.admin, &world, &shutdown, Some(bound.pages())).await?;
     announce(&bound, &upstreams);
     let near = nearest(bound.local_addr());
     let address = bound.url().replace(&bound.local_addr().to_string(), &near.to_string());

@@ -45,7 +45,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
         let bus = startup::bus(&args.bus, "serve").await?;
         let world = startup::world(&args.bus, bus, keyring, &args.drain);
         let bound = bind(&args.ingress, &args.admin).await?;
-        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(Box::new(bound.stats()))).await?;
+        let _admin = startup::admin(&args.admin, &world, &shutdown, Some(bound.pages())).await?;
         announce(&bound, &upstreams);
         start(args, upstreams, bound, world, shutdown).wait().await
     })
